@@ -1,0 +1,178 @@
+"""The net's equations: input - fully connected - ReLU - fully connected - softmax, and the gradient of its loss.
+
+    z1 = X W1 + b1                                       (eq. 1)    (N, H)
+    p1 = max(0, z1)                                      (eq. 2)    (N, H)
+    z2 = p1 W2 + b2                                      (eq. 3)    (N, C)   the scores
+    p2 = exp(z2) / sum_c exp(z2)                         (eq. 4)    (N, C)   the probabilities
+    L  = -1/N sum_i log p2[i, y_i] + reg (sum W1² + sum W2²)        (eq. 5)
+
+    dz2 = (p2 - onehot(y)) / N                           (eq. 6)    (N, C)
+    dW2 = p1ᵀ dz2 + 2 reg W2                             (eq. 7)    (H, C)
+    db2 = sum_i dz2                                      (eq. 8)    (C,)
+    dz1 = (dz2 W2ᵀ) ∘ [z1 > 0]                           (eq. 9)    (N, H)
+    dW1 = Xᵀ dz1 + 2 reg W1                              (eq. 10)   (D, H)
+    db1 = sum_i dz1                                      (eq. 11)   (H,)
+
+The loss is a mean over the samples, in nats. The penalty has no 1/2 and leaves the biases alone. Source: the course
+notes of Stanford's CS231n, assignment 1; derived step by step in docs/derivation.md.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from netcore.core.params import FloatArray, Params
+
+__all__ = [
+    "IntArray",
+    "Workspace",
+    "data_loss_and_gradients",
+    "evaluate",
+    "loss",
+    "loss_and_gradients",
+    "penalty",
+    "predict",
+    "probabilities",
+    "scores",
+]
+
+IntArray = NDArray[np.integer[Any]]
+
+
+def scores(params: Params, X: ArrayLike) -> FloatArray:
+    """Give the scores z2 (eq. 1-3), shape (N, C), of inputs `X`, shape (N, D), in the type of the parameters."""
+    X = np.asarray(X, params.W1.dtype)
+    p1 = np.maximum(0, X @ params.W1 + params.b1)  # eq. 1, 2
+    return p1 @ params.W2 + params.b2  # type: ignore[no-any-return]  # eq. 3
+
+
+def probabilities(params: Params, X: ArrayLike) -> FloatArray:
+    """Give the probability of each class (eq. 4), shape (N, C); every row sums to 1, whatever the size of the scores."""
+    p2 = scores(params, X)
+    p2 -= p2.max(axis=1, keepdims=True)
+    np.exp(p2, out=p2)
+    p2 /= p2.sum(axis=1, keepdims=True)
+    return p2
+
+
+def predict(params: Params, X: ArrayLike) -> IntArray:
+    """Give the most probable class of each row, shape (N,); the lowest number wins a tie."""
+    return scores(params, X).argmax(axis=1)
+
+
+def loss(params: Params, X: ArrayLike, y: IntArray, reg: float) -> float:
+    """Give the loss L (eq. 5), penalty included. `X` is (N, D), `y` is (N,) with classes 0 … C-1."""
+    return evaluate(params, X, y)[0] + penalty(params, reg)
+
+
+def loss_and_gradients(params: Params, X: ArrayLike, y: IntArray, reg: float) -> tuple[float, Params]:
+    """Give the loss L (eq. 5) and its gradient by every parameter (eq. 6-11), in the type of the parameters."""
+    X = np.asarray(X, params.W1.dtype)
+    workspace = Workspace.for_rows(len(X), params)
+    data_loss, _ = data_loss_and_gradients(params, X, y, reg, workspace)
+    return data_loss + penalty(params, reg), workspace.gradient
+
+
+def penalty(params: Params, reg: float) -> float:
+    """Give the second term of eq. 5: reg (sum W1² + sum W2²), without a 1/2 and without the biases."""
+    return reg * float(np.vdot(params.W1, params.W1) + np.vdot(params.W2, params.W2))
+
+
+def evaluate(params: Params, X: ArrayLike, y: IntArray) -> tuple[float, float]:
+    """Give the cross-entropy (the first term of eq. 5, in nats) and the accuracy, a share from 0 to 1."""
+    z2 = scores(params, X)
+    accuracy = float(np.mean(z2.argmax(axis=1) == y))
+    z2 -= z2.max(axis=1, keepdims=True)
+    true = z2[np.arange(len(z2)), y]
+    np.exp(z2, out=z2)
+    return float(np.mean(np.log(z2.sum(axis=1)) - true)), accuracy
+
+
+class Workspace(NamedTuple):
+    """The buffers of one training step over N rows: made once for a training, filled anew at each step."""
+
+    rows: NDArray[np.intp]
+    """The numbers 0 … N-1, shape (N,): with `y`, the places of the true classes."""
+    p1: FloatArray
+    """Hidden activations, shape (N, H)."""
+    p2: FloatArray
+    """Scores, then probabilities, then dz2, shape (N, C)."""
+    dz1: FloatArray
+    """Gradient by z1, shape (N, H)."""
+    active: NDArray[np.bool_]
+    """Where z1 > 0, shape (N, H)."""
+    gradient: Params
+    """The gradient by the parameters."""
+    scratch: Params
+    """Room for a product of the parameters' shapes."""
+
+    @classmethod
+    def for_rows(cls, rows: int, params: Params) -> "Workspace":
+        """Make the buffers for batches of `rows` rows."""
+        (_, H), (_, C), dtype = params.W1.shape, params.W2.shape, params.W1.dtype
+        return cls(
+            rows=np.arange(rows),
+            p1=np.empty((rows, H), dtype),
+            p2=np.empty((rows, C), dtype),
+            dz1=np.empty((rows, H), dtype),
+            active=np.empty((rows, H), np.bool_),
+            gradient=Params(*map(np.empty_like, params)),
+            scratch=Params(*map(np.empty_like, params)),
+        )
+
+    def first(self, rows: int) -> "Workspace":
+        """Give the same buffers for a shorter batch; nothing is copied."""
+        return self._replace(
+            rows=self.rows[:rows],
+            p1=self.p1[:rows],
+            p2=self.p2[:rows],
+            dz1=self.dz1[:rows],
+            active=self.active[:rows],
+        )
+
+
+def data_loss_and_gradients(
+    params: Params, X: FloatArray, y: IntArray, reg: float, workspace: Workspace
+) -> tuple[float, int]:
+    """Fill `workspace.gradient` with the gradient of L (eq. 6-11); give the cross-entropy and the rows classified right.
+
+    The returned loss is eq. 5 *without* the penalty, the gradient is *with* it. `X` is (N, D) in the type of the
+    parameters and N is the workspace's number of rows. Nothing is allocated but a few arrays of shape (N,).
+    """
+    rows, p1, p2, dz1, active, gradient, scratch = workspace
+    N = len(rows)
+
+    np.matmul(X, params.W1, out=p1)  # eq. 1
+    p1 += params.b1
+    np.maximum(p1, 0, out=p1)  # eq. 2
+    np.matmul(p1, params.W2, out=p2)  # eq. 3
+    p2 += params.b2
+
+    # Eq. 4 and 5. Less the row's largest score, no exponential overflows and one of them is 1, so the logarithm of the
+    # sum is finite too: log p2[i, y_i] = z2[i, y_i] - log sum_c exp z2[i, c] holds for scores of any size.
+    right = int(np.count_nonzero(p2.argmax(axis=1) == y))
+    p2 -= p2.max(axis=1, keepdims=True)
+    true = p2[rows, y]
+    np.exp(p2, out=p2)
+    total = p2.sum(axis=1, keepdims=True)
+    p2 /= total
+    data_loss = float(np.mean(np.log(total[:, 0]) - true))
+
+    dz2 = p2  # eq. 6, in place: the probabilities are not needed again
+    dz2[rows, y] -= 1
+    dz2 /= N
+    np.matmul(p1.T, dz2, out=gradient.W2)  # eq. 7
+    np.add.reduce(dz2, axis=0, out=gradient.b2)  # eq. 8
+    np.matmul(dz2, params.W2.T, out=dz1)  # eq. 9; [z1 > 0] = [p1 > 0]
+    np.greater(p1, 0, out=active)
+    dz1 *= active
+    np.matmul(X.T, dz1, out=gradient.W1)  # eq. 10
+    np.add.reduce(dz1, axis=0, out=gradient.b1)  # eq. 11
+    for weights, derivative, product in (
+        (params.W1, gradient.W1, scratch.W1),
+        (params.W2, gradient.W2, scratch.W2),
+    ):
+        np.multiply(weights, 2 * reg, out=product)
+        derivative += product
+    return data_loss, right

@@ -1,0 +1,62 @@
+"""What the net learns: two weight matrices and two bias vectors, and how they start.
+
+In comes a random generator and three sizes, out come the four arrays. The gradient of the loss has the same shape as
+what it is the gradient of, so it is a `Params` too.
+"""
+
+import math
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+__all__ = ["FloatArray", "Params", "StandardNormal", "init_params"]
+
+FloatArray = NDArray[np.floating[Any]]
+
+
+class Params(NamedTuple):
+    """The parameters of a two-layer net with D inputs, H hidden units and C classes."""
+
+    W1: FloatArray
+    """Weights of the first layer, of shape (D, H)."""
+    b1: FloatArray
+    """Biases of the first layer, of shape (H,)."""
+    W2: FloatArray
+    """Weights of the second layer, of shape (H, C)."""
+    b2: FloatArray
+    """Biases of the second layer, of shape (C,)."""
+
+
+class StandardNormal(Protocol):
+    """Anything that draws from N(0, 1): `np.random.Generator` or the legacy `np.random.RandomState`."""
+
+    def standard_normal(self, size: Any) -> Any:  # noqa: ANN401  # the two generators type their overloads differently
+        """Draw an array of shape `size`."""
+
+
+def init_params(
+    rng: StandardNormal,
+    input_size: int,
+    hidden_size: int,
+    output_size: int,
+    *,
+    std: float | None = None,
+    dtype: DTypeLike = np.float32,
+) -> Params:
+    """Draw the initial parameters: normal weights, W1 before W2, and zero biases.
+
+    With `std=None` the deviations are those of He et al. 2015 ("Delving Deep into Rectifiers", eq. 10), sqrt(2 / fan-in):
+    sqrt(2 / D) for W1 and sqrt(2 / H) for W2. A number is the deviation of both. The draws are made in float64 and then
+    rounded to `dtype`, so that float32 and float64 nets start from the same point.
+    """
+    std1 = math.sqrt(2.0 / input_size) if std is None else std
+    std2 = math.sqrt(2.0 / hidden_size) if std is None else std
+    W1 = std1 * rng.standard_normal((input_size, hidden_size))
+    W2 = std2 * rng.standard_normal((hidden_size, output_size))
+    return Params(
+        W1=W1.astype(dtype),
+        b1=np.zeros(hidden_size, dtype),
+        W2=W2.astype(dtype),
+        b2=np.zeros(output_size, dtype),
+    )
