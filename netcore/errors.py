@@ -6,7 +6,7 @@ process's. Nothing else may reach the terminal: a traceback means a mistake in n
 
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,7 +40,7 @@ class NetcoreError(Exception):
         self.problems = problems
 
     @classmethod
-    def at(cls, place: object, rule: str, value: object = "", remedy: str = "") -> "NetcoreError":
+    def at(cls, place: object, rule: str, value: object = "", remedy: str = "") -> Self:
         """Make the error of a single problem."""
         return cls(Problem(str(place), rule, str(value), remedy))
 

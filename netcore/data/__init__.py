@@ -1,0 +1,6 @@
+"""FILES -> Dataset: what a study trains on, split, standardised, and known by its digest."""
+
+from netcore.data.dataset import Dataset, prepare
+from netcore.data.sources import SOURCES, load_dataset
+
+__all__ = ["SOURCES", "Dataset", "load_dataset", "prepare"]

@@ -1,0 +1,189 @@
+"""A whole run: study file in, records and tables out.
+
+    check everything  ->  lock the folder  ->  search  ->  settle the weights  ->  read the test set  ->  tables
+
+`run_study` is that for Python; `netcore run` adds what a person at a terminal wants: progress, figures, report, MLflow.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from threadpoolctl import threadpool_limits
+
+from netcore.core.training import STEP
+from netcore.data import Dataset, load_dataset
+from netcore.errors import InputError, Problem, WorkError
+from netcore.files import make_folder, write_atomically
+from netcore.study.engine import LocalEngine, usable_cores
+from netcore.study.finish import read_test_set, settle_weights
+from netcore.study.folder import StudyFolder
+from netcore.study.record import Record, ranked, setting_differences
+from netcore.study.sampling import SAMPLER_ARGUMENTS
+from netcore.study.search import Notice, Search
+from netcore.study.spec import StudySpec, load_spec
+
+if TYPE_CHECKING:
+    from netcore.results.tables import StudyTables
+
+__all__ = ["Run", "run_study"]
+
+
+def run_study(
+    study: "str | Path | StudySpec",
+    *,
+    results: str | Path = "results",
+    trials: int | None = None,
+    workers: int | None = None,
+) -> "StudyTables":
+    """Run a study, or go on with it, and give its tables.
+
+    `study` is the path of a study file, the name of one in ./studies, or a spec that `load_spec` gave. `trials`
+    overrides the file's number; `workers` is the number of processes, by default one for each core that this process
+    may use. The workers import the calling script: call this under `if __name__ == "__main__":`.
+
+    Raises:
+        InputError: the study file, the data or a record is not right.
+        WorkError: the system refuses, or too many trials failed.
+    """
+    from netcore.results.tables import load_study, write_tables  # noqa: PLC0415  # pandas: only when it is needed
+
+    spec = study if isinstance(study, StudySpec) else load_spec(study)
+    with Run(spec.with_trials(trials), results=results, workers=workers) as run:
+        for _ in run.steps():
+            pass
+        tables = load_study(run.folder.path)
+        write_tables(tables, run.folder)
+    return tables
+
+
+class Run:
+    """One run of a study: a context manager that holds the study's lock and, while it searches, the workers."""
+
+    def __init__(
+        self,
+        spec: StudySpec,
+        *,
+        results: str | Path = "results",
+        workers: int | None = None,
+        fresh: bool = False,
+        retrain: bool = False,
+        retry_failed: bool = False,
+    ) -> None:
+        if workers is not None and workers < 1:
+            raise InputError.at("workers", "must be >= 1", workers)
+        self.spec = spec
+        self.workers = workers or usable_cores()
+        self.folder = StudyFolder(Path(results) / spec.name)
+        self.test: dict[str, Any] | None = None
+        self._fresh, self._retrain, self._retry_failed = fresh, retrain, retry_failed
+        self._stack = ExitStack()
+
+    def __enter__(self) -> "Run":
+        """Check everything that can be checked, then take the folder."""
+        self.dataset = _dataset(self.spec)
+        try:
+            make_folder(self.folder.path)
+        except WorkError as error:
+            raise _not_writable(self.folder, error) from error
+        with ExitStack() as stack:
+            stack.enter_context(self.folder.locked())
+            if self._fresh:
+                _move_aside(self.folder)
+                stack.close()
+                make_folder(self.folder.path)
+                stack.enter_context(self.folder.locked())
+            self._same_question()
+            self.folder.prepare()
+            self._write_question()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def steps(self) -> Iterator[Record | Notice]:
+        """Search: give each trial's record at its commit, and notices in between; then settle what follows from all."""
+        # The proposals are made in this process: its sums must keep their order too. The libraries that bring threads
+        # are loaded by now, or they would escape the limit.
+        limits = threadpool_limits(1)
+        with limits, LocalEngine(self.dataset, self.workers, timeout=self.spec.study.trial_timeout) as engine:
+            search = Search(
+                self.spec,
+                self.dataset.digest,
+                self.folder,
+                engine,
+                retrain=self._retrain,
+                retry_failed=self._retry_failed,
+            )
+            records: list[Record] = []
+            for step in search.run():
+                if isinstance(step, Record):
+                    records.append(step)
+                yield step
+            yield from settle_weights(records, self.folder, engine, keep=self.spec.study.weights)
+        best = ranked(records)[:1]
+        if best and best[0].number in self.folder.kept_weights():
+            self.test = read_test_set(best[0], self.dataset, self.folder)
+
+    def _same_question(self) -> None:
+        """Refuse a study file that has become another question than the folder's records answer."""
+        if not self.folder.resolved.exists():
+            return
+        before = StudySpec.identity_of(self.folder.resolved_settings()["settings"])
+        changes = setting_differences(before, self.spec.identity())
+        if changes:
+            remedy = "give it another name, or `--fresh` moves the old folder aside"
+            place = f"{self.spec.name}: {self.folder.path} answers another question"
+            raise InputError(*(Problem(place, change, remedy=remedy) for change in changes))
+
+    def _write_question(self) -> None:
+        settings = self.spec.model_dump(mode="json")
+        resolved = {
+            "settings": settings,
+            "sampler_arguments": SAMPLER_ARGUMENTS[self.spec.study.sampler],
+            "training_step": STEP,
+            "data": _described(self.dataset),
+        }
+        write_atomically(self.folder.study_file, self.spec.text)
+        write_atomically(self.folder.resolved, json.dumps(resolved, indent=1).encode())
+
+
+def _dataset(spec: StudySpec) -> Dataset:
+    """Load a study's data and check what only the data can tell."""
+    dataset = load_dataset(**spec.data.model_dump(), dtype=spec.training.dtype)
+    rows = len(dataset.X_train)
+    if spec.training.batch_size > rows:
+        raise InputError.at(
+            f"{spec.name}: training.batch_size",
+            f"must be at most the {rows} rows of the training set",
+            spec.training.batch_size,
+        )
+    return dataset
+
+
+def _described(dataset: Dataset) -> dict[str, Any]:
+    """Say what the data were, without the data."""
+    return {
+        "name": dataset.name,
+        "digest": dataset.digest,
+        "rows": {"train": len(dataset.y_train), "validation": len(dataset.y_val), "test": len(dataset.y_test)},
+        "class_names": dataset.class_names,
+        "feature_names": dataset.feature_names,
+        "image_shape": dataset.image_shape,
+    }
+
+
+def _move_aside(folder: StudyFolder) -> None:
+    """Move a study's folder to _superseded/ beside it, which no study can be called."""
+    aside = folder.path.parent / "_superseded"
+    make_folder(aside)
+    number = 1 + sum(1 for _ in aside.glob(f"{folder.name}.*"))
+    folder.path.rename(aside / f"{folder.name}.{number}")
+
+
+def _not_writable(folder: StudyFolder, error: WorkError) -> InputError:
+    problem = error.problems[0]
+    return InputError(Problem(str(folder.path), problem.rule, remedy="choose another folder with --results"))

@@ -1,0 +1,30 @@
+"""Where every random number comes from: a seed, the number of a trial, and a purpose; never a global, never a worker.
+
+Streams of different seeds, numbers or purposes are independent (`np.random.SeedSequence`), so it does not matter who
+draws first, or whether anybody draws at all.
+"""
+
+from enum import IntEnum
+
+import numpy as np
+
+__all__ = ["Purpose", "generator", "seed_sequence"]
+
+
+class Purpose(IntEnum):
+    """What a stream is for. The numbers are part of every result: new ones are added, old ones never change."""
+
+    WEIGHTS = 0
+    BATCHES = 1
+    SAMPLER = 2
+    SPLIT = 3
+
+
+def seed_sequence(seed: int, number: int, purpose: Purpose) -> np.random.SeedSequence:
+    """Give the entropy of trial `number` (0 for what belongs to no trial) for one purpose."""
+    return np.random.SeedSequence((seed, number, purpose))
+
+
+def generator(seed: int, number: int, purpose: Purpose) -> np.random.Generator:
+    """Give a fresh generator at the start of that stream."""
+    return np.random.default_rng(seed_sequence(seed, number, purpose))

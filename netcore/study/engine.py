@@ -1,0 +1,220 @@
+"""Where trials run: processes of this machine, each with a pipe of its own and a thread that minds it.
+
+The engine has one verb, `submit(job) -> Future[Trained]`. A worker gets the data once, then job after job; it touches
+no store. A worker that dies or stalls costs its own trial one attempt and nobody else anything; it is replaced.
+
+Why not `ProcessPoolExecutor`: one dead worker breaks every pending future, and a stalled one cannot be ended. Why not
+a pool whose workers share one pipe: a worker killed while it writes there takes the others' results with it.
+"""
+
+import multiprocessing
+import os
+import queue
+import signal
+import threading
+import time
+import traceback
+from concurrent.futures import Future
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from typing import NamedTuple, Protocol, Self
+
+from threadpoolctl import threadpool_limits
+
+from netcore.data import Dataset
+from netcore.errors import WorkError
+from netcore.study.environment import environment
+from netcore.study.record import Provenance
+from netcore.study.trial import TrialJob, TrialResult, failed, run_trial
+
+__all__ = ["Engine", "LocalEngine", "Trained", "usable_cores"]
+
+ATTEMPTS = 3
+"""A trial whose worker dies or stalls is run again at most twice."""
+
+_START_TIMEOUT = 300.0
+_SPAWN = multiprocessing.get_context("spawn")
+
+
+class Trained(NamedTuple):
+    """What an engine gives for a job."""
+
+    result: TrialResult
+    provenance: Provenance
+
+
+class Engine(Protocol):
+    """Whatever runs trials."""
+
+    def submit(self, job: TrialJob) -> Future[Trained]:
+        """Run a trial some time; the future never fails because of the trial."""
+
+
+def usable_cores() -> int:
+    """Give how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class LocalEngine:
+    """Worker processes of this machine, one BLAS thread each; a context manager that ends them when it is left."""
+
+    def __init__(self, dataset: Dataset, workers: int, *, timeout: float) -> None:
+        self._dataset = dataset
+        self._timeout = timeout
+        self._jobs: queue.SimpleQueue[tuple[TrialJob, Future[Trained]] | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._workers: set[_Worker] = set()
+        self._closed = False
+        self._threads = workers
+        for _ in range(workers):
+            threading.Thread(target=self._mind_a_worker, daemon=True).start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def submit(self, job: TrialJob) -> Future[Trained]:
+        """Run a trial as soon as a worker is free.
+
+        The future raises WorkError if no worker can be started at all; a trial whose workers keep dying, or stalling
+        beyond the time-out, is a result like any other: failed.
+        """
+        future: Future[Trained] = Future()
+        self._jobs.put((job, future))
+        return future
+
+    def close(self) -> None:
+        """End all workers now. Trials in flight are lost; nothing else can be, for workers hold nothing."""
+        with self._lock:
+            self._closed = True
+            workers = list(self._workers)
+        for worker in workers:
+            worker.end()
+        for _ in range(self._threads):
+            self._jobs.put(None)
+
+    def _mind_a_worker(self) -> None:
+        """Take jobs from the queue and see each through, with one worker at a time."""
+        worker: _Worker | None = None
+        with suppress(WorkError):  # before there is a job, for it takes a while; the first job meets the error again
+            worker = self._start()
+        while (task := self._jobs.get()) is not None:
+            job, future = task
+            for attempt in range(1, ATTEMPTS + 1):
+                try:
+                    worker = worker or self._start()
+                    result, started, seconds = worker.train(job, self._timeout)
+                except WorkError as error:
+                    future.set_exception(error)
+                    break
+                except _LostError as loss:
+                    if worker:
+                        self._end(worker)
+                    worker = None
+                    if self._closed:
+                        return
+                    if attempt < ATTEMPTS:
+                        continue
+                    result = failed(loss.failure, f"{loss} in each of {ATTEMPTS} attempts")
+                    started, seconds = loss.started, loss.seconds
+                provenance = Provenance(started, seconds, attempt, worker.environment if worker else environment())
+                future.set_result(Trained(result, provenance))
+                break
+
+    def _start(self) -> "_Worker":
+        worker = _Worker(self._dataset)
+        with self._lock:
+            self._workers.add(worker)
+            closed = self._closed
+        if closed:
+            worker.end()
+        return worker
+
+    def _end(self, worker: "_Worker") -> None:
+        worker.end()
+        with self._lock:
+            self._workers.discard(worker)
+
+
+class _LostError(Exception):
+    """A worker died or stalled in the middle of a trial."""
+
+    def __init__(self, failure: str, what: str, started: float, seconds: float) -> None:
+        super().__init__(what)
+        self.failure, self.started, self.seconds = failure, started, seconds
+
+
+class _Worker:
+    """One process and this side of its pipe."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._pipe, theirs = _SPAWN.Pipe()
+        self._process = _SPAWN.Process(target=_work, args=(theirs, dataset), daemon=True)
+        try:
+            self._process.start()
+            theirs.close()
+            if not self._pipe.poll(_START_TIMEOUT):
+                raise EOFError
+            self.environment: dict[str, str] = self._pipe.recv()
+        except (EOFError, OSError) as error:
+            self.end()
+            raise WorkError.at(
+                "worker",
+                "a worker process could not start",
+                f"exit code {self._process.exitcode}",
+                'its own message is above; a script that calls netcore does so under `if __name__ == "__main__":`',
+            ) from error
+
+    def train(self, job: TrialJob, timeout: float) -> tuple[TrialResult, float, float]:
+        """Give the result, the time it started and the seconds it took.
+
+        Raises:
+            _LostError: the process died, or took longer than `timeout` seconds.
+        """
+        started, begun = time.time(), time.monotonic()
+        try:
+            self._pipe.send(job)
+            if not self._pipe.poll(timeout):
+                what = f"the trial ran longer than trial_timeout = {timeout:g} s"
+                raise _LostError("timed out", what, started, time.monotonic() - begun)
+            answer: tuple[TrialResult, float, float] = self._pipe.recv()
+        except (EOFError, OSError) as error:
+            self._process.join(1)
+            what = f"the worker process died (exit code {self._process.exitcode})"
+            raise _LostError("worker died", what, started, time.monotonic() - begun) from error
+        return answer
+
+    def end(self) -> None:
+        """Kill the process (SIGKILL also ends one that is stopped) and reap it."""
+        if self._process.pid is not None:
+            self._process.kill()
+            self._process.join()
+
+
+def _work(pipe: Connection, dataset: Dataset) -> None:
+    """Be a worker: train what comes through the pipe until it closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threadpool_limits(1)
+    pipe.send(environment())
+    with suppress(EOFError, OSError):
+        while True:
+            job: TrialJob = pipe.recv()
+            started, begun = time.time(), time.perf_counter()
+            try:
+                result = run_trial(job, dataset)
+            except Exception:  # noqa: BLE001  # whatever it is belongs in the trial's record
+                result = failed("error", traceback.format_exc())
+            pipe.send((result, started, time.perf_counter() - begun))
+
+
+def _end_with_parent() -> None:
+    """Wait until the parent process is gone, however it went, and go too."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+    os._exit(1)

@@ -1,0 +1,41 @@
+"""What a result may depend on besides its job and its data: versions, processor, and the library that multiplies.
+
+Bit for bit holds where these are equal; every record carries them, so that one can see which of them differs.
+"""
+
+import platform
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+from threadpoolctl import threadpool_info
+
+__all__ = ["environment"]
+
+_PACKAGES = ("netcore", "numpy", "optuna", "scikit-learn", "scipy")
+
+
+@cache
+def environment() -> dict[str, str]:
+    """Describe this process: package versions, Python, system, processor, BLAS."""
+    pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    blas = ", ".join(
+        sorted({f"{pool['internal_api']} {pool['version']} {pool.get('architecture', '')}".strip() for pool in pools})
+    )
+    return {
+        **{package: version(package) for package in _PACKAGES},
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "blas": blas,
+    }
+
+
+def _processor() -> str:
+    """Name the processor's model, where the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

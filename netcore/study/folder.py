@@ -1,0 +1,198 @@
+"""The folder of a study, results/<name>/: where records and weights lie, and who may write there.
+
+    study.toml  resolved.json    the question: its exact bytes, and every setting as resolved
+    trials/000017.npz            the records: the only truth; everything else can be made from them
+    weights/000017.npz           a cache of weights
+    superseded/                  records that were replaced; never deleted
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from netcore.core.params import Params
+from netcore.errors import InputError, RecordError, nearest
+from netcore.files import TEMPORARY, cannot_write, make_folder, write_atomically
+from netcore.study.record import Record, pack_weights, unpack_weights
+
+__all__ = ["StudyFolder", "find_study"]
+
+
+class StudyFolder:
+    """One study's folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.study_file = path / "study.toml"
+        self.resolved = path / "resolved.json"
+        self.trials = path / "trials"
+        self.weights = path / "weights"
+        self.superseded = path / "superseded"
+        self.figures = path / "figures"
+        self.report = path / "report.html"
+        self.test = path / "test.json"
+
+    @property
+    def name(self) -> str:
+        """Name of the study."""
+        return self.path.name
+
+    @contextmanager
+    def locked(self, purpose: str = "run") -> Iterator[None]:
+        """Keep every other process from doing the same with this study; the system lets go when this process ends.
+
+        Raises:
+            InputError: another process is at it.
+        """
+        lock = FileLock(self.path / f".{purpose}.lock")
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            remedy = "wait until it ends; `netcore report` and `netcore list` may be used meanwhile"
+            raise InputError.at(self.path, f"another `netcore {purpose}` of this study is under way", remedy=remedy) from None
+        except OSError as error:
+            raise InputError.at(self.path, f"is not writable ({error.strerror or error})", remedy="choose another folder with --results") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def numbers(self) -> list[int]:
+        """Give the numbers of the trials that have a record file, in order."""
+        return sorted(int(file.stem) for file in self.trials.glob("[0-9]*.npz") if file.stem.isdigit())
+
+    def read(self, number: int) -> Record:
+        """Read a record.
+
+        Raises:
+            RecordError: it is not there, not whole, or the record of another trial.
+        """
+        path = self._record(number)
+        record = Record.from_bytes(_read(path), path)
+        if record.number != number:
+            raise RecordError.at(path, f"must be the record of trial {number}", f"that of trial {record.number}")
+        return record
+
+    def committed(self) -> list[Record]:
+        """Read the records of all committed trials: those up to the first number without a record.
+
+        Raises:
+            RecordError: one of them is not whole.
+        """
+        numbers = self.numbers()
+        whole = next((n for n, number in enumerate(numbers) if n != number), len(numbers))
+        return [self.read(number) for number in range(whole)]
+
+    def write(self, record: Record) -> None:
+        """Write a record, once.
+
+        Raises:
+            WorkError: the system refuses.
+        """
+        write_atomically(self._record(record.number), record.to_bytes())
+
+    def supersede(self, number: int) -> Path:
+        """Move a record out of the way and say where to; nothing is ever overwritten."""
+        path = self._record(number)
+        make_folder(self.superseded)
+        target = next(
+            candidate
+            for version in range(1, len(os.listdir(self.superseded)) + 2)
+            if not (candidate := self.superseded / f"{path.stem}.{version}{path.suffix}").exists()
+        )
+        try:
+            path.rename(target)
+        except OSError as error:
+            raise cannot_write(target, error) from error
+        with suppress(OSError):
+            self._weights(number).unlink()
+        return target
+
+    def kept_weights(self) -> set[int]:
+        """Give the numbers of the trials whose weights are kept."""
+        return {int(file.stem) for file in self.weights.glob("[0-9]*.npz") if file.stem.isdigit()}
+
+    def write_weights(self, record: Record, weights: Params) -> None:
+        """Keep a trial's weights."""
+        write_atomically(self._weights(record.number), pack_weights(weights))
+
+    def read_weights(self, record: Record) -> Params:
+        """Read a trial's weights.
+
+        Raises:
+            RecordError: they are not there, or not the ones that the record speaks of.
+        """
+        path = self._weights(record.number)
+        return unpack_weights(_read(path), record, path)
+
+    def drop_weights(self, number: int) -> None:
+        """Keep a trial's weights no longer."""
+        with suppress(FileNotFoundError):
+            self._weights(number).unlink()
+
+    def weights_file(self, number: int) -> Path:
+        """Say where a trial's weights are, if they are kept."""
+        return self._weights(number)
+
+    def test_figures(self) -> dict[str, Any] | None:
+        """Give what the test set said of the best trial, if it has been asked."""
+        return _read_json(self.test)
+
+    def resolved_settings(self) -> dict[str, Any]:
+        """Give resolved.json: every setting as the study ran, and what the data were.
+
+        Raises:
+            InputError: the folder holds none.
+        """
+        resolved = _read_json(self.resolved)
+        if resolved is None:
+            raise InputError.at(self.resolved, "is missing or not whole", remedy="`netcore run` writes it again")
+        return resolved
+
+    def prepare(self) -> None:
+        """Make the folders, and clear what interrupted writes left."""
+        for folder in (self.path, self.trials, self.weights, self.figures):
+            make_folder(folder)
+        for rest in self.path.rglob(f"*{TEMPORARY}"):
+            with suppress(OSError):
+                rest.unlink()
+
+    def _record(self, number: int) -> Path:
+        return self.trials / f"{number:06d}.npz"
+
+    def _weights(self, number: int) -> Path:
+        return self.weights / f"{number:06d}.npz"
+
+
+def find_study(name: str | Path, results: str | Path) -> StudyFolder:
+    """Give the folder of a study that has run: by its name in the results folder, or by its own path.
+
+    Raises:
+        InputError: there is none; the nearest names are shown.
+    """
+    for path in (Path(results) / name, Path(name)):
+        if (path / "study.toml").is_file():
+            return StudyFolder(path)
+    known = [file.parent.name for file in Path(results).glob("*/study.toml")]
+    remedy = nearest(str(name), known) if known else f"`netcore run {name}` makes it"
+    raise InputError.at(name, f"there is no study of this name in {results}/", remedy=remedy)
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise RecordError.at(path, f"cannot be read ({error.strerror or error})") from error

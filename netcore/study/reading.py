@@ -1,0 +1,146 @@
+"""From the bytes of a TOML file to a checked model, or to one line for each mistake in it.
+
+pydantic finds the mistakes; here they are put in the house's words: place, rule, value, remedy.
+"""
+
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from netcore.errors import InputError, Problem, nearest
+
+__all__ = ["LARGEST", "read_toml", "rule", "validated"]
+
+LARGEST = 64 * 1024
+"""Bytes that a study file may have; no honest one comes near."""
+
+Model = TypeVar("Model", bound=BaseModel)
+
+_TAGS = {"fixed", "choice", "range"}
+_TYPES = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "string_type": "a text",
+    "bool_type": "true or false",
+    "tuple_type": "a list",
+    "model_type": "a table",
+    "dict_type": "a table",
+    "finite_number": "a finite number",
+}
+_BOUNDS = {
+    "greater_than": ">",
+    "greater_than_equal": ">=",
+    "less_than": "<",
+    "less_than_equal": "<=",
+}
+
+
+def read_toml(path: Path) -> tuple[bytes, dict[str, Any]]:
+    """Give the bytes of a TOML file and what they say.
+
+    Raises:
+        InputError: it cannot be read, is larger than `LARGEST`, or is not TOML (line and column are named).
+    """
+    try:
+        with path.open("rb") as file:
+            text = file.read(LARGEST + 1)
+    except OSError as error:
+        raise InputError.at(path, f"cannot be read ({error.strerror or error})") from error
+    if len(text) > LARGEST:
+        raise InputError.at(path, f"a study file has at most {LARGEST} bytes", "more", "is this the right file?")
+    try:
+        return text, tomllib.loads(text.decode())
+    except UnicodeDecodeError as error:
+        raise InputError.at(path, "must be UTF-8 text", f"byte {error.object[error.start]:#04x} at offset {error.start}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise InputError.at(path, f"is not valid TOML: {error}") from error
+    except RecursionError as error:
+        raise InputError.at(path, "is nested too deeply", remedy="a study file has tables of plain values") from error
+
+
+def rule(
+    text: str, value: object = "", remedy: str = "", *, place: str = "", known: Iterable[str] = ()
+) -> PydanticCustomError:
+    """Make the error of a rule of our own, for a validator to raise; `place` says where when pydantic cannot know."""
+    if known:
+        remedy = nearest(str(value).strip("'"), known)
+    problem = {"rule": text, "value": str(value), "remedy": remedy, "place": place}
+    return PydanticCustomError("rule", "{rule}", problem)  # type: ignore[arg-type]  # the literal is for their translators
+
+
+def validated(model: type[Model], settings: object, *, place: str) -> Model:
+    """Check settings against a model.
+
+    Raises:
+        InputError: with one problem for each mistake, in the order of the file.
+    """
+    try:
+        return model.model_validate(settings)
+    except ValidationError as error:
+        # A list of which no value is right is reported once more as too short; that is no mistake of its own.
+        mistakes = [d for d in error.errors(include_url=False) if d["type"] != "too_short" or not d["input"]]
+        raise InputError(*(_problem(details, model, place) for details in mistakes)) from None
+
+
+def _problem(details: ErrorDetails, model: type[BaseModel], place: str) -> Problem:
+    """Put one of pydantic's errors in the house's words."""
+    kind, context, found = details["type"], details.get("ctx", {}), details["input"]
+    keys = [key for key in details["loc"] if key not in _TAGS]
+    where = f"{place}: {context.get('place') or _dotted(keys)}".removesuffix(": ")
+    value = _shown(found)
+    if kind == "rule":
+        return Problem(where, context["rule"], context["value"], context["remedy"])
+    if kind == "extra_forbidden":
+        known = _keys_beside(model, details["loc"])
+        return Problem(where, "unknown key", remedy=nearest(str(keys[-1]), known))
+    if kind == "missing":
+        return Problem(where, "must be given", "nothing", "add it; docs/study-file.md shows how")
+    if kind in _TYPES:
+        return Problem(where, f"must be {_TYPES[kind]}", value)
+    if kind in _BOUNDS:
+        bound = next(limit for key, limit in context.items() if key in {"gt", "ge", "lt", "le"})
+        return Problem(where, f"must be {_BOUNDS[kind]} {bound}", value)
+    if kind == "literal_error":
+        known = [word.strip("'") for word in context["expected"].replace(" or ", ", ").split(", ")]
+        return Problem(where, f"must be one of {', '.join(known)}", value, nearest(str(found), known) if isinstance(found, str) else "")
+    if kind == "too_short":
+        return Problem(where, "a list must have at least one value", value)
+    return Problem(where, details["msg"][:1].lower() + details["msg"][1:], value)
+
+
+def _keys_beside(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    """Give the keys that are allowed in the table in which an unknown one was found."""
+    schema = model.model_json_schema()
+    node: dict[str, Any] = schema
+    for key in location[:-1]:
+        if key in _TAGS:
+            node = next((form for form in node.get("oneOf", []) if "$ref" in form), {})
+        elif isinstance(key, int):
+            node = node.get("items", {})
+        else:
+            node = node.get("properties", {}).get(key, {})
+        while "$ref" in node or "anyOf" in node:
+            if "anyOf" in node:
+                node = next(form for form in node["anyOf"] if form.get("type") != "null")
+            else:
+                node = schema["$defs"][node["$ref"].rsplit("/", 1)[-1]]
+    return list(node.get("properties", {}))
+
+
+def _dotted(keys: list[int | str]) -> str:
+    """Write a place in the file the way its author would: space.learning_rate, start[0].reg."""
+    text = ""
+    for key in keys:
+        text += f"[{key}]" if isinstance(key, int) else f".{key}" if text else key
+    return text
+
+
+def _shown(value: object) -> str:
+    """Show a value as it stands in the file, cut where it is long."""
+    text = {True: "true", False: "false"}[value] if isinstance(value, bool) else repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."  # noqa: PLR2004  # a line of a terminal

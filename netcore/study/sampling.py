@@ -1,0 +1,62 @@
+"""How trial n is proposed: a function of the study's seed, the number n, and (for TPE alone) what is known.
+
+Nothing of a sampler is ever stored. `random`, `qmc` and `grid` compute the n-th proposal outright; TPE is built anew,
+and seeded anew, for every trial.
+"""
+
+from typing import Any
+
+from optuna.samplers import BaseSampler, TPESampler
+from scipy.stats import qmc
+
+from netcore.seeds import Purpose, generator, seed_sequence
+from netcore.study.space import Space
+from netcore.study.spec import Hyperparameters, StudySpec
+
+__all__ = ["SAMPLER_ARGUMENTS", "Sampling"]
+
+SAMPLER_ARGUMENTS: dict[str, dict[str, Any]] = {
+    "tpe": {
+        "n_startup_trials": 10,
+        "n_ei_candidates": 24,
+        "multivariate": True,
+        "group": False,
+        "constant_liar": True,
+    },
+    "random": {},
+    "qmc": {"sequence": "sobol", "scramble": True},
+    "grid": {},
+}
+"""What each sampler is built with, all of it said outright; resolved.json records it."""
+
+
+class Sampling:
+    """The proposals of one study."""
+
+    def __init__(self, spec: StudySpec) -> None:
+        self.space = Space(spec.space)
+        self._kind = spec.study.sampler
+        self._seed = spec.study.seed
+        self._start = [self.space.start(section) for section in spec.start]
+
+    def outright(self, number: int) -> Hyperparameters | None:
+        """Give the proposal of trial `number` where it depends on no other trial, else None."""
+        if number < len(self._start):
+            return self._start[number]
+        if self._kind == "tpe":
+            return None
+        number -= len(self._start)
+        if self._kind == "grid":
+            return self.space.combination(number)
+        dimensions = len(self.space.distributions)
+        if self._kind == "random" or dimensions == 0:
+            return self.space.at(generator(self._seed, number, Purpose.SAMPLER).random(dimensions))
+        sobol = qmc.Sobol(dimensions, scramble=True, rng=generator(self._seed, 0, Purpose.SAMPLER))
+        if number:
+            sobol.fast_forward(number)
+        return self.space.at(sobol.random(1)[0])
+
+    def informed(self, number: int) -> BaseSampler:
+        """Give the Optuna sampler that proposes trial `number` from what the study knows."""
+        seed = int(seed_sequence(self._seed, number, Purpose.SAMPLER).generate_state(1)[0])
+        return TPESampler(seed=seed, **SAMPLER_ARGUMENTS["tpe"])

@@ -1,0 +1,172 @@
+"""The search: ask, run, commit, in the order of the trials' numbers.
+
+    ask      trial n is proposed exactly when trial n - window has been committed: never earlier, never later
+    run      the engine trains it; its record is written as soon as it returns
+    commit   wait for the oldest trial in flight, then let the sampler and the stopping rule know it
+
+So what is known when n is proposed depends on the study file alone: not on timing, not on the number of workers, not
+on interruptions. Resuming is the same loop, begun later: where a trial is asked whose record exists, the record serves.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, replace
+
+from netcore.errors import InputError, RecordError, WorkError
+from netcore.study.engine import Engine, Trained
+from netcore.study.folder import StudyFolder
+from netcore.study.history import History
+from netcore.study.record import Record, differences, rank
+from netcore.study.spec import Hyperparameters, StudySpec
+from netcore.study.trial import State, TrialJob
+
+__all__ = ["KEPT", "Notice", "Search"]
+
+KEPT = 5
+"""So many of the best finished trials have their weights kept."""
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something that the user should know although the search goes on."""
+
+    text: str
+
+
+class Search:
+    """One study's search, over the records that are there and those still to come."""
+
+    def __init__(
+        self,
+        spec: StudySpec,
+        data_digest: str,
+        folder: StudyFolder,
+        engine: Engine,
+        *,
+        retrain: bool = False,
+        retry_failed: bool = False,
+    ) -> None:
+        self._spec, self._digest, self._folder, self._engine = spec, data_digest, folder, engine
+        self._retrain, self._retry_failed = retrain, retry_failed
+        self._first_retried: int | None = None
+        self._records: dict[int, Record] = {}
+        self._best: list[tuple[float, int]] = []
+        self._failures: list[int] = []
+        self._pending: dict[Future[Trained], TrialJob] = {}
+        self._history = History(spec)
+
+    def run(self) -> Iterator[Record | Notice]:
+        """Give every trial's record at its commit, in order, and notices in between; end when all are committed.
+
+        Raises:
+            InputError: a record does not match what is asked.
+            WorkError: the system refuses to write, no worker can be started, or more than `max_failures` trials failed.
+        """
+        yield from self._read_records()
+        trials, window = self._spec.study.trials, self._spec.study.window
+        there = next(n for n in range(len(self._records) + 1) if n not in self._records)  # all before have records
+        oldest = there if there >= trials else max(0, there - window + 1)
+        for number in range(oldest):
+            self._history.commit_next(self._records[number])
+            yield self._records[number]
+            self._count_failures(number)
+        for number in range(oldest, there):
+            self._history.in_flight(self._records[number].job.hyperparameters)
+        asked = there
+
+        for oldest in range(oldest, trials):
+            while asked < trials and asked - window < oldest:
+                yield from self._ask(asked)
+                asked += 1
+            while oldest not in self._records:
+                self._collect()
+            self._history.commit(oldest, self._records[oldest].result)
+            yield self._records[oldest]
+            self._count_failures(oldest)
+
+    def _read_records(self) -> Iterator[Notice]:
+        """Read what is there; move aside what is not whole, what does not match, and what is to be tried again."""
+        for number in self._folder.numbers():
+            try:
+                record = self._folder.read(number)
+            except RecordError as error:
+                target, problem = self._folder.supersede(number), error.problems[0]
+                yield Notice(f"{problem.place}: {problem.rule}; moved to {target}, the trial is trained again")
+                continue
+            # What was proposed, and with which ceilings, is compared where the trial is asked; here, all the rest.
+            asked = self._job(number, record.job.hyperparameters, record.job.ceilings)
+            if record.job != asked:
+                yield self._set_aside(record, asked)
+            elif self._retry_failed and record.result.state is State.FAILED:
+                target = self._folder.supersede(number)
+                self._first_retried = number if self._first_retried is None else self._first_retried
+                yield Notice(f"trial {number} had failed and is tried again; its old record is {target}")
+            else:
+                self._records[number] = record
+
+    def _ask(self, number: int) -> Iterator[Notice]:
+        """Propose a trial; its record serves if it matches, else it is trained."""
+        job = self._job(number, self._history.propose(number), self._history.ceilings())
+        record = self._records.get(number)
+        if record and record.job != job:
+            yield self._set_aside(record, job)
+            del self._records[number]
+            record = None
+        if record is None:
+            self._pending[self._engine.submit(job)] = job
+
+    def _collect(self) -> None:
+        """Wait for any trial in flight; write the records of all that have returned."""
+        done, _ = wait(self._pending, return_when=FIRST_COMPLETED)
+        for future in done:
+            job = self._pending.pop(future)
+            result, provenance = future.result()
+            record = Record.of(job, result, provenance)
+            if result.weights is not None and self._worth_keeping(record):
+                self._folder.write_weights(record, result.weights)
+            self._folder.write(record)
+            self._records[job.number] = replace(record, result=replace(result, weights=None))
+
+    def _worth_keeping(self, record: Record) -> bool:
+        """Say whether a trial is among the best so far; `finish.settle_weights` puts right what order of arrival did."""
+        if self._spec.study.weights == "all":
+            return True
+        if record.result.state is not State.FINISHED:
+            return False
+        self._best = sorted([*self._best, rank(record)])[:KEPT]
+        return rank(record) in self._best
+
+    def _set_aside(self, record: Record, asked: TrialJob) -> Notice:
+        """Move a record that does not match aside, if that is what the user wants; else stop."""
+        number, what = record.number, "; ".join(differences(record.job, asked))
+        same_question = record.job == replace(
+            asked, hyperparameters=record.job.hyperparameters, ceilings=record.job.ceilings
+        )
+        knew_of_retried = self._first_retried is not None and number >= self._first_retried + self._spec.study.window
+        if not (self._retrain or (knew_of_retried and same_question)):
+            raise InputError.at(
+                f"{self._spec.name}: trial {number}",
+                f"its record does not match what is asked: {what}",
+                remedy="`--retrain` moves such records to superseded/ and trains their trials again",
+            )
+        target = self._folder.supersede(number)
+        return Notice(f"trial {number}: {what}; its old record is {target}, the trial is trained again")
+
+    def _count_failures(self, number: int) -> None:
+        """Stop if too many of the trials committed so far have failed, once those in flight have returned."""
+        if self._records[number].result.state is State.FAILED:
+            self._failures.append(number)
+        if len(self._failures) <= self._spec.study.max_failures:
+            return
+        while self._pending:
+            self._collect()
+        name, last = self._spec.name, self._failures[-1]
+        raise WorkError.at(
+            name,
+            f"at most max_failures = {self._spec.study.max_failures} trials may fail",
+            f"{len(self._failures)}: {', '.join(map(str, self._failures))}",
+            f"`netcore show {name} {last}` shows why; `netcore run {name} --retry-failed` tries them again",
+        )
+
+    def _job(self, number: int, hyperparameters: Hyperparameters, ceilings: dict[int, float]) -> TrialJob:
+        return TrialJob.of(self._spec, number, hyperparameters, ceilings, self._digest)

@@ -1,0 +1,328 @@
+"""The study file: one TOML file asks one question. Here it becomes frozen, typed, and checked, before anything runs.
+
+`load_spec` reads a file (or the name of one in ./studies) into a `StudySpec`. All mistakes are reported at once, each as
+place, rule, value, remedy. docs/study-file.md describes every key.
+"""
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Generic, Literal, NamedTuple, Self, TypeVar
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PrivateAttr,
+    Tag,
+    field_validator,
+    model_validator,
+)
+
+from netcore.data import SOURCES
+from netcore.errors import InputError, nearest
+from netcore.study.reading import read_toml, rule, validated
+
+__all__ = ["HYPERPARAMETERS", "Hyperparameters", "Range", "StudySpec", "json_schema", "load_spec"]
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+STUDIES = Path("studies")
+
+T = TypeVar("T", int, float)
+
+
+class Hyperparameters(NamedTuple):
+    """What a trial tries; spelled the same as TOML key, MLflow param, table column and axis label."""
+
+    learning_rate: float
+    hidden_size: int
+    reg: float
+    learning_rate_decay: float
+
+
+HYPERPARAMETERS = Hyperparameters._fields
+
+
+class _Section(BaseModel):
+    """A table of the study file: its keys are the only ones allowed, its values do not change, types are not guessed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+class Range(_Section, Generic[T]):
+    """All values from `low` to `high`, both included; `log = true` spreads them by their logarithm."""
+
+    low: T
+    high: T
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not self.low < self.high:
+            raise rule("`low < high` must hold", f"low={self.low}, high={self.high}", "swap or change them; one number alone fixes a hyperparameter")
+        if self.log and self.low <= 0:
+            raise rule("a range with `log = true` starts above 0", f"low={self.low}", "raise `low`, or leave `log` out")
+        return self
+
+
+def _form(value: object) -> str:
+    """Say how a hyperparameter is given: a table is a range, a list a choice, a bare number fixes it."""
+    if isinstance(value, dict | Range):
+        return "range"
+    return "choice" if isinstance(value, list | tuple) else "fixed"
+
+
+Searchable = Annotated[
+    Annotated[T, Tag("fixed")]
+    | Annotated[tuple[T, ...], Field(strict=False, min_length=1), Tag("choice")]
+    | Annotated[Range[T], Tag("range")],
+    Discriminator(_form),
+]
+LearningRate = Annotated[float, Gt(0)]
+HiddenSize = Annotated[int, Ge(1)]
+Reg = Annotated[float, Ge(0)]
+Decay = Annotated[float, Gt(0), Le(1)]
+
+
+class StudySection(_Section):
+    """[study]: how the answer is searched."""
+
+    name: str | None = None
+    """Name of the study, its MLflow experiment and its folder; the file's own name if left out."""
+    seed: Annotated[int, Ge(0), Lt(2**63)] = 0
+    """Where all random numbers of the search come from."""
+    trials: Annotated[int, Ge(1)] = 100
+    """Trials in all; may be raised later."""
+    metric: Literal["val_loss", "val_accuracy"] = "val_loss"
+    """What is best: the lowest validation loss, or the highest validation accuracy."""
+    sampler: Literal["tpe", "random", "qmc", "grid"] = "tpe"
+    """How hyperparameters are proposed."""
+    window: Annotated[int, Ge(1)] = 8
+    """Trials in flight at most: trial n is proposed when trial n - window is known."""
+    weights: Literal["best", "all"] = "best"
+    """Whose weights are kept: the five best finished trials', or all."""
+    max_failures: Annotated[int, Ge(0)] = 3
+    """So many trials may fail with an error before the study stops."""
+    trial_timeout: Annotated[float, Gt(0)] = 3600.0
+    """Seconds after which a trial's worker counts as stalled."""
+
+    @field_validator("name")
+    @classmethod
+    def _fit_for_a_folder(cls, name: str | None) -> str | None:
+        if name is not None and not NAME.fullmatch(name):
+            raise rule("a name is 1 to 64 letters, digits, `.`, `_` or `-`, the first a letter or digit", repr(name))
+        return name
+
+
+class DataSection(_Section):
+    """[data]: what is learned from."""
+
+    source: Annotated[str, Field(json_schema_extra={"enum": sorted(SOURCES)})]
+    """Which data set."""
+    validation: Annotated[float, Gt(0), Lt(1)] = 0.2
+    """Share of the rows that judge the trials."""
+    test: Annotated[float, Gt(0), Lt(1)] = 0.2
+    """Share of the rows that are looked at once, at the end."""
+    seed: Annotated[int, Ge(0), Lt(2**63)] = 0
+    """Draws the split, whatever the study's seed."""
+
+    @field_validator("source")
+    @classmethod
+    def _known(cls, source: str) -> str:
+        if source not in SOURCES:
+            raise rule("unknown data source", repr(source), known=SOURCES)
+        return source
+
+    @model_validator(mode="after")
+    def _rows_left_to_train(self) -> Self:
+        if self.validation + self.test >= 1:
+            raise rule("`validation + test < 1` must hold", f"validation={self.validation}, test={self.test}")
+        return self
+
+
+class TrainingSection(_Section):
+    """[training]: what all trials have in common."""
+
+    epochs: Annotated[int, Ge(1)] = 30
+    """Passes over the training set."""
+    batch_size: Annotated[int, Ge(1)] = 100
+    """Rows per step."""
+    dtype: Literal["float32", "float64"] = "float32"
+    """Precision of parameters and data."""
+
+
+class SpaceSection(_Section):
+    """[space]: where to search. A table { low, high, log } is a range, a list a choice, a bare number fixes it."""
+
+    learning_rate: Searchable[LearningRate]
+    """Step size of the first epoch."""
+    hidden_size: Searchable[HiddenSize]
+    """Number of hidden units."""
+    reg: Searchable[Reg]
+    """Factor of the penalty on squared weights."""
+    learning_rate_decay: Searchable[Decay]
+    """Factor of the learning rate from one epoch to the next."""
+
+
+class StoppingSection(_Section):
+    """[stopping]: when a trial that lags behind is stopped; without this table none is."""
+
+    rungs: Annotated[tuple[Annotated[int, Ge(1)], ...], Field(strict=False, min_length=1)]
+    """The epochs at which a trial may be stopped, in rising order."""
+    keep: Annotated[float, Gt(0), Lt(1)] = 0.5
+    """Share of the trials that goes on at each rung."""
+    after: Annotated[int, Ge(1)] = 10
+    """So many trials must have reached a rung before any is stopped there."""
+
+    @field_validator("rungs")
+    @classmethod
+    def _rising(cls, rungs: tuple[int, ...]) -> tuple[int, ...]:
+        if any(low >= high for low, high in zip(rungs, rungs[1:], strict=False)):
+            raise rule("rungs are epochs in rising order", list(rungs))
+        return rungs
+
+
+class StartSection(_Section):
+    """[[start]]: a trial to begin with; what [space] fixes may be left out."""
+
+    learning_rate: LearningRate | None = None
+    hidden_size: HiddenSize | None = None
+    reg: Reg | None = None
+    learning_rate_decay: Decay | None = None
+
+
+class StudySpec(_Section):
+    """One study file, checked: frozen, typed, complete with its defaults."""
+
+    study: StudySection = StudySection()
+    data: DataSection
+    training: TrainingSection = TrainingSection()
+    space: SpaceSection
+    stopping: StoppingSection | None = None
+    start: Annotated[tuple[StartSection, ...], Field(strict=False)] = ()
+
+    _text: bytes = PrivateAttr(b"")
+
+    MAY_CHANGE: ClassVar = frozenset({"trials", "weights", "max_failures", "trial_timeout"})
+    """Keys of [study] that may change while everything already done remains valid."""
+
+    @property
+    def name(self) -> str:
+        """Name of the study, its folder and its MLflow experiment."""
+        return self.study.name or ""
+
+    @property
+    def text(self) -> bytes:
+        """The exact bytes of the file."""
+        return self._text
+
+    @property
+    def maximize(self) -> bool:
+        """Whether more of the metric is better."""
+        return self.study.metric == "val_accuracy"
+
+    def identity(self) -> dict[str, Any]:
+        """Give the settings that make this question another one when they change: all but `MAY_CHANGE`."""
+        return self.identity_of(self.model_dump(mode="json"))
+
+    @classmethod
+    def identity_of(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        """Give the same of settings that were dumped as JSON."""
+        study = {key: value for key, value in settings["study"].items() if key not in cls.MAY_CHANGE}
+        return {**settings, "study": study}
+
+    def with_trials(self, trials: int | None) -> "StudySpec":
+        """Give the same study with another number of trials, checked like one that was read."""
+        if trials is None:
+            return self
+        settings = self.model_dump()
+        settings["study"]["trials"] = trials
+        spec = validated(StudySpec, settings, place=self.name)
+        spec._text = self._text  # noqa: SLF001
+        return spec
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.stopping and self.stopping.rungs[-1] >= self.training.epochs:
+            raise rule(
+                "a rung must come before the last epoch",
+                f"{self.stopping.rungs[-1]} with training.epochs={self.training.epochs}",
+                "leave that rung out, or train longer",
+                place="stopping.rungs",
+            )
+        if self.study.sampler == "grid":
+            self._check_grid()
+        for number, start in enumerate(self.start):
+            self._check_start(f"start[{number}]", start)
+        return self
+
+    def _check_grid(self) -> None:
+        ranges = [name for name in HYPERPARAMETERS if isinstance(getattr(self.space, name), Range)]
+        if ranges:
+            raise rule(
+                'sampler = "grid" needs a list of values or a bare number',
+                "a range",
+                "list the values to try, or take another sampler",
+                place=f"space.{ranges[0]}",
+            )
+        values = (getattr(self.space, name) for name in HYPERPARAMETERS)
+        combinations = math.prod(len(value) for value in values if isinstance(value, tuple))
+        if self.study.trials > combinations + len(self.start):
+            raise rule(
+                f"the grid has {combinations} combinations and {len(self.start)} start trials",
+                f"trials={self.study.trials}",
+                f"set trials = {combinations + len(self.start)}",
+                place="study.trials",
+            )
+
+    def _check_start(self, place: str, start: StartSection) -> None:
+        for name in HYPERPARAMETERS:
+            searched, value = getattr(self.space, name), getattr(start, name)
+            if isinstance(searched, Range):
+                inside, what = value is not None and searched.low <= value <= searched.high, f"in [{searched.low}, {searched.high}]"
+            elif isinstance(searched, tuple):
+                inside, what = value in searched, f"one of {list(searched)}"
+            else:
+                inside, what = value in {None, searched}, f"{searched}, which [space] fixes"
+            if not inside:
+                raise rule(f"must be {what}", "nothing" if value is None else value, "change it, or widen the range", place=f"{place}.{name}")
+
+
+def load_spec(study: str | Path) -> StudySpec:
+    """Read a study file, given by its path or by the name of one in ./studies.
+
+    Raises:
+        InputError: there is no such file, or it has mistakes: all of them, one line each.
+    """
+    path = _find(study)
+    text, settings = read_toml(path)
+    spec = validated(StudySpec, settings, place=str(path))
+    if spec.study.name is None:
+        named = {**settings, "study": {**settings.get("study", {}), "name": path.stem}}
+        spec = validated(StudySpec, named, place=str(path))
+    spec._text = text  # noqa: SLF001  # set once, here, where the spec is made
+    return spec
+
+
+def _find(study: str | Path) -> Path:
+    """Give the file that is meant: a path, or the name of a study in ./studies."""
+    path = Path(study)
+    if path.suffix == ".toml" or len(path.parts) > 1:
+        if not path.is_file():
+            raise InputError.at(path, "there is no such study file")
+        return path
+    named = STUDIES / f"{study}.toml"
+    if not named.is_file():
+        known = [file.stem for file in STUDIES.glob("*.toml")]
+        remedy = nearest(str(study), known) if known else "give the path of a TOML file"
+        raise InputError.at(study, f"there is no study of this name in {STUDIES}/", remedy=remedy)
+    return named
+
+
+def json_schema() -> str:
+    """Give the JSON Schema of a study file, from which editors complete and check as you type."""
+    schema = StudySpec.model_json_schema()
+    return json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}, indent=2)

@@ -1,0 +1,95 @@
+"""Claims about netcore.core.params: the order, the deviations, the types and the shapes of the initial parameters."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from netcore.core import Params, init_params
+
+SEEDS = st.integers(0, 2**32 - 1)
+SIZES = st.integers(1, 12)
+GENERATORS = [np.random.default_rng, np.random.RandomState]
+
+
+@given(seed=SEEDS, D=SIZES, H=SIZES, C=SIZES)
+@settings(deadline=None, derandomize=True)
+def test_shapes_and_zero_biases(seed: int, D: int, H: int, C: int) -> None:
+    """W1 is (D, H), b1 (H,), W2 (H, C), b2 (C,), in this order, and the biases start at zero."""
+    params = init_params(np.random.default_rng(seed), D, H, C)
+    assert Params._fields == ("W1", "b1", "W2", "b2")
+    assert [array.shape for array in params] == [(D, H), (H,), (H, C), (C,)]
+    assert not params.b1.any()
+    assert not params.b2.any()
+
+
+@pytest.mark.parametrize("generator", GENERATORS)
+def test_w1_is_drawn_before_w2(generator: type) -> None:
+    """The first D*H draws are W1's, row by row, the next H*C are W2's, and the biases draw nothing: from both kinds."""
+    rng = generator(7)
+    params = init_params(rng, 4, 10, 3, std=0.1, dtype=np.float64)
+    draws = generator(7).standard_normal(4 * 10 + 10 * 3 + 1)
+    assert np.array_equal(params.W1, 0.1 * draws[:40].reshape(4, 10))
+    assert np.array_equal(params.W2, 0.1 * draws[40:70].reshape(10, 3))
+    assert rng.standard_normal() == draws[70]
+
+
+@pytest.mark.parametrize("generator", GENERATORS)
+def test_the_deviations_are_those_of_he(generator: type) -> None:
+    """Without `std` the same draws are scaled by sqrt(2 / D) for W1 and sqrt(2 / H) for W2."""
+    he = init_params(generator(3), 8, 50, 3, dtype=np.float64)
+    one = init_params(generator(3), 8, 50, 3, std=1.0, dtype=np.float64)
+    np.testing.assert_allclose(he.W1, one.W1 * (2 / 8) ** 0.5, rtol=1e-15)
+    np.testing.assert_allclose(he.W2, one.W2 * (2 / 50) ** 0.5, rtol=1e-15)
+
+
+def test_he_keeps_the_mean_square_from_layer_to_layer() -> None:
+    """With He's deviations a ReLU layer hands on the mean square it was given (within 5 % over a wide layer)."""
+    rng = np.random.default_rng(0)
+    params = init_params(rng, 400, 400, 400, dtype=np.float64)
+    z1 = rng.standard_normal((400, 400)) @ params.W1
+    z2 = np.maximum(0, z1) @ params.W2
+    assert np.mean(z2**2) / np.mean(z1**2) == pytest.approx(1, rel=0.05)
+
+
+def test_std_is_the_deviation_of_both() -> None:
+    """`std` is the standard deviation of W1 and of W2 (within 2 % over 40,000 draws)."""
+    params = init_params(np.random.default_rng(0), 200, 200, 200, std=0.3, dtype=np.float64)
+    assert params.W1.std() == pytest.approx(0.3, rel=0.02)
+    assert params.W2.std() == pytest.approx(0.3, rel=0.02)
+
+
+def test_std_zero_is_a_number_like_any_other() -> None:
+    """`std=0` gives weights of zero: it is not taken for a missing value."""
+    params = init_params(np.random.default_rng(0), 4, 10, 3, std=0)
+    assert not params.W1.any()
+    assert not params.W2.any()
+
+
+@given(seed=SEEDS)
+@settings(deadline=None, derandomize=True)
+def test_float32_is_float64_rounded(seed: int) -> None:
+    """float32 is the default, and its weights are the float64 weights of the same seed, rounded."""
+    single = init_params(np.random.default_rng(seed), 5, 6, 4)
+    double = init_params(np.random.default_rng(seed), 5, 6, 4, dtype=np.float64)
+    for a, b in zip(single, double, strict=True):
+        assert a.dtype == np.float32
+        assert b.dtype == np.float64
+        assert np.array_equal(a, b.astype(np.float32))
+
+
+@given(seed=SEEDS)
+@settings(deadline=None, derandomize=True)
+def test_same_seed_same_bits(seed: int) -> None:
+    """The generator is all that the draws depend on; another seed gives other weights."""
+    first, second, other = (init_params(np.random.default_rng(s), 3, 4, 2) for s in (seed, seed, seed + 1))
+    assert all(a.tobytes() == b.tobytes() for a, b in zip(first, second, strict=True))
+    assert first.W1.tobytes() != other.W1.tobytes()
+
+
+def test_the_global_generator_is_left_alone() -> None:
+    """Drawing parameters takes nothing from NumPy's global generator."""
+    before = np.random.get_state(legacy=False)  # the global state is what is asked about
+    init_params(np.random.default_rng(0), 3, 4, 2)
+    after = np.random.get_state(legacy=False)
+    assert str(before) == str(after)
