@@ -28,7 +28,7 @@ from netcore.study.spec import StudySpec, load_spec
 if TYPE_CHECKING:
     from netcore.results.tables import StudyTables
 
-__all__ = ["Run", "run_study"]
+__all__ = ["Run", "dataset_of", "run_study"]
 
 
 def run_study(
@@ -83,7 +83,7 @@ class Run:
 
     def __enter__(self) -> "Run":
         """Check everything that can be checked, then take the folder."""
-        self.dataset = _dataset(self.spec)
+        self.dataset = dataset_of(self.spec)
         try:
             make_folder(self.folder.path)
         except WorkError as error:
@@ -151,8 +151,12 @@ class Run:
         write_atomically(self.folder.resolved, json.dumps(resolved, indent=1).encode())
 
 
-def _dataset(spec: StudySpec) -> Dataset:
-    """Load a study's data and check what only the data can tell."""
+def dataset_of(spec: StudySpec) -> Dataset:
+    """Load a study's data and check what only the data can tell.
+
+    Raises:
+        InputError: the data are not fit for the study.
+    """
     dataset = load_dataset(**spec.data.model_dump(), dtype=spec.training.dtype)
     rows = len(dataset.X_train)
     if spec.training.batch_size > rows:

@@ -68,9 +68,14 @@ def test_f_may_look_at_x_from_outside() -> None:
 
 
 def test_one_entry_moves_at_a_time() -> None:
-    """f is called twice for each entry, and each time x differs from the start in that entry alone, by h."""
-    start, seen = np.zeros((2, 2)), []
-    numerical_gradient(lambda x: seen.append(x.copy()) or 0.0, start.copy(), h=0.5)
+    """Each entry costs two calls of f, in which x differs from the start in that entry alone, by h."""
+    seen: list[FloatArray] = []
+
+    def f(x: FloatArray) -> float:
+        seen.append(x.copy())
+        return 0.0
+
+    numerical_gradient(f, np.zeros((2, 2)), h=0.5)
     assert len(seen) == 8
     for entry, (above, below) in enumerate(zip(seen[::2], seen[1::2], strict=True)):
         expected = 0.5 * np.eye(4)[entry].reshape(2, 2)

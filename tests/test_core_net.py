@@ -150,7 +150,9 @@ def test_the_two_losses_are_one(seed: int) -> None:
 @pytest.mark.parametrize("size", [1.0, 1e2, 1e4])
 def test_loss_for_scores_of_any_size(dtype: type, size: float) -> None:
     """For scores up to ±1e4 the loss of each row is finite and right, against an independent log-softmax in float64."""
-    z2 = (size * np.array([[1, -1, 0], [-1, -1, 1], [1, 1, 1], [-1, -1, -1], [0.999, 1, -0.5]])).astype(dtype)
+    z2: FloatArray = (size * np.array([[1, -1, 0], [-1, -1, 1], [1, 1, 1], [-1, -1, -1], [0.999, 1, -0.5]])).astype(
+        dtype
+    )
     expected = -scipy.special.log_softmax(z2.astype(np.float64), axis=1)
     tolerance = 4 * float(np.finfo(dtype).eps)
     for c in range(3):
@@ -170,11 +172,11 @@ def test_loss_for_scores_of_any_size(dtype: type, size: float) -> None:
 def test_softmax_for_scores_of_any_size(dtype: type, seed: int, size: float) -> None:
     """For scores up to ±1e4 probabilities and gradient are finite and right, against scipy's softmax in float64."""
     rng = np.random.default_rng(seed)
-    z2 = rng.uniform(-size, size, (4, 3)).astype(dtype)
+    z2: FloatArray = rng.uniform(-size, size, (4, 3)).astype(dtype)
     y = rng.integers(0, 3, 4)
     expected = scipy.special.softmax(z2.astype(np.float64), axis=1)
     params, X = net_with_scores(z2)
-    atol = 8 * np.finfo(dtype).eps
+    atol = 8 * float(np.finfo(dtype).eps)
     p2 = probabilities(params, X)
     np.testing.assert_allclose(p2, expected, rtol=0, atol=atol)
     np.testing.assert_allclose(p2.sum(axis=1), 1, rtol=0, atol=atol)
@@ -185,7 +187,7 @@ def test_softmax_for_scores_of_any_size(dtype: type, seed: int, size: float) -> 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_plain_softmax_fails_where_this_one_does_not(dtype: type) -> None:
     """The softmax as it is written on paper overflows at 1e4 in both types: the shift by the largest score matters."""
-    z2 = np.array([[1e4, -1e4, 0]], dtype)
+    z2: FloatArray = np.array([[1e4, -1e4, 0]], dtype)
     with np.errstate(over="ignore", invalid="ignore"):
         assert not np.isfinite(np.exp(z2) / np.exp(z2).sum()).all()
     assert np.array_equal(probabilities(*net_with_scores(z2)), [[1, 0, 0]])
@@ -217,7 +219,8 @@ def test_prediction_is_the_most_probable_class(seed: int) -> None:
 
 def test_the_lowest_number_wins_a_tie() -> None:
     """Of equally probable classes the one with the lowest number is predicted."""
-    assert predict(*net_with_scores(np.array([[1.0, 1.0, 0.0], [0.0, 2.0, 2.0], [3.0, 3.0, 3.0]]))).tolist() == [0, 1, 0]
+    z2 = np.array([[1.0, 1.0, 0.0], [0.0, 2.0, 2.0], [3.0, 3.0, 3.0]])
+    assert predict(*net_with_scores(z2)).tolist() == [0, 1, 0]
 
 
 # Types
@@ -228,7 +231,7 @@ def test_the_lowest_number_wins_a_tie() -> None:
 def test_everything_has_the_type_of_the_parameters(dtype: type, data_dtype: type) -> None:
     """Scores, probabilities and gradients are of the parameters' type whatever the data's; a loss is a Python float."""
     params = init_params(np.random.default_rng(0), 4, 5, 3, dtype=dtype)
-    X = np.arange(24).reshape(6, 4).astype(data_dtype)
+    X: Any = np.arange(24).reshape(6, 4).astype(data_dtype)
     y = np.array([0, 1, 2, 0, 1, 2], np.uint8)
     value, gradient = loss_and_gradients(params, X, y, 0.1)
     assert scores(params, X).dtype == probabilities(params, X).dtype == dtype
@@ -304,7 +307,8 @@ def test_the_check_for_numpy_alone_bites(tmp_path: Path, statement: str) -> None
     (tmp_path / "netcore" / "__init__.py").touch()
     assert train_with_numpy_alone(tmp_path).returncode == 0
     net = core / "net.py"
-    net.write_text(net.read_text(encoding="utf-8").replace("import numpy as np\n", f"import numpy as np\n{statement}\n"))
+    text = net.read_text(encoding="utf-8").replace("import numpy as np\n", f"import numpy as np\n{statement}\n")
+    net.write_text(text, encoding="utf-8")
     done = train_with_numpy_alone(tmp_path)
     assert done.returncode != 0
     assert "not numpy, not the standard library" in done.stderr

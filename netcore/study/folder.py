@@ -154,6 +154,10 @@ class StudyFolder:
             raise InputError.at(self.resolved, "is missing or not whole", remedy="`netcore run` writes it again")
         return resolved
 
+    def trials_wanted(self) -> int:
+        """Give the number of trials that the study asks for."""
+        return int(self.resolved_settings()["settings"]["study"]["trials"])
+
     def prepare(self) -> None:
         """Make the folders, and clear what interrupted writes left."""
         for folder in (self.path, self.trials, self.weights, self.figures):

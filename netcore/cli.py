@@ -1,0 +1,196 @@
+"""The commands. Each imports what it needs when it runs, so that `netcore --help` is instant.
+
+Exit codes: 0 done, 1 the work failed, 2 the input is wrong, 130 interrupted.
+"""
+
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+if TYPE_CHECKING:
+    from netcore.study.folder import StudyFolder
+
+INTERRUPTED = 130
+
+results_option = click.option(
+    "--results",
+    envvar="NETCORE_RESULTS",
+    default="results",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Folder that holds the studies' folders (or NETCORE_RESULTS).",
+)
+
+
+def main() -> NoReturn:
+    """Run a command; whatever a user can cause ends in one clear line and an exit code."""
+    from netcore.errors import NetcoreError  # noqa: PLC0415
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        code = commands(standalone_mode=False)
+    except NetcoreError as error:
+        for problem in error.problems:
+            click.echo(f"error: {problem}", err=True)
+        code = error.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        code = INTERRUPTED
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="netcore")
+def commands() -> None:
+    """Search the hyperparameters of a two-layer net: same study file, same numbers, bit for bit."""
+
+
+@commands.command()
+@click.argument("study")
+@results_option
+@click.option("--trials", type=click.IntRange(min=1), help="Trials in all, instead of the file's number.")
+@click.option("--workers", type=click.IntRange(min=1), help="Worker processes.  [default: one per usable core]")
+@click.option("--fresh", is_flag=True, help="Move the study's old folder aside and begin anew.")
+@click.option("--retrain", is_flag=True, help="Move records that do not match what is asked aside, and train again.")
+@click.option("--retry-failed", is_flag=True, help="Try failed trials again, and what was proposed knowing of them.")
+def run(study: str, results: Path, trials: int | None, workers: int | None, fresh: bool, retrain: bool, retry_failed: bool) -> int:
+    """Run a study, or go on with it: STUDY is a TOML file, or the name of one in ./studies."""
+    from netcore.run import Run  # noqa: PLC0415
+    from netcore.study.spec import load_spec  # noqa: PLC0415
+    from netcore.terminal import Tally, say_outcome, show_progress  # noqa: PLC0415
+    from netcore.tracking.client import shown_uri  # noqa: PLC0415
+    from netcore.tracking.follow import Follower  # noqa: PLC0415
+
+    begun = time.monotonic()
+    spec = load_spec(study).with_trials(trials)
+    tally = Tally(spec.study.trials, spec.study.metric)
+    options = {"fresh": fresh, "retrain": retrain, "retry_failed": retry_failed}
+    with Run(spec, results=results, workers=workers, **options) as this, Follower(this.folder) as follower:
+        try:
+            show_progress(this.steps(), tally)
+        except KeyboardInterrupt:
+            click.echo(f"interrupted after {tally.done} of {tally.trials} trials; `netcore run {study}` goes on from here", err=True)
+            return INTERRUPTED
+        _write_views(this.folder)
+        tracked, said = follower.finish()
+        where = f"{tally.done} trials in {shown_uri()}; `netcore ui` (or `make ui`) shows them"
+        say_outcome(this, tally, time.monotonic() - begun, where if tracked else "not up to date (see below)")
+    if not tracked:
+        click.echo(f"\n{said}", err=True)
+    return 0 if tracked else 1
+
+
+@commands.command()
+@click.argument("study")
+@results_option
+@click.option("--follow", is_flag=True, hidden=True)
+def sync(study: str, results: Path, follow: bool) -> None:
+    """Bring MLflow to what a study's records say; run it as often as you like."""
+    from netcore.study.folder import find_study  # noqa: PLC0415
+    from netcore.tracking import follow as following  # noqa: PLC0415
+    from netcore.tracking.client import shown_uri  # noqa: PLC0415
+
+    folder = find_study(study, results)
+    written = following.follow(folder, sys.stdin) if follow else following.sync(folder)
+    click.echo(f"{folder.name}: {written} runs written to {shown_uri()}")
+
+
+@commands.command()
+@click.argument("study")
+@results_option
+def report(study: str, results: Path) -> None:
+    """Make a study's tables, figures and report again from its records."""
+    from netcore.study.folder import find_study  # noqa: PLC0415
+
+    folder = find_study(study, results)
+    _write_views(folder)
+    click.echo(f"{folder.report}")
+
+
+@commands.command(name="list")
+@results_option
+def list_studies(results: Path) -> None:
+    """List the studies in the results folder."""
+    from netcore.study.folder import StudyFolder  # noqa: PLC0415
+    from netcore.terminal import Tally  # noqa: PLC0415
+
+    folders = [StudyFolder(file.parent) for file in sorted(results.glob("*/study.toml"))]
+    if not folders:
+        click.echo(f"no studies in {results}; `netcore run digits` makes one")
+    for folder in folders:
+        settings = folder.resolved_settings()["settings"]["study"]
+        tally = Tally(settings["trials"], settings["metric"])
+        for record in folder.committed():
+            tally.add(record)
+        click.echo(f"{folder.name:<20}  {tally.done}/{tally.trials} trials: {tally}")
+
+
+@commands.command()
+@click.argument("study")
+@click.argument("trial", type=click.IntRange(min=0))
+@results_option
+def show(study: str, trial: int, results: Path) -> None:
+    """Show one trial: its figures, or its traceback."""
+    from netcore.study.folder import find_study  # noqa: PLC0415
+    from netcore.terminal import say_trial  # noqa: PLC0415
+
+    say_trial(find_study(study, results).read(trial))
+
+
+@commands.command()
+@click.argument("study", required=False)
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of study files, for editors.")
+def check(study: str | None, schema: bool) -> None:
+    """Check a study file, and its data, without running anything."""
+    from netcore.run import dataset_of  # noqa: PLC0415
+    from netcore.study.spec import json_schema, load_spec  # noqa: PLC0415
+
+    if schema:
+        click.echo(json_schema())
+    elif study is None:
+        message = "give a STUDY, or --schema"
+        raise click.UsageError(message)
+    else:
+        spec = load_spec(study)
+        data = dataset_of(spec)
+        rows = f"{len(data.y_train)} rows to train, {len(data.y_val)} to validate, {len(data.y_test)} to test"
+        click.echo(f"{spec.name}: {spec.study.trials} trials of {spec.training.epochs} epochs on {data.name} ({rows})")
+
+
+@commands.command()
+@click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535), help="Port on 127.0.0.1.")
+def ui(port: int) -> int:
+    """Open MLflow's pages on this machine; Ctrl-C ends them."""
+    from netcore.tracking.client import tracking_uri  # noqa: PLC0415
+    from netcore.tracking.ui import links, serve  # noqa: PLC0415
+
+    pages = links(port)
+    if not pages:
+        click.echo("MLflow has no study yet; `netcore run digits` makes one")
+    for name, address in pages.items():
+        click.echo(f"{name}\n  {address}\n")
+    if tracking_uri().startswith("http"):
+        return 0
+    click.echo("Ctrl-C ends the server", err=True)
+    return serve(port)
+
+
+def _write_views(folder: "StudyFolder") -> None:
+    """Make everything that is made from records, but for MLflow."""
+    from netcore.results.figures import draw_all  # noqa: PLC0415
+    from netcore.results.report import write_report  # noqa: PLC0415
+    from netcore.results.tables import load_study, write_tables  # noqa: PLC0415
+    from netcore.tracking.journal import write_journal  # noqa: PLC0415
+
+    tables = load_study(folder.path)
+    write_tables(tables, folder)
+    write_journal(folder.committed(), folder)
+    draw_all(tables, folder)
+    write_report(tables, folder)

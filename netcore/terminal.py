@@ -1,0 +1,132 @@
+"""What a person sees: a progress bar on a terminal, plain lines elsewhere, and the outcome at the end."""
+
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from netcore.study.record import Record, rank
+from netcore.study.search import Notice
+from netcore.study.spec import HYPERPARAMETERS
+from netcore.study.trial import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from netcore.run import Run
+
+__all__ = ["Tally", "say_outcome", "say_trial", "show_progress"]
+
+_LINES = 10
+
+
+class Tally:
+    """What has been committed so far: counts by state, and the best."""
+
+    def __init__(self, trials: int, metric: str) -> None:
+        self.trials, self.metric = trials, metric
+        self.states: Counter[State] = Counter()
+        self.best: Record | None = None
+
+    def add(self, record: Record) -> None:
+        """Count one more."""
+        self.states[record.result.state] += 1
+        if record.result.state is State.FINISHED and (self.best is None or rank(record) < rank(self.best)):
+            self.best = record
+
+    @property
+    def done(self) -> int:
+        """How many trials are committed."""
+        return self.states.total()
+
+    def counts(self) -> str:
+        """Say how many ended how: `90 finished, 10 pruned`."""
+        return ", ".join(f"{self.states[state]} {state}" for state in State if self.states[state])
+
+    def __str__(self) -> str:
+        """Say it all in one line."""
+        best = f", best {self.metric} {self.best.result.value:.4f} (trial {self.best.number})" if self.best else ""
+        return f"{self.counts() or 'no trial yet'}{best}"
+
+
+def show_progress(steps: Iterable[Record | Notice], tally: Tally) -> None:
+    """Go through a run's steps and show how far it is."""
+    with _bar(tally) if sys.stderr.isatty() else _lines(tally) as show:
+        for step in steps:
+            if isinstance(step, Notice):
+                click.echo(f"note: {step.text}", err=True)
+            else:
+                tally.add(step)
+                show()
+
+
+@contextmanager
+def _lines(tally: Tally) -> "Iterator[Callable[[], None]]":
+    def show() -> None:
+        if tally.done % max(1, tally.trials // _LINES) == 0 or tally.done == tally.trials:
+            click.echo(f"{tally.done}/{tally.trials} trials: {tally}", err=True)
+
+    yield show
+
+
+@contextmanager
+def _bar(tally: Tally) -> "Iterator[Callable[[], None]]":
+    from rich.console import Console  # noqa: PLC0415  # only where there is a terminal
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[tally]}"),
+        TextColumn("left"),
+        TimeRemainingColumn(compact=True),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("trials", total=tally.trials, tally=str(tally))
+        yield lambda: progress.update(task, completed=tally.done, tally=str(tally))
+
+
+def say_outcome(run: "Run", tally: Tally, seconds: float, tracked: str) -> None:
+    """Say what came out: the winner, its figures, and where everything is."""
+    click.echo(f"\n{run.spec.name}: {tally.done} trials ({tally.counts()}) in {seconds:.1f} s\n")
+    rows: list[tuple[str, str, str]] = []
+    if tally.best:
+        result = tally.best.result
+        best = result.curve[(result.best_epoch or 1) - 1]
+        other = "val_accuracy" if run.spec.study.metric == "val_loss" else "val_loss"
+        rows.append(("best trial", str(tally.best.number), f"epoch {result.best_epoch} of {len(result.curve)}"))
+        rows += [(name, f"{getattr(tally.best.job.hyperparameters, name):.4g}", "") for name in HYPERPARAMETERS]
+        rows += [(name, f"{getattr(best, name):.4f}", "") for name in (run.spec.study.metric, other)]
+        if run.test:
+            rows.append(("test accuracy", f"{run.test['accuracy']:.4f}", f"{run.test['right']} of {run.test['rows']} rows, read once"))
+    else:
+        click.echo("  no trial finished, so there is no winner\n")
+    rows += [("report", str(run.folder.report), ""), ("MLflow", tracked, "")]
+    width = max(len(name) for name, _, _ in rows)
+    for name, value, remark in rows:
+        click.echo(f"  {name:<{width}}  {value}" + (f"  ({remark})" if remark else ""))
+
+
+def say_trial(record: Record) -> None:
+    """Say all of one trial: what was asked, what came out, epoch by epoch; of a failed one, the traceback."""
+    job, result, provenance = record.job, record.result, record.provenance
+    click.echo(f"trial {record.number}: {result.state}, {provenance.seconds:.2f} s, digest {record.digest}")
+    for name in HYPERPARAMETERS:
+        click.echo(f"  {name:<20} {getattr(job.hyperparameters, name)!r}")
+    for epoch, ceiling in job.ceilings.items():
+        click.echo(f"  ceiling at epoch {epoch:<3} {ceiling:.6f}")
+    if result.best_epoch:
+        click.echo(f"  best_epoch           {result.best_epoch}\n  {job.metric:<20} {result.value!r}")
+    if result.failure:
+        click.echo(f"\n{result.failure}\n{result.traceback}")
+    if result.curve:
+        click.echo("\n  epoch  learning_rate  train_loss    val_loss  train_accuracy  val_accuracy")
+    for e in result.curve:
+        click.echo(
+            f"  {e.epoch:>5}  {e.learning_rate:>13.6g}  {e.train_loss:>10.5g}  {e.val_loss:>10.5g}"
+            f"  {e.train_accuracy:>14.4f}  {e.val_accuracy:>12.4f}"
+        )

@@ -1,0 +1,269 @@
+"""Committed records as MLflow runs: one experiment per study, one parent run, one child run per trial.
+
+A projection, and idempotent: what is there and right stays, what is missing is written, what differs is deleted and
+written anew (MLflow's params cannot be changed). A run is right when it bears its record's digest and has ended; its
+end is written last, so a run that was cut short is never taken for a whole one.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, Experiment, InputTag, Metric, Param, Run, RunTag, ViewType
+
+from netcore.study.folder import StudyFolder
+from netcore.study.record import CURVES, Record, ranked
+from netcore.study.trial import State
+
+__all__ = ["Projection"]
+
+_STATUS = {
+    State.FINISHED: "FINISHED",
+    State.PRUNED: "KILLED",
+    State.DIVERGED: "KILLED",
+    State.FAILED: "FAILED",
+}
+_METRICS_PER_CALL = 1_000
+_RUNS_PER_PAGE = 1_000
+_DIGEST_LENGTH = 36
+_VIEWS = ("study.toml", "resolved.json", "test.json", "report.html", "optuna.log", "*.parquet", "figures/*")
+
+
+class Projection:
+    """The MLflow side of one study."""
+
+    def __init__(self, client: MlflowClient, folder: StudyFolder) -> None:
+        self._client = client
+        self._folder = folder
+        self._resolved = folder.resolved_settings()
+        self.name: str = self._resolved["settings"]["study"]["name"]
+        self.experiment_id = self._experiment().experiment_id
+        parents, self._runs = self._read_runs()
+        self._parent = self._settle_parent(parents)
+        self.written = 0
+
+    def add(self, record: Record) -> None:
+        """Make sure that a trial has its run, and only one, and that it is right."""
+        right = None
+        for run in self._runs.pop(record.number, []):
+            if right is None and self._is_right(run, record):
+                right = run
+            else:
+                self._client.delete_run(run.info.run_id)
+        if right is None:
+            right = self._write(record)
+            self.written += 1
+        self._runs[record.number] = [right]
+
+    def finish(self, records: list[Record], *, complete: bool) -> None:
+        """Make everything as the folder has it: all trials, kept weights, the parent's figures, files and state."""
+        for record in records:
+            self.add(record)
+        for number in self._runs.keys() - {record.number for record in records}:
+            for run in self._runs.pop(number):
+                self._client.delete_run(run.info.run_id)
+        kept = self._folder.kept_weights()
+        for record in records:
+            if record.number in kept:
+                self._log_weights(record)
+        self._log_views()
+        self._log_outcome(records)
+        self.end("FINISHED" if complete else "KILLED")
+
+    def end(self, status: str) -> None:
+        """Put the parent run in a state that is an end, if it is not in it yet."""
+        run = self._client.get_run(self._parent)
+        if run.info.status != status:
+            self._client.set_terminated(self._parent, status)
+
+    def _experiment(self) -> Experiment:
+        """Find or make the experiment; one that was deleted in the UI still owns its name and comes back."""
+        found = self._client.get_experiment_by_name(self.name)
+        if found is None:
+            metric = self._resolved["settings"]["study"]["metric"]
+            tags = {
+                "mlflow.experimentKind": "custom_model_development",
+                "netcore.study": self.name,
+                "netcore.metric": metric,
+            }
+            return self._client.get_experiment(self._client.create_experiment(self.name, tags=tags))
+        if found.lifecycle_stage != "active":
+            self._client.restore_experiment(found.experiment_id)
+        return found
+
+    def _read_runs(self) -> tuple[list[Run], dict[int, list[Run]]]:
+        """Give the study's parent runs, and the runs of each trial."""
+        parents: list[Run] = []
+        trials: dict[int, list[Run]] = {}
+        for run in self._search(f"tags.`netcore.study` = '{self.name}'"):
+            number = run.data.tags.get("netcore.trial")
+            if number is None:
+                parents.append(run)
+            else:
+                trials.setdefault(int(number), []).append(run)
+        return parents, trials
+
+    def _search(self, condition: str) -> Iterator[Run]:
+        token = None
+        while True:
+            page = self._client.search_runs(
+                [self.experiment_id],
+                condition,
+                ViewType.ACTIVE_ONLY,
+                _RUNS_PER_PAGE,
+                ["attributes.start_time ASC", "attributes.run_id ASC"],
+                token,
+            )
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def _settle_parent(self, parents: list[Run]) -> str:
+        """Find or make the study's own run; that of another question under the same name is deleted."""
+        question = hashlib.sha256(json.dumps(self._resolved, sort_keys=True).encode()).hexdigest()
+        kept = None
+        for run in parents:
+            if kept is None and run.data.tags.get("netcore.question") == question:
+                kept = run.info.run_id
+            else:
+                self._client.delete_run(run.info.run_id)
+        if kept is not None:
+            return str(kept)
+        tags = {"netcore.study": self.name, "netcore.question": question, "mlflow.source.name": "netcore"}
+        run = self._client.create_run(self.experiment_id, tags=tags, run_name=self.name)
+        settings = self._resolved["settings"]
+        flat = {f"{table}.{key}": value for table in ("study", "data", "training") for key, value in settings[table].items()}
+        params = [Param(key, str(value)) for key, value in flat.items()]
+        self._client.log_batch(run.info.run_id, params=params)
+        self._client.log_inputs(run.info.run_id, [self._dataset()])
+        return str(run.info.run_id)
+
+    def _is_right(self, run: Run, record: Record) -> bool:
+        tags = run.data.tags
+        return (
+            tags.get("netcore.digest") == record.digest
+            and tags.get("mlflow.parentRunId") == self._parent
+            and run.info.status == _STATUS[record.result.state]
+        )
+
+    def _write(self, record: Record) -> Run:
+        """Write one trial's run: four calls, the last of which ends it."""
+        provenance = record.provenance
+        tags = {
+            "mlflow.parentRunId": self._parent,
+            "mlflow.source.name": "netcore",
+            "netcore.study": self.name,
+            "netcore.trial": str(record.number),
+            "netcore.state": str(record.result.state),
+            "netcore.digest": record.digest,
+        }
+        if record.result.failure:
+            tags["mlflow.note.content"] = f"```\n{record.result.traceback[-4_000:]}\n```"
+        run = self._client.create_run(
+            self.experiment_id, _milliseconds(provenance.started), tags, f"trial {record.number}"
+        )
+        run_id = run.info.run_id
+        params = [Param(name, str(value)) for name, value in _params(record).items()]
+        metrics = list(_metrics(record))
+        for start in range(0, max(1, len(metrics)), _METRICS_PER_CALL):
+            chunk = metrics[start : start + _METRICS_PER_CALL]
+            self._client.log_batch(run_id, metrics=chunk, params=params if start == 0 else ())
+        self._client.log_inputs(run_id, [self._dataset()])
+        self._client.set_terminated(run_id, _STATUS[record.result.state], _milliseconds(provenance.ended))
+        return run
+
+    def _dataset(self) -> DatasetInput:
+        data = self._resolved["data"]
+        dataset = Dataset(
+            name=data["name"],
+            digest=data["digest"][:_DIGEST_LENGTH],
+            source_type="netcore",
+            source=json.dumps({"source": self._resolved["settings"]["data"], "digest": data["digest"]}),
+            profile=json.dumps({"rows": data["rows"], "classes": len(data["class_names"])}),
+        )
+        return DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
+
+    def _log_weights(self, record: Record) -> None:
+        run = self._runs[record.number][0]
+        if run.data.tags.get("netcore.weights") != record.weights_sha256:
+            self._client.log_artifact(run.info.run_id, str(self._folder.weights_file(record.number)), "weights")
+            self._client.set_tag(run.info.run_id, "netcore.weights", record.weights_sha256)
+
+    def _log_views(self) -> None:
+        """Send the study's files to the parent run, each that is not there as it is now."""
+        sent = json.loads(self._client.get_run(self._parent).data.tags.get("netcore.files", "{}"))
+        files = sorted(file for pattern in _VIEWS for file in self._folder.path.glob(pattern))
+        now = {}
+        for file in files:
+            name = file.relative_to(self._folder.path).as_posix()
+            now[name] = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+            if sent.get(name) != now[name]:
+                folder = None if file.parent == self._folder.path else file.parent.name
+                self._client.log_artifact(self._parent, str(file), folder)
+        if now != sent:
+            self._client.set_tag(self._parent, "netcore.files", json.dumps(now))
+
+    def _log_outcome(self, records: list[Record]) -> None:
+        """Give the parent the figures of the best trial, what the test set said of it, and a note for its reader."""
+        figures: dict[str, float] = {"trials": len(records)}
+        for state in State:
+            figures[f"trials_{state}"] = sum(record.result.state is state for record in records)
+        best = ranked(records)[:1]
+        if best:
+            figures |= {"best_trial": best[0].number} | {m.key: m.value for m in _metrics(best[0]) if m.key.startswith("best_")}
+        test = self._folder.test_figures()
+        if test and best and test["digest"] == best[0].digest:
+            figures["test_accuracy"] = test["accuracy"]
+        run = self._client.get_run(self._parent)
+        now = _milliseconds(max((record.provenance.ended for record in records), default=0.0))
+        changed = [Metric(key, value, now, 0) for key, value in figures.items() if run.data.metrics.get(key) != value]
+        note = _note(self.name, self._folder, best[0] if best else None, figures)
+        tags = [RunTag("mlflow.note.content", note)] if run.data.tags.get("mlflow.note.content") != note else []
+        if changed or tags:
+            self._client.log_batch(self._parent, metrics=changed, tags=tags)
+
+
+def _params(record: Record) -> dict[str, Any]:
+    job = record.job
+    return {**job.hyperparameters._asdict(), "epochs": job.epochs, "batch_size": job.batch_size, "seed": job.seed}
+
+
+def _metrics(record: Record) -> Iterable[Metric]:
+    """Give the curves by epoch, and the figures of the best epoch: the UI shows last values, which are not the best."""
+    result, provenance = record.result, record.provenance
+    for epoch in result.curve:
+        at = _milliseconds(provenance.started + provenance.seconds * epoch.epoch / len(result.curve))
+        for name in CURVES:
+            yield Metric(name, _finite(getattr(epoch, name)), at, epoch.epoch)
+    if result.best_epoch:
+        best, at = result.curve[result.best_epoch - 1], _milliseconds(provenance.ended)
+        yield Metric("best_epoch", result.best_epoch, at, 0)
+        for name in CURVES[1:]:
+            yield Metric(f"best_{name}", getattr(best, name), at, 0)
+
+
+def _note(name: str, folder: StudyFolder, best: Record | None, figures: dict[str, float]) -> str:
+    """Write the parent's description: what was asked, what was found, where the report is."""
+    lines = folder.study_file.read_text(encoding="utf-8").splitlines()
+    question = next((line.partition("Question:")[2].strip() for line in lines if line.startswith("# Question:")), name)
+    found = "no trial finished"
+    if best:
+        hyperparameters = ", ".join(f"{key} {value:.4g}" for key, value in best.job.hyperparameters._asdict().items())
+        found = f"trial {best.number} is the best of {figures['trials']:.0f}: "
+        found += f"{best.job.metric} {best.result.value:.4f} with {hyperparameters}"
+    if "test_accuracy" in figures:
+        found += f"; test accuracy {figures['test_accuracy']:.4f}"
+    return f"**Question:** {question}\n\n**Found:** {found}\n\n**Report:** report.html, under Artifacts"
+
+
+def _finite(value: float) -> float:
+    """Give NaN for infinity, which would come back from MLflow as 1.8e308."""
+    return value if math.isfinite(value) else math.nan
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1_000)

@@ -1,0 +1,62 @@
+"""MLflow's own server and pages, for one person at this machine: on the loopback interface, and nothing extra running."""
+
+import os
+import signal
+import subprocess
+import sys
+from urllib.parse import quote, urlencode
+
+from netcore.errors import WorkError
+from netcore.tracking.client import ENVIRONMENT, connect, tracking_uri
+
+__all__ = ["links", "serve"]
+
+_HOST = "127.0.0.1"
+
+
+def links(port: int) -> dict[str, str]:
+    """Give, for each study that MLflow has, the address of its trials, the best on top.
+
+    MLflow's plain page opens in another mode, with the trials folded away under their parent; these open in
+    model-training mode. Sorted by anything but time, MLflow leaves the trials unfolded.
+    """
+    address = tracking_uri() if tracking_uri().startswith("http") else f"http://{_HOST}:{port}"
+    pages = {}
+    for experiment in connect().search_experiments(filter_string="tags.`netcore.study` LIKE '%'"):
+        metric = experiment.tags.get("netcore.metric", "val_loss")
+        query = {
+            "workflowType": "machine_learning",
+            "searchFilter": "tags.`netcore.trial` LIKE '%'",
+            "orderByKey": f"metrics.`best_{metric}`",
+            "orderByAsc": "true" if metric == "val_loss" else "false",
+            "startTime": "ALL",
+        }
+        pages[experiment.name] = f"{address}/#/experiments/{experiment.experiment_id}/runs?{urlencode(query, quote_via=quote)}"
+    return pages
+
+
+def serve(port: int) -> int:
+    """Serve MLflow on 127.0.0.1 until Ctrl-C; give its exit code.
+
+    Requests whose Host header is not this address are refused. One worker, no background jobs, no telemetry, no
+    pickles.
+
+    Raises:
+        WorkError: the server ends by itself (the port is taken, say).
+    """
+    hosts = f"{_HOST}:{port},localhost:{port}"
+    origins = f"http://{_HOST}:{port},http://localhost:{port}"
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracking_uri()]
+    command += ["--host", _HOST, "--port", str(port), "--workers", "1"]
+    command += ["--allowed-hosts", hosts, "--cors-allowed-origins", origins, "--uvicorn-opts", "--log-level warning"]
+    with subprocess.Popen(command, env={**ENVIRONMENT, **os.environ}, start_new_session=True) as server:  # noqa: S603
+        try:
+            code = server.wait()
+        except KeyboardInterrupt:
+            os.killpg(server.pid, signal.SIGTERM)
+            try:
+                server.wait(5)
+            except subprocess.TimeoutExpired:
+                os.killpg(server.pid, signal.SIGKILL)
+            return 0
+    raise WorkError.at(f"{_HOST}:{port}", "the MLflow server ended by itself", f"exit code {code}", "is the port taken? choose another with --port")
