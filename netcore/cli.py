@@ -60,7 +60,9 @@ def commands() -> None:
 @click.option("--fresh", is_flag=True, help="Move the study's old folder aside and begin anew.")
 @click.option("--retrain", is_flag=True, help="Move records that do not match what is asked aside, and train again.")
 @click.option("--retry-failed", is_flag=True, help="Try failed trials again, and what was proposed knowing of them.")
-def run(study: str, results: Path, trials: int | None, workers: int | None, fresh: bool, retrain: bool, retry_failed: bool) -> int:
+def run(
+    study: str, results: Path, trials: int | None, workers: int | None, fresh: bool, retrain: bool, retry_failed: bool
+) -> int:
     """Run a study, or go on with it: STUDY is a TOML file, or the name of one in ./studies."""
     from netcore.run import Run  # noqa: PLC0415
     from netcore.study.spec import load_spec  # noqa: PLC0415
@@ -76,7 +78,10 @@ def run(study: str, results: Path, trials: int | None, workers: int | None, fres
         try:
             show_progress(this.steps(), tally)
         except KeyboardInterrupt:
-            click.echo(f"interrupted after {tally.done} of {tally.trials} trials; `netcore run {study}` goes on from here", err=True)
+            click.echo(
+                f"interrupted after {tally.done} of {tally.trials} trials; `netcore run {study}` goes on from here",
+                err=True,
+            )
             return INTERRUPTED
         _write_views(this.folder)
         tracked, said = follower.finish()

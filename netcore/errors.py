@@ -60,7 +60,7 @@ class RecordError(InputError):
 
 
 class WorkError(NetcoreError):
-    """The input was right and the work failed: no space, too many failed trials, a server that refuses (exit code 1)."""
+    """The input was right and the work failed: no space, too many failed trials, no server (exit code 1)."""
 
 
 def nearest(word: str, known: "Iterable[str]") -> str:

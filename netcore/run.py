@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from threadpoolctl import threadpool_limits
 
@@ -81,7 +81,7 @@ class Run:
         self._fresh, self._retrain, self._retry_failed = fresh, retrain, retry_failed
         self._stack = ExitStack()
 
-    def __enter__(self) -> "Run":
+    def __enter__(self) -> Self:
         """Check everything that can be checked, then take the folder."""
         self.dataset = dataset_of(self.spec)
         try:

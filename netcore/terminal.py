@@ -102,7 +102,13 @@ def say_outcome(run: "Run", tally: Tally, seconds: float, tracked: str) -> None:
         rows += [(name, f"{getattr(tally.best.job.hyperparameters, name):.4g}", "") for name in HYPERPARAMETERS]
         rows += [(name, f"{getattr(best, name):.4f}", "") for name in (run.spec.study.metric, other)]
         if run.test:
-            rows.append(("test accuracy", f"{run.test['accuracy']:.4f}", f"{run.test['right']} of {run.test['rows']} rows, read once"))
+            rows.append(
+                (
+                    "test accuracy",
+                    f"{run.test['accuracy']:.4f}",
+                    f"{run.test['right']} of {run.test['rows']} rows, read once",
+                )
+            )
     else:
         click.echo("  no trial finished, so there is no winner\n")
     rows += [("report", str(run.folder.report), ""), ("MLflow", tracked, "")]

@@ -44,11 +44,11 @@ def scores(params: Params, X: ArrayLike) -> FloatArray:
     """Give the scores z2 (eq. 1-3), shape (N, C), of inputs `X`, shape (N, D), in the type of the parameters."""
     X = np.asarray(X, params.W1.dtype)
     p1 = np.maximum(0, X @ params.W1 + params.b1)  # eq. 1, 2
-    return p1 @ params.W2 + params.b2  # type: ignore[no-any-return]  # eq. 3
+    return p1 @ params.W2 + params.b2  # eq. 3
 
 
 def probabilities(params: Params, X: ArrayLike) -> FloatArray:
-    """Give the probability of each class (eq. 4), shape (N, C); every row sums to 1, whatever the size of the scores."""
+    """Give the probability of each class (eq. 4), shape (N, C); rows sum to 1, whatever the size of the scores."""
     p2 = scores(params, X)
     p2 -= p2.max(axis=1, keepdims=True)
     np.exp(p2, out=p2)
@@ -58,7 +58,8 @@ def probabilities(params: Params, X: ArrayLike) -> FloatArray:
 
 def predict(params: Params, X: ArrayLike) -> IntArray:
     """Give the most probable class of each row, shape (N,); the lowest number wins a tie."""
-    return scores(params, X).argmax(axis=1)
+    classes: IntArray = np.argmax(scores(params, X), axis=1)
+    return classes
 
 
 def loss(params: Params, X: ArrayLike, y: IntArray, reg: float) -> float:
@@ -135,7 +136,7 @@ class Workspace(NamedTuple):
 def data_loss_and_gradients(
     params: Params, X: FloatArray, y: IntArray, reg: float, workspace: Workspace
 ) -> tuple[float, int]:
-    """Fill `workspace.gradient` with the gradient of L (eq. 6-11); give the cross-entropy and the rows classified right.
+    """Fill `workspace.gradient` with the gradient of L (eq. 6-11); give the cross-entropy and how many rows are right.
 
     The returned loss is eq. 5 *without* the penalty, the gradient is *with* it. `X` is (N, D) in the type of the
     parameters and N is the workspace's number of rows. Nothing is allocated but a few arrays of shape (N,).

@@ -46,9 +46,9 @@ def init_params(
 ) -> Params:
     """Draw the initial parameters: normal weights, W1 before W2, and zero biases.
 
-    With `std=None` the deviations are those of He et al. 2015 ("Delving Deep into Rectifiers", eq. 10), sqrt(2 / fan-in):
-    sqrt(2 / D) for W1 and sqrt(2 / H) for W2. A number is the deviation of both. The draws are made in float64 and then
-    rounded to `dtype`, so that float32 and float64 nets start from the same point.
+    With `std=None` the deviations are those of He et al. 2015 ("Delving Deep into Rectifiers", eq. 10),
+    sqrt(2 / fan-in): sqrt(2 / D) for W1 and sqrt(2 / H) for W2. A number is the deviation of both. The draws are made
+    in float64 and then rounded to `dtype`, so that float32 and float64 nets start from the same point.
     """
     std1 = math.sqrt(2.0 / input_size) if std is None else std
     std2 = math.sqrt(2.0 / hidden_size) if std is None else std

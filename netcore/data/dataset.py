@@ -85,7 +85,9 @@ def prepare(raw: RawData, *, validation: float, test: float, seed: int, dtype: D
         train_rows, val_rows = train_test_split(rest, test_size=n_val, stratify=raw.y[rest], random_state=states[1])
     except ValueError as error:
         remedy = "take larger or smaller shares for data.validation and data.test"
-        raise DataError.at(raw.name, f"cannot be split so that every class is in each part ({error})", remedy=remedy) from error
+        raise DataError.at(
+            raw.name, f"cannot be split so that every class is in each part ({error})", remedy=remedy
+        ) from error
 
     scaler = StandardScaler().fit(raw.X[train_rows])
 

@@ -10,9 +10,7 @@ from netcore.data.dataset import Dataset, RawData, prepare
 __all__ = ["SOURCES", "load_dataset"]
 
 
-def load_dataset(
-    source: str, *, validation: float, test: float, seed: int, dtype: DTypeLike = np.float32
-) -> Dataset:
+def load_dataset(source: str, *, validation: float, test: float, seed: int, dtype: DTypeLike = np.float32) -> Dataset:
     """Load one of `SOURCES` and prepare it: what a study file's [data] table asks for.
 
     Raises:

@@ -1,16 +1,17 @@
-"""Figures from tables: what was tried, what came of it, what the best net looks like.
+"""Figures from tables: how the search went, what the hyperparameters do, what the best net looks like.
 
-Compute, then draw. `ranked`, `best_so_far`, `readable_range`, `scale_of` and `mosaic` give numbers; each other function
-takes a study's tables and gives a matplotlib Figure, or None where the study has nothing to show in it. No figure needs
-a display, pyplot or the user's matplotlibrc. `draw_all` writes them as PNG and SVG: equal tables, equal bytes.
+Compute, then draw. `ranked`, `winner`, `best_so_far`, `readable_range`, `scale_of` and `mosaic` give numbers. Each
+figure function takes a study's tables and gives a matplotlib Figure, or None where the study has nothing to show in it;
+none needs a display, pyplot or the user's matplotlibrc. `draw_all` writes them as PNG and SVG: equal tables, equal bytes.
 
-Blue, orange, purple and black (Okabe and Ito) can be told apart by colour-blind readers; marker and fill repeat the state.
+The colours are Okabe and Ito's, which colour-blind readers can tell apart; marker and fill say the state once more.
 """
 
 import io
 import math
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ContextDecorator
+import textwrap
+from contextlib import ContextDecorator
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
@@ -18,14 +19,12 @@ import matplotlib.style
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from netcore.errors import WorkError
 from netcore.files import cannot_write, make_folder, write_atomically
 from netcore.results.tables import StudyTables
 from netcore.study.folder import StudyFolder
@@ -50,37 +49,36 @@ __all__ = [
 FloatArray = NDArray[np.float64]
 Scale = Literal["log", "linear", "choice", "fixed"]
 
-STATES = {"finished": ("#0072B2", "o"), "pruned": ("#E69F00", "o"), "diverged": ("#A8538A", "X"), "failed": ("#000000", "P")}
-"""Colour and marker of each state, the best state first; a pruned trial's marker is hollow."""
-BEST, INK, GREY = "#D55E00", "#222222", "#8A8A8A"
-LABELS = {
-    "val_loss": "val_loss (nats)",
-    "val_accuracy": "val_accuracy (share right)",
-    "loss": "loss (nats)",
-    "accuracy": "accuracy (share right)",
+STATES = {
+    "finished": {"color": "#0072B2", "marker": "o", "markerfacecolor": "#0072B2"},
+    "pruned": {"color": "#E69F00", "marker": "o", "markerfacecolor": "white"},
+    "diverged": {"color": "#CC79A7", "marker": "X", "markerfacecolor": "#CC79A7"},
+    "failed": {"color": "#000000", "marker": "P", "markerfacecolor": "#000000"},
 }
-"""Axis labels that need more than the column's name."""
+"""How each state is drawn; the order is that of the ranking."""
+
+BEST, INK, GREY = "#D55E00", "#222222", "#8A8A8A"
+
+UNITS = {"loss": "loss (nats)", "accuracy": "accuracy (share right)"}
+"""Axis labels with their units; `val_loss` and `val_accuracy` carry the same."""
 
 STYLE = {
-    "figure.figsize": (8.8, 5.0),
-    "figure.dpi": 150,
     "savefig.dpi": 150,
     "font.size": 10.5,
-    "axes.titlesize": 10.5,
+    "legend.fontsize": 9.5,
+    "legend.frameon": False,
     "axes.edgecolor": "#9A9A9A",
     "axes.labelcolor": INK,
     "axes.spines.top": False,
     "axes.spines.right": False,
+    "axes.formatter.useoffset": False,
     "axes.grid": True,
     "axes.axisbelow": True,
     "grid.color": "#E6E6E6",
-    "grid.linewidth": 0.8,
     "xtick.color": "#9A9A9A",
     "ytick.color": "#9A9A9A",
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
-    "legend.frameon": False,
-    "legend.fontsize": 9.5,
     "svg.hashsalt": "netcore",
 }
 
@@ -91,28 +89,26 @@ class Mosaic(NamedTuple):
     """First-layer weights as one picture."""
 
     image: FloatArray
-    """Tiles side by side, NaN between them: shape (height, width), or (height, width, 3) for colour."""
+    """Tiles with NaN between them: shape (height, width), or (height, width, 3) for colour."""
     units: list[int]
-    """Which hidden units are shown, by rows; those with the largest weights first."""
+    """The hidden units that are shown, by rows."""
 
 
 def ranked(tables: StudyTables) -> pd.DataFrame:
-    """Give the trials, the best first: finished before pruned before diverged before failed, the earlier of equals first."""
-    order = {state: place for place, state in enumerate(STATES)}
-    trials = tables.trials.assign(order=tables.trials["state"].map(order))
-    more_is_better = tables.metric == "val_accuracy"
-    return trials.sort_values(["order", "value", "trial"], ascending=[True, not more_is_better, True]).drop(columns="order")
+    """Give the trials, the best first: by state, then by value, the earlier of equals first."""
+    order = tables.trials["state"].map({state: place for place, state in enumerate(STATES)})
+    ascending = [True, tables.metric != "val_accuracy", True]
+    return tables.trials.assign(order=order).sort_values(["order", "value", "trial"], ascending=ascending).drop(columns="order")
 
 
 def winner(tables: StudyTables) -> int | None:
     """Give the number of the best trial; only finished trials can win."""
-    trials = ranked(tables)
-    wins = len(trials) > 0 and trials["state"].iloc[0] == "finished"
-    return int(trials["trial"].iloc[0]) if wins else None
+    finished = ranked(tables).query("state == 'finished'")
+    return None if finished.empty else int(finished["trial"].iloc[0])
 
 
 def best_so_far(tables: StudyTables) -> FloatArray:
-    """Give, for each trial in the order of the numbers, the best value of the finished ones up to it; NaN before the first."""
+    """Give the best value of the finished trials up to each trial, in the order of the numbers; NaN before the first."""
     trials = tables.trials.sort_values("trial")
     value = np.where(trials["state"] == "finished", trials["value"], np.nan)
     best: FloatArray = (np.fmax if tables.metric == "val_accuracy" else np.fmin).accumulate(value)
@@ -120,20 +116,19 @@ def best_so_far(tables: StudyTables) -> FloatArray:
 
 
 def readable_range(values: FloatArray, metric: str) -> tuple[float, float]:
-    """Give the range of values in which the good trials can be told apart; what lies beyond is drawn at its edge.
+    """Give the range of values in which the good trials can be told apart; what lies beyond goes to the axis's edge.
 
-    A loss may reach 100 times the lower quartile. An accuracy may fall short of the best by ten times as much as the
-    median does, and by 0.2 in any case.
+    A loss may be 100 times the lower quartile. An accuracy may fall short of the best by 0.2, or by ten times as much
+    as the median does.
     """
     values = values[np.isfinite(values)]
     if metric == "val_accuracy":
-        best = float(values.max())
-        room = max(10 * (best - float(np.median(values))), 0.2)
-        return max(float(values.min()), best - room), best
+        room = max(0.2, 10 * (values.max() - np.median(values)))
+        return float(values[values >= values.max() - room].min()), float(values.max())
     values = values[values > 0]  # the axis is logarithmic
     if not values.size:
         return 1e-3, 1.0
-    return float(values.min()), min(float(values.max()), 100 * float(np.quantile(values, 0.25)))
+    return float(values.min()), float(values[values <= 100 * np.quantile(values, 0.25)].max())
 
 
 def scale_of(setting: object) -> Scale:
@@ -144,21 +139,21 @@ def scale_of(setting: object) -> Scale:
 
 
 def mosaic(weights: pd.DataFrame, most: int = 100) -> Mosaic:
-    """Lay out the weights of an image's pixels as tiles, one for each hidden unit, at most `most` of them."""
-    shape = tuple(int(weights[axis].max()) + 1 for axis in ("unit", "row", "column", "channel"))
-    W1 = np.full(shape, np.nan)
-    W1[tuple(weights[axis].to_numpy(np.int64) for axis in ("unit", "row", "column", "channel"))] = weights["value"]
-    units = np.argsort(-np.nansum(W1**2, axis=(1, 2, 3)), kind="stable")[:most]
-    across = math.ceil(math.sqrt(1.6 * len(units) * shape[1] / shape[2]))
+    """Lay out an image's first-layer weights as tiles, one for each of the `most` hidden units of largest norm."""
+    places = weights[["unit", "row", "column", "channel"]].to_numpy(np.int64).T
+    W1 = np.full(places.max(axis=1) + 1, np.nan)
+    W1[tuple(places)] = weights["value"]
+    units = np.argsort(-np.square(W1).sum(axis=(1, 2, 3)), kind="stable")[:most]
+    zoom, gap = math.ceil(40 / max(W1.shape[1:3])), 3  # a tile of few pixels grows, so that the gap is thin beside it
+    tiles = np.pad(W1[units].repeat(zoom, 1).repeat(zoom, 2), [(0, 0), (0, gap), (0, gap), (0, 0)], constant_values=np.nan)
+    across = math.ceil(math.sqrt(1.6 * len(units) * tiles.shape[1] / tiles.shape[2]))
     down = math.ceil(len(units) / across)
-    zoom = math.ceil(40 / max(shape[1:3]))  # so that the gap is thin beside a tile of few pixels
-    tiles = W1[units].repeat(zoom, axis=1).repeat(zoom, axis=2)
-    height, width = tiles.shape[1] + 3, tiles.shape[2] + 3
-    image = np.full((down * height - 3, across * width - 3, shape[3]), np.nan)
+    image = np.full((down * tiles.shape[1], across * tiles.shape[2], tiles.shape[3]), np.nan)
     for place, tile in enumerate(tiles):
-        top, left = place // across * height, place % across * width
-        image[top : top + height - 3, left : left + width - 3] = tile
-    return Mosaic(image if shape[3] == 3 else np.nanmean(image, axis=2) if shape[3] > 1 else image[..., 0], units.tolist())
+        top, left = place // across * tile.shape[0], place % across * tile.shape[1]
+        image[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
+    image = image[:-gap, :-gap]
+    return Mosaic(image if image.shape[2] == 3 else image.mean(axis=2), units.tolist())  # noqa: PLR2004  # RGB
 
 
 @_styled
@@ -168,31 +163,28 @@ def loss_curves(tables: StudyTables) -> Figure | None:
     curves = curves[curves["state"].isin(["finished", "pruned"]) & np.isfinite(curves["val_loss"])]
     if curves.empty:
         return None
-    figure, axes = _figure(f"Validation loss by epoch: {_count(len(tables.trials), 'trial')} of {tables.name}")
-    ends = curves.groupby("trial")["val_loss"].last().to_numpy()
-    high = max(readable_range(ends, "val_loss")[1], float(curves.loc[curves["epoch"] == 1, "val_loss"].quantile(0.75)))
-    _set_scale(axes.yaxis, "log", float(curves["val_loss"][curves["val_loss"] > 0].min()), high)
-    alpha = min(1.0, max(0.15, 25 / len(ends)))
-    for state in ("finished", "pruned"):
-        colour = STATES[state][0]
-        lines = _lines(curves[curves["state"] == state])
-        axes.add_collection(LineCollection(lines, colors=colour, linewidths=1.0, alpha=alpha), autolim=False)
-        last = np.array([line[-1] for line in lines]).reshape(-1, 2)
-        face = colour if state == "finished" else "white"
-        axes.plot(*last.T, "o", color=colour, markerfacecolor=face, markersize=3.5, markeredgewidth=0.9)
-    handles = [Line2D([], [], color=STATES[s][0], label=f"{s} ({n})") for s, n in curves.groupby("state")["trial"].nunique().items()]
+    figure = _figure()
+    axes = figure.subplots()
+    for state, rows in curves.groupby("state"):
+        lines, look = _lines(rows), STATES[str(state)]
+        alpha = max(0.2, min(1.0, 25 / len(lines)))
+        axes.add_collection(LineCollection(lines, colors=look["color"], linewidths=1.1, alpha=alpha), autolim=False)
+        ends = np.array([line[-1] for line in lines if state == "pruned" or len(line) == 1]).reshape(-1, 2)
+        axes.plot(*ends.T, **look, linestyle="none", markersize=4)
+    handles = [
+        Line2D([], [], color=STATES[str(state)]["color"], label=f"{state} ({count})")
+        for state, count in curves.groupby("state")["trial"].nunique().items()
+    ]
     best = winner(tables)
-    if best is not None:
-        line = _lines(curves[curves["trial"] == best])[0]
-        handles += axes.plot(*line.T, color=BEST, linewidth=2.6, label=f"best: trial {best}, val_loss {line[:, 1].min():.4g}", zorder=4)
+    for line in _lines(curves[curves["trial"] == best]):
+        handles += axes.plot(*line.T, color=BEST, linewidth=2.8, label=_best(tables), zorder=4)
         axes.plot(*line[-1], "o", color=BEST, markersize=5, zorder=4)
-    states = tables.trials["state"].value_counts()
-    absent = " and ".join(f"{states[state]} {state}" for state in ("diverged", "failed") if state in states)
+    absent = " and ".join(f"{n} {s}" for s in ("diverged", "failed") if (n := (tables.trials["state"] == s).sum()))
     handles += [Line2D([], [], linestyle="none", label=f"not drawn: {absent}")] if absent else []
-    axes.set(xlabel="epoch", ylabel=LABELS["val_loss"], xlim=(0.5, curves["epoch"].max() + 0.5))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _legend(axes, handles)
-    return figure
+    _epochs(axes, int(curves["epoch"].max()))
+    _scale(axes, "y", "log", *readable_range(curves["val_loss"].to_numpy(), "val_loss"))
+    axes.set_ylabel(f"val_{UNITS['loss']}")
+    return _titled(figure, f"Validation loss by epoch: {len(tables.trials)} trials of {tables.name}", handles)
 
 
 @_styled
@@ -202,20 +194,21 @@ def best_trial(tables: StudyTables) -> Figure | None:
     curve = tables.curves[tables.curves["trial"] == best].sort_values("epoch")
     if curve.empty:
         return None
-    trial = tables.trials.set_index("trial").loc[best]
-    figure = _blank(f"Best trial of {tables.name}: trial {best}, {tables.metric} {trial['value']:.4g} at epoch {trial['best_epoch']}")
-    for axes, what in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        both = curve[[f"train_{what}", f"val_{what}"]].to_numpy()
-        axes.plot(curve["epoch"], both[:, 0], color=GREY, linewidth=1.8, marker=".", label="training")
-        axes.plot(curve["epoch"], both[:, 1], color=STATES["finished"][0], linewidth=2.2, marker=".", label="validation")
-        axes.axvline(trial["best_epoch"], color=BEST, linewidth=1.2, linestyle=(0, (4, 3)), label=f"best_epoch ({trial['best_epoch']})")
-        axes.plot(trial["best_epoch"], trial[f"val_{what}"], "*", color=BEST, markersize=13, markeredgecolor="white", zorder=4)
-        if what == "loss" and (both > 0).any():
-            _set_scale(axes.yaxis, "log", float(both[both > 0].min()), float(np.nanmax(both)))
-        axes.set(xlabel="epoch", ylabel=LABELS[what])
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _legend(figure.axes[0], figure.axes[0].get_legend_handles_labels()[0])
-    return figure
+    epoch = int(tables.trials.loc[tables.trials["trial"] == best, "best_epoch"].iloc[0])
+    figure = _figure()
+    for axes, what in zip(figure.subplots(1, 2), UNITS, strict=True):
+        training, validation = curve[f"train_{what}"].to_numpy(), curve[f"val_{what}"].to_numpy()
+        blue = STATES["finished"]["color"]
+        axes.plot(curve["epoch"], training, ".-", color=GREY, linewidth=1.8, label="training")
+        axes.plot(curve["epoch"], validation, ".-", color=blue, linewidth=2.2, label="validation")
+        axes.axvline(epoch, color=BEST, linewidth=1.2, linestyle=(0, (4, 3)))
+        axes.plot(epoch, validation[epoch - 1], "*", **_STAR, linestyle="none", label=f"best_epoch ({epoch})")
+        if what == "loss":
+            _scale(axes, "y", "log", *readable_range(np.append(training, validation), "val_loss"))
+        _epochs(axes, len(curve))
+        axes.set_ylabel(UNITS[what])
+    handles = figure.axes[0].get_legend_handles_labels()[0]
+    return _titled(figure, f"Best trial of {tables.name}: training beside validation, trial {best}", handles)
 
 
 @_styled
@@ -224,98 +217,77 @@ def first_layer(tables: StudyTables) -> Figure | None:
     weights = tables.weights
     if weights.empty:
         return None
-    limit = float(weights["value"].abs().quantile(0.995)) or 1.0  # a few large weights must not wash out the rest
-    colours: dict[str, Any] = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit, "interpolation": "nearest"}
-    units = int(weights["unit"].max()) + 1
-    title = f"First-layer weights (W1) of trial {weights['trial'].iloc[0]}"
-    if weights["row"].notna().all():
-        tiles = mosaic(weights)
-        which = f"all {units}" if len(tiles.units) == units else f"{len(tiles.units)} of {units}"
-        figure, axes = _figure(f"{title}: {which} hidden units, largest norm first", height=6.2)
-        image = tiles.image if tiles.image.ndim == 2 else np.nan_to_num(np.clip(0.5 + tiles.image / (2 * limit), 0, 1), nan=1.0)
-        picture = axes.imshow(np.ma.masked_invalid(image), **colours)
-        axes.set_axis_off()
-        if tiles.image.ndim == 3:
-            axes.set_title(f"grey is 0; a channel is dark at {-limit:.3g}, bright at {limit:.3g}", loc="left")
-            return figure
-    else:
-        names = [_plain(str(name)) for name in weights["input"].cat.categories]
-        figure, axes = _figure(f"{title}: {len(names)} inputs, {units} hidden units", height=min(2.4 + 0.26 * len(names), 10.0))
-        W1 = weights.assign(input=weights["input"].cat.codes).pivot_table(index="input", columns="unit", values="value").to_numpy()
-        picture = axes.imshow(W1, aspect="auto", **colours)
-        each = math.ceil(len(names) / 36)
-        axes.set_yticks(range(0, len(names), each), names[::each])
-        axes.set(xlabel="hidden unit", ylabel="input")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(visible=False)
-    figure.colorbar(picture, ax=axes, label="weight", extend="both", fraction=0.04, pad=0.02)
-    return figure
+    # A few large weights must not wash out the rest: the colours end where 99.5 % of the weights do.
+    limit = float(weights["value"].abs().quantile(0.995)) or 1.0
+    draw = _tiles if weights["row"].notna().all() else _heat_map
+    figure, what = draw(weights, {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit, "interpolation": "nearest"})
+    axes = figure.axes[0]
+    if axes.images[0].get_array().ndim == 2:  # noqa: PLR2004  # a colour image has its scale in its title
+        figure.colorbar(axes.images[0], ax=axes, label="weight", extend="both", extendfrac=0.02, fraction=0.03, pad=0.01)
+    return _titled(figure, f"First-layer weights (W1) of trial {weights['trial'].iloc[0]}: {what}", [])
 
 
 @_styled
 def slice_plot(tables: StudyTables, hyperparameter: str, scale: Scale | None = None) -> Figure | None:
-    """Draw the value of every trial over one hyperparameter; `scale` is that of the study file, else read off the values."""
+    """Draw the value of every trial over one hyperparameter; without the study file's `scale` the values suggest one."""
     x = tables.trials[hyperparameter].to_numpy(np.float64)
-    scale = scale or ("log" if len(x) and x.min() > 0 and x.max() >= 10 * x.min() else "linear")
     choices = np.unique(x)
-    if scale == "fixed" or len(choices) < 2:
+    if scale == "fixed" or len(choices) < 2 or not np.isfinite(tables.trials["value"]).any():  # noqa: PLR2004
         return None
+    scale = scale or ("log" if x.min() > 0 and x.max() >= 10 * x.min() else "linear")
     if scale == "choice":
-        # Trials of one choice lie side by side: spread by the golden ratio, which is even and not random.
-        x = np.searchsorted(choices, x) + 0.5 * (tables.trials["trial"].to_numpy() * 0.6180339887 % 1 - 0.5)
-    drawn = _values(tables, x, f"{tables.metric} by {hyperparameter}: {_count(len(x), 'trial')} of {tables.name}")
-    if drawn is None:
-        return None
-    figure, axes = drawn
+        # Trials of one choice lie side by side, spread by the golden ratio: evenly, without a random number.
+        x = np.searchsorted(choices, x) + 0.5 * (tables.trials["trial"].to_numpy() * 0.618034 % 1 - 0.5)
+    figure, axes, handles = _values(tables, x)
     axes.set_xlabel(hyperparameter)
     if scale == "choice":
         axes.set_xticks(range(len(choices)), [f"{choice:g}" for choice in choices])
-        axes.set_xlim(-0.6, len(choices) - 0.4)
+        axes.set_xlim(-0.5, len(choices) - 0.5)
         axes.grid(visible=False, axis="x")
     else:
-        _set_scale(axes.xaxis, scale, float(choices[0]), float(choices[-1]))
-    return figure
+        _scale(axes, "x", scale, float(choices[0]), float(choices[-1]))
+    return _titled(figure, f"{tables.metric} by {hyperparameter}: {len(x)} trials of {tables.name}", handles)
 
 
 @_styled
 def progress(tables: StudyTables) -> Figure | None:
     """Draw the value of every trial by its number, and the best so far as a step line."""
-    drawn = _values(tables, tables.trials["trial"].to_numpy(np.float64), f"{tables.metric} by trial: the search of {tables.name}")
-    if drawn is None:
+    if not np.isfinite(tables.trials["value"]).any():
         return None
-    figure, axes = drawn
-    numbers = np.sort(tables.trials["trial"].to_numpy())
-    low, high = readable_range(tables.trials["value"].to_numpy(np.float64), tables.metric)
-    handles = axes.step(numbers, np.clip(best_so_far(tables), low, high), where="post", color=BEST, linewidth=1.8, label="best so far")
-    axes.set(xlabel="trial", xlim=(numbers[0] - 0.02 * len(numbers) - 0.5, numbers[-1] + 0.02 * len(numbers) + 0.5))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    legend = figure.axes[0].get_legend()
-    _legend(figure.axes[0], [*(legend.legend_handles if legend else []), *handles])
-    return figure
+    figure, axes, handles = _values(tables, tables.trials["trial"].to_numpy(np.float64))
+    numbers = np.sort(tables.trials["trial"])
+    if winner(tables) is not None:
+        best = np.clip(best_so_far(tables), *axes.get_ylim())
+        handles += axes.step(numbers, best, where="post", color=BEST, linewidth=1.8, label="best so far", zorder=1.5)
+    room = 0.5 + 0.02 * len(numbers)
+    axes.set(xlabel="trial", xlim=(numbers[0] - room, numbers[-1] + room))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    return _titled(figure, f"{tables.metric} by trial: the search of {tables.name}", handles)
 
 
 def draw_all(tables: StudyTables, folder: StudyFolder) -> dict[str, Path]:
-    """Write figures/<name>.png and .svg for all that the study has to show, and give the PNG files by name.
+    """Write figures/<name>.png and .svg for all that the study has to show; give the PNG files by name.
 
     Raises:
         InputError: the folder holds no settings.
         WorkError: the system refuses.
     """
     space = folder.resolved_settings()["settings"]["space"]
-    drawings: dict[str, Callable[[], Figure | None]] = {
-        "progress": lambda: progress(tables),
-        "loss_curves": lambda: loss_curves(tables),
-        "best_trial": lambda: best_trial(tables),
-        **{f"slice_{name}": lambda name=name: slice_plot(tables, name, scale_of(space[name])) for name in HYPERPARAMETERS},  # type: ignore[misc]
-        "first_layer": lambda: first_layer(tables),
+    drawings = {
+        "progress": partial(progress, tables),
+        "loss_curves": partial(loss_curves, tables),
+        "best_trial": partial(best_trial, tables),
+        **{f"slice_{name}": partial(slice_plot, tables, name, scale_of(space[name])) for name in HYPERPARAMETERS},
+        "first_layer": partial(first_layer, tables),
     }
     make_folder(folder.figures)
     drawn = {}
     for name, draw in drawings.items():
-        if figure := draw():
+        figure = draw()
+        if figure is not None:
             drawn[name] = folder.figures / f"{name}.png"
-            write_atomically(drawn[name], _render(figure, "png"))
-            write_atomically(drawn[name].with_suffix(".svg"), _render(figure, "svg"))
+            write_atomically(drawn[name], _file(figure, "png"))
+            write_atomically(drawn[name].with_suffix(".svg"), _file(figure, "svg"))
     for file in folder.figures.iterdir():
         if file.suffix in {".png", ".svg"} and file.stem not in drawn:
             try:
@@ -325,103 +297,136 @@ def draw_all(tables: StudyTables, folder: StudyFolder) -> dict[str, Path]:
     return drawn
 
 
+_STAR = {"color": BEST, "markersize": 16, "markeredgecolor": "white", "zorder": 5}
+
+
 @_styled
-def _render(figure: Figure, kind: Literal["png", "svg"]) -> bytes:
+def _file(figure: Figure, kind: Literal["png", "svg"]) -> bytes:
     """Give a figure's file: no date, no version, no random names in it."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind, metadata={"Software": None} if kind == "png" else {"Date": None, "Creator": None})
+    nobody = {"Software": None} if kind == "png" else {"Date": None, "Creator": None}
+    figure.savefig(buffer, format=kind, metadata=nobody)
     return buffer.getvalue()
 
 
-def _values(tables: StudyTables, x: FloatArray, title: str) -> tuple[Figure, Axes] | None:
-    """Draw the value of each trial over x; trials without a value stand in a strip of their own, on the side of the worse."""
-    trials, more_is_better = tables.trials, tables.metric == "val_accuracy"
-    value, states = trials["value"].to_numpy(np.float64), trials["state"].to_numpy()
-    if not np.isfinite(value).any():
-        return None
-    without = [state for state in ("failed", "diverged") if (states == state).any()]
-    figure = _blank(title)
-    if without:
-        ratios = [12, len(without)] if more_is_better else [len(without), 12]
-        panels = figure.subplots(2, 1, sharex=True, height_ratios=ratios)
-        axes, strip = panels if more_is_better else panels[::-1]
-        strip.set_yticks(range(len(without)), [f"{state} ({(states == state).sum()})" for state in without])
-        strip.set_ylim(-0.6, len(without) - 0.4)
-        strip.spines[["left", "bottom"]].set_visible(False)
-        strip.tick_params(length=0, axis="y")
-        for y, state in enumerate(without):
-            colour, marker = STATES[state]
-            strip.plot(x[states == state], np.full((states == state).sum(), y), marker, color=colour, markersize=6, linestyle="none", alpha=0.8)
+def _values(tables: StudyTables, x: FloatArray) -> tuple[Figure, Axes, list[Line2D]]:
+    """Draw the value of each trial over x; trials without one stand in a strip of their own, on the side of the worse."""
+    value, states = tables.trials["value"].to_numpy(np.float64), tables.trials["state"].to_numpy()
+    accuracy = tables.metric == "val_accuracy"
+    figure = _figure()
+    without = [state for state in ("failed", "diverged") if state in states]
+    axes = _above_strip(figure, x, states, without, below=accuracy) if without else figure.subplots()
+    _scale(axes, "y", "linear" if accuracy else "log", *readable_range(value, tables.metric))
+    axes.set_ylabel(f"val_{UNITS[tables.metric.removeprefix('val_')]}")
+    y = np.clip(value, *axes.get_ylim())
+    beyond = y != value
+    edge = {"marker": "v" if accuracy else "^", "markersize": 9, "linestyle": "none", "clip_on": False}
+    handles: list[Line2D] = []
+    for state in (state for state in ("finished", "pruned") if state in states):
+        here, look = states == state, STATES[state]
+        label = f"{state} ({here.sum()})"
+        dots = {**look, "markersize": 6, "markeredgewidth": 1.3, "linestyle": "none", "alpha": 0.85}
+        handles += axes.plot(x[here & ~beyond], y[here & ~beyond], **dots, label=label)
+        if (here & beyond).any():
+            axes.plot(x[here & beyond], y[here & beyond], **{**look, **edge})
+    if (off := beyond & np.isfinite(value)).any():
+        handles.append(Line2D([], [], color=GREY, **edge, label=f"beyond the axis ({off.sum()})"))
+    best = tables.trials["trial"].to_numpy() == winner(tables)
+    if best.any():
+        handles += axes.plot(x[best], y[best], "*", **_STAR, label=_best(tables))
+    return figure, axes, handles
+
+
+def _above_strip(figure: Figure, x: FloatArray, states: Any, without: list[str], *, below: bool) -> Axes:  # noqa: ANN401
+    """Draw the strip of the states without a value and give the axes beside it."""
+    heights = [len(without), 12]
+    panels = figure.subplots(2, 1, sharex=True, height_ratios=heights[::-1] if below else heights)
+    axes, strip = panels if below else panels[::-1]
+    strip.set_yticks(range(len(without)), [f"{state} ({(states == state).sum()})" for state in without])
+    strip.set_ylim(-0.6, len(without) - 0.4)
+    strip.spines[["left", "bottom"]].set_visible(False)
+    strip.tick_params(length=0)
+    for place, state in enumerate(without):
+        at = x[states == state]
+        strip.plot(at, np.full(len(at), place), **STATES[state], markersize=7, markeredgewidth=0, linestyle="none")
+    return axes
+
+
+def _tiles(weights: pd.DataFrame, colours: dict[str, Any]) -> tuple[Figure, str]:
+    tiles, units = mosaic(weights), weights["unit"].nunique()
+    height, width = tiles.image.shape[:2]
+    figure = _figure(0.5 + 7.9 * height / width)
+    axes = figure.subplots()
+    axes.set_axis_off()
+    what = f"{len(tiles.units)} of {units} hidden units" if len(tiles.units) < units else f"{units} hidden units"
+    if tiles.image.ndim == 2:  # noqa: PLR2004  # no colour channels
+        axes.imshow(np.ma.masked_invalid(tiles.image), **colours)
+        return figure, f"{what}, largest norm first"
+    axes.imshow(np.nan_to_num(np.clip(0.5 + tiles.image / (2 * colours["vmax"]), 0, 1), nan=1.0))
+    return figure, f"{what}, largest norm first; grey is 0, full colour ±{colours['vmax']:.3g}"
+
+
+def _heat_map(weights: pd.DataFrame, colours: dict[str, Any]) -> tuple[Figure, str]:
+    names = [_plain(str(name), 40) for name in weights["input"].cat.categories]
+    W1 = weights.assign(input=weights["input"].cat.codes).pivot_table("value", "input", "unit")
+    figure = _figure(min(2.4 + 0.26 * len(names), 10.0))
+    axes = figure.subplots()
+    axes.imshow(W1, aspect="auto", **colours)
+    axes.grid(visible=False)
+    each = math.ceil(len(names) / 36)
+    axes.set_yticks(range(0, len(names), each), names[::each])
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set(xlabel="hidden unit", ylabel="input")
+    return figure, f"{W1.shape[0]} inputs, {W1.shape[1]} hidden units"
+
+
+def _figure(height: float = 5.0) -> Figure:
+    return Figure(figsize=(8.8, height), layout="constrained")
+
+
+def _titled(figure: Figure, title: str, handles: list[Any]) -> Figure:
+    """Put title and legend above the plot, where they cover nothing."""
+    title = textwrap.fill(_plain(title, 200), 84)
+    if handles:
+        font = {"size": 12.5, "weight": "bold"}
+        look = {"title": title, "title_fontproperties": font, "alignment": "left", "borderaxespad": 0.2}
+        figure.legend(handles=handles, loc="outside upper left", ncols=5, columnspacing=1.5, **look)
     else:
-        axes = figure.subplots()
-    low, high = readable_range(value, tables.metric)
-    _set_scale(axes.yaxis, "linear" if more_is_better else "log", low, high)
-    axes.set_ylabel(LABELS[tables.metric])
-    y = np.clip(value, low, high)
-    beyond = np.isfinite(value) & (y != value)
-    handles = []
-    for state in ("finished", "pruned"):
-        which, colour = (states == state) & ~beyond, STATES[state][0]
-        face = colour if state == "finished" else "white"
-        dots = axes.plot(x[which], y[which], "o", color=colour, markerfacecolor=face, markersize=6, alpha=0.8, label=f"{state} ({(states == state).sum()})")
-        outside = (states == state) & beyond
-        axes.plot(x[outside], y[outside], "v" if more_is_better else "^", color=colour, markerfacecolor=face, markersize=8, clip_on=False)
-        handles += dots if (states == state).any() else []
-    if beyond.any():
-        worst = np.nanmin(value) if more_is_better else np.nanmax(value)
-        text = f"beyond the axis ({beyond.sum()}, up to {worst:.3g})" if not more_is_better else f"below the axis ({beyond.sum()}, down to {worst:.3g})"
-        handles.append(Line2D([], [], linestyle="none", marker="v" if more_is_better else "^", color=GREY, markersize=8, label=text))
-    best = winner(tables)
-    if best is not None:
-        which = trials["trial"].to_numpy() == best
-        handles += axes.plot(x[which], y[which], "*", color=BEST, markersize=17, markeredgecolor="white", label=f"best: trial {best} ({value[which][0]:.4g})", zorder=5)
-    _legend(figure.axes[0], handles)
-    return figure, axes
-
-
-def _blank(title: str, height: float = 5.0) -> Figure:
-    figure = Figure(figsize=(8.8, height), layout="constrained")
-    figure.suptitle(_plain(title), x=0.012, ha="left", fontsize=12.5, fontweight="bold", color=INK)
+        figure.suptitle(title, x=0.012, ha="left", fontsize=12.5, fontweight="bold")
     return figure
 
 
-def _figure(title: str, height: float = 5.0) -> tuple[Figure, Axes]:
-    figure = _blank(title, height)
-    return figure, figure.subplots()
+def _epochs(axes: Axes, last: int) -> None:
+    axes.set(xlabel="epoch", xlim=(0.5, last + 0.5))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
 
 
-def _legend(axes: Axes, handles: list[Any]) -> None:
-    """Put the legend between title and plot, where it covers nothing."""
-    axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=5, borderaxespad=0.3, columnspacing=1.6, handletextpad=0.5, borderpad=0)
-
-
-def _set_scale(axis: Axis, scale: Scale, low: float, high: float) -> None:
-    """Set an axis to low … high with a margin; logarithmic ones are labelled in plain numbers, like the study file."""
-    set_limits = axis.axes.set_xlim if axis.axis_name == "x" else axis.axes.set_ylim
+def _scale(axes: Axes, which: Literal["x", "y"], scale: Scale, low: float, high: float) -> None:
+    """Set an axis to low … high with a margin; a logarithmic one is labelled in plain numbers, like the study file."""
     if scale != "log" or high < 2 * low:
         margin = 0.05 * (high - low) or 0.05 * abs(high) or 0.05
-        set_limits(low - margin, high + margin)
+        axes.set(**{f"{which}lim": (low - margin, high + margin)})
         return
-    (axis.axes.set_xscale if axis.axis_name == "x" else axis.axes.set_yscale)("log")
-    decades = math.log10(high / low)
     margin = (high / low) ** 0.05
-    set_limits(low / margin, high * margin)
-    axis.set_major_locator(LogLocator(subs=[1.0] if decades > 3.5 else [1.0, 2.0, 5.0] if decades > 0.8 else list(np.arange(1.0, 10.0))))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.set(**{f"{which}scale": "log", f"{which}lim": (low / margin, high * margin)})
+    subs = [1.0] if high > 3000 * low else [1.0, 2.0, 5.0] if high > 6 * low else list(np.arange(1.0, 10.0))
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_locator(LogLocator(subs=subs))
     axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def _lines(curves: pd.DataFrame) -> list[FloatArray]:
-    """Split curves that are sorted by trial into one (epochs, 2) array each."""
+    """Split curves, sorted by trial, into one array of shape (epochs, 2) each."""
     points = curves[["epoch", "val_loss"]].to_numpy(np.float64)
-    starts = np.flatnonzero(np.diff(curves["trial"].to_numpy())) + 1
-    return np.split(points, starts) if len(points) else []
+    return np.split(points, np.flatnonzero(np.diff(curves["trial"])) + 1) if len(points) else []
 
 
-def _plain(text: str) -> str:
+def _best(tables: StudyTables) -> str:
+    best = ranked(tables).iloc[0]
+    return f"best: trial {best['trial']} ({tables.metric} {best['value']:.4g})"
+
+
+def _plain(text: str, most: int) -> str:
     """Keep matplotlib from reading a name as mathematics, and a long one from filling the figure."""
-    return (text if len(text) <= 90 else f"{text[:89]}…").replace("$", r"\$")
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+    return (text if len(text) <= most else f"{text[: most - 1]}…").replace("$", r"\$")

@@ -140,10 +140,10 @@ def _weights(records: list[Record], folder: StudyFolder, data: dict[str, Any]) -
     if W1 is None:
         return _frame(WEIGHTS, [])
     inputs, units = (axis.ravel() for axis in np.indices(W1.shape))
-    names = [str(name) for name in data["feature_names"]]
-    place = dict.fromkeys(("row", "column", "channel"), pd.NA)
-    if data["image_shape"]:
-        place = dict(zip(place, np.unravel_index(inputs, data["image_shape"]), strict=True))
-    frame = pd.DataFrame({"trial": best[0].number, "unit": units, **place, "value": W1.ravel()}, index=range(W1.size))
+    frame = pd.DataFrame({"trial": best[0].number, "unit": units, "value": W1.ravel()}, index=range(W1.size))
+    names = pd.Index([str(name) for name in data["feature_names"]])
     frame["input"] = pd.Categorical.from_codes(inputs, names)
+    place = ("row", "column", "channel")
+    shape = data["image_shape"]
+    frame[list(place)] = np.column_stack(np.unravel_index(inputs, shape)) if shape else pd.NA
     return frame[list(WEIGHTS)].astype(WEIGHTS)

@@ -32,7 +32,6 @@ __all__ = ["Engine", "LocalEngine", "Trained", "usable_cores"]
 ATTEMPTS = 3
 """A trial whose worker dies or stalls is run again at most twice."""
 
-_START_TIMEOUT = 300.0
 _SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -157,9 +156,7 @@ class _Worker:
         try:
             self._process.start()
             theirs.close()
-            if not self._pipe.poll(_START_TIMEOUT):
-                raise EOFError
-            self.environment: dict[str, str] = self._pipe.recv()
+            self.environment: dict[str, str] = self._pipe.recv()  # what a worker says once it is ready
         except (EOFError, OSError) as error:
             self.end()
             raise WorkError.at(
@@ -178,15 +175,15 @@ class _Worker:
         started, begun = time.time(), time.monotonic()
         try:
             self._pipe.send(job)
-            if not self._pipe.poll(timeout):
-                what = f"the trial ran longer than trial_timeout = {timeout:g} s"
-                raise _LostError("timed out", what, started, time.monotonic() - begun)
-            answer: tuple[TrialResult, float, float] = self._pipe.recv()
+            if self._pipe.poll(timeout):
+                answer: tuple[TrialResult, float, float] = self._pipe.recv()
+                return answer
         except (EOFError, OSError) as error:
             self._process.join(1)
             what = f"the worker process died (exit code {self._process.exitcode})"
             raise _LostError("worker died", what, started, time.monotonic() - begun) from error
-        return answer
+        what = f"the trial ran longer than trial_timeout = {timeout:g} s"
+        raise _LostError("timed out", what, started, time.monotonic() - begun)
 
     def end(self) -> None:
         """Kill the process (SIGKILL also ends one that is stopped) and reap it."""

@@ -37,7 +37,9 @@ def settle_weights(records: list[Record], folder: StudyFolder, engine: Engine, *
         if result.weights is not None and again.digest == record.digest:
             folder.write_weights(record, result.weights)
         else:
-            yield Notice(f"trial {record.number}: training it again gave other numbers here, so its weights are not kept")
+            yield Notice(
+                f"trial {record.number}: training it again gave other numbers here, so its weights are not kept"
+            )
 
 
 def read_test_set(best: Record, dataset: Dataset, folder: StudyFolder) -> dict[str, Any]:

@@ -1,15 +1,15 @@
 """The folder of a study, results/<name>/: where records and weights lie, and who may write there.
 
-    study.toml  resolved.json    the question: its exact bytes, and every setting as resolved
-    trials/000017.npz            the records: the only truth; everything else can be made from them
-    weights/000017.npz           a cache of weights
-    superseded/                  records that were replaced; never deleted
+study.toml  resolved.json    the question: its exact bytes, and every setting as resolved
+trials/000017.npz            the records: the only truth; everything else can be made from them
+weights/000017.npz           a cache of weights
+superseded/                  records that were replaced; never deleted
 """
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +54,13 @@ class StudyFolder:
             lock.acquire(blocking=False)
         except Timeout:
             remedy = "wait until it ends; `netcore report` and `netcore list` may be used meanwhile"
-            raise InputError.at(self.path, f"another `netcore {purpose}` of this study is under way", remedy=remedy) from None
+            raise InputError.at(
+                self.path, f"another `netcore {purpose}` of this study is under way", remedy=remedy
+            ) from None
         except OSError as error:
-            raise InputError.at(self.path, f"is not writable ({error.strerror or error})", remedy="choose another folder with --results") from error
+            raise InputError.at(
+                self.path, f"is not writable ({error.strerror or error})", remedy="choose another folder with --results"
+            ) from error
         try:
             yield
         finally:
@@ -102,7 +106,7 @@ class StudyFolder:
         make_folder(self.superseded)
         target = next(
             candidate
-            for version in range(1, len(os.listdir(self.superseded)) + 2)
+            for version in count(1)
             if not (candidate := self.superseded / f"{path.stem}.{version}{path.suffix}").exists()
         )
         try:

@@ -18,7 +18,7 @@ from netcore.study.spec import Hyperparameters, StudySpec
 from netcore.study.stopping import Stopping
 from netcore.study.trial import State, TrialResult
 
-__all__ = ["TOLD_AS", "History", "quiet_optuna", "reported", "told"]
+__all__ = ["TOLD_AS", "History", "direction_of", "quiet_optuna", "reported", "told"]
 
 TOLD_AS = {
     State.FINISHED: TrialState.COMPLETE,
@@ -36,9 +36,8 @@ class History:
         self._metric = spec.study.metric
         self._sampling = Sampling(spec)
         self._stopping = Stopping(spec.stopping, spec.study.metric)
-        direction = StudyDirection.MAXIMIZE if spec.maximize else StudyDirection.MINIMIZE
         with quiet_optuna():
-            self._study = optuna.create_study(study_name=spec.name, direction=direction)
+            self._study = optuna.create_study(study_name=spec.name, direction=direction_of(spec))
 
     def propose(self, number: int) -> Hyperparameters:
         """Propose the next trial, which is in flight from now on. `number` is how many there were before."""
@@ -76,6 +75,11 @@ class History:
         """Learn a trial that was never in flight here, from its record."""
         self._study.add_trial(told(record, self._sampling.space))
         self._stopping.commit(record.result)
+
+
+def direction_of(spec: StudySpec) -> StudyDirection:
+    """Say which way is better, in Optuna's word."""
+    return StudyDirection.MAXIMIZE if spec.maximize else StudyDirection.MINIMIZE
 
 
 @contextmanager

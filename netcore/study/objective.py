@@ -1,15 +1,17 @@
-"""The same trial for people who drive Optuna themselves: `optuna.create_study().optimize(Objective(spec), n_trials=20)`.
+"""The same trial for people who drive Optuna themselves.
+
+    optuna.create_study().optimize(Objective(load_spec("digits")), n_trials=20)
 
 Any sampler and any pruner works: the trial suggests from the study file's space, reports its metric after every
 epoch, and stops where `trial.should_prune()` says so. The study file's own sampler and stopping rule are not used.
 """
 
 from optuna import Trial, TrialPruned
-from optuna.study import StudyDirection
 
 from netcore.core.training import Epoch
 from netcore.data import load_dataset
 from netcore.errors import InputError
+from netcore.study.history import direction_of
 from netcore.study.space import Space
 from netcore.study.spec import StudySpec
 from netcore.study.trial import State, TrialJob, run_trial
@@ -33,7 +35,7 @@ class Objective:
             InputError: the study goes the wrong way for the metric.
         """
         spec = self._spec
-        direction = StudyDirection.MAXIMIZE if spec.maximize else StudyDirection.MINIMIZE
+        direction = direction_of(spec)
         if trial.study.direction is not direction:
             wanted = direction.name.lower()
             rule = f"metric {spec.study.metric} needs optuna.create_study(direction={wanted!r})"
@@ -41,7 +43,7 @@ class Objective:
         suggested = {name: trial._suggest(name, d) for name, d in self._space.distributions.items()}  # noqa: SLF001
         job = TrialJob.of(spec, trial.number, self._space.complete(suggested), {}, self._dataset.digest)
 
-        def stop(epoch: Epoch, best: float) -> bool:
+        def stop(epoch: Epoch, _best: float) -> bool:
             trial.report(getattr(epoch, spec.study.metric), epoch.epoch)
             return trial.should_prune()
 

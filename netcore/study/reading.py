@@ -56,7 +56,9 @@ def read_toml(path: Path) -> tuple[bytes, dict[str, Any]]:
     try:
         return text, tomllib.loads(text.decode())
     except UnicodeDecodeError as error:
-        raise InputError.at(path, "must be UTF-8 text", f"byte {error.object[error.start]:#04x} at offset {error.start}") from error
+        raise InputError.at(
+            path, "must be UTF-8 text", f"byte {error.object[error.start]:#04x} at offset {error.start}"
+        ) from error
     except tomllib.TOMLDecodeError as error:
         raise InputError.at(path, f"is not valid TOML: {error}") from error
     except RecursionError as error:
@@ -70,7 +72,7 @@ def rule(
     if known:
         remedy = nearest(str(value).strip("'"), known)
     problem = {"rule": text, "value": str(value), "remedy": remedy, "place": place}
-    return PydanticCustomError("rule", "{rule}", problem)  # type: ignore[arg-type]  # the literal is for their translators
+    return PydanticCustomError("rule", "{rule}", problem)
 
 
 def validated(model: type[Model], settings: object, *, place: str) -> Model:
@@ -87,7 +89,7 @@ def validated(model: type[Model], settings: object, *, place: str) -> Model:
         raise InputError(*(_problem(details, model, place) for details in mistakes)) from None
 
 
-def _problem(details: ErrorDetails, model: type[BaseModel], place: str) -> Problem:
+def _problem(details: ErrorDetails, model: type[BaseModel], place: str) -> Problem:  # noqa: PLR0911  # one for each kind
     """Put one of pydantic's errors in the house's words."""
     kind, context, found = details["type"], details.get("ctx", {}), details["input"]
     keys = [key for key in details["loc"] if key not in _TAGS]
@@ -107,7 +109,12 @@ def _problem(details: ErrorDetails, model: type[BaseModel], place: str) -> Probl
         return Problem(where, f"must be {_BOUNDS[kind]} {bound}", value)
     if kind == "literal_error":
         known = [word.strip("'") for word in context["expected"].replace(" or ", ", ").split(", ")]
-        return Problem(where, f"must be one of {', '.join(known)}", value, nearest(str(found), known) if isinstance(found, str) else "")
+        return Problem(
+            where,
+            f"must be one of {', '.join(known)}",
+            value,
+            nearest(str(found), known) if isinstance(found, str) else "",
+        )
     if kind == "too_short":
         return Problem(where, "a list must have at least one value", value)
     return Problem(where, details["msg"][:1].lower() + details["msg"][1:], value)

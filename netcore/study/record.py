@@ -22,7 +22,18 @@ from netcore.errors import RecordError
 from netcore.study.spec import Hyperparameters
 from netcore.study.trial import State, TrialJob, TrialResult
 
-__all__ = ["CURVES", "Provenance", "Record", "differences", "pack", "pack_weights", "rank", "ranked", "setting_differences", "unpack_weights"]
+__all__ = [
+    "CURVES",
+    "Provenance",
+    "Record",
+    "differences",
+    "pack",
+    "pack_weights",
+    "rank",
+    "ranked",
+    "setting_differences",
+    "unpack_weights",
+]
 
 CURVES = ("learning_rate", "train_loss", "val_loss", "train_accuracy", "val_accuracy")
 """The arrays of a record, one entry per epoch."""

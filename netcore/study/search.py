@@ -64,25 +64,24 @@ class Search:
         """
         yield from self._read_records()
         trials, window = self._spec.study.trials, self._spec.study.window
-        there = next(n for n in range(len(self._records) + 1) if n not in self._records)  # all before have records
-        oldest = there if there >= trials else max(0, there - window + 1)
-        for number in range(oldest):
+        there = next(n for n in range(len(self._records) + 1) if n not in self._records)
+        committed = there if there >= trials else max(0, there - window + 1)
+        for number in range(committed):
             self._history.commit_next(self._records[number])
-            yield self._records[number]
-            self._count_failures(number)
-        for number in range(oldest, there):
+            yield from self._committed(number)
+        for number in range(committed, there):
             self._history.in_flight(self._records[number].job.hyperparameters)
         asked = there
 
-        for oldest in range(oldest, trials):
-            while asked < trials and asked - window < oldest:
+        while committed < trials:
+            while asked < trials and asked - window < committed:
                 yield from self._ask(asked)
                 asked += 1
-            while oldest not in self._records:
+            while committed not in self._records:
                 self._collect()
-            self._history.commit(oldest, self._records[oldest].result)
-            yield self._records[oldest]
-            self._count_failures(oldest)
+            self._history.commit(committed, self._records[committed].result)
+            yield from self._committed(committed)
+            committed += 1
 
     def _read_records(self) -> Iterator[Notice]:
         """Read what is there; move aside what is not whole, what does not match, and what is to be tried again."""
@@ -128,7 +127,7 @@ class Search:
             self._records[job.number] = replace(record, result=replace(result, weights=None))
 
     def _worth_keeping(self, record: Record) -> bool:
-        """Say whether a trial is among the best so far; `finish.settle_weights` puts right what order of arrival did."""
+        """Say whether a trial is among the best so far; `settle_weights` puts right what order of arrival did."""
         if self._spec.study.weights == "all":
             return True
         if record.result.state is not State.FINISHED:
@@ -152,8 +151,9 @@ class Search:
         target = self._folder.supersede(number)
         return Notice(f"trial {number}: {what}; its old record is {target}, the trial is trained again")
 
-    def _count_failures(self, number: int) -> None:
-        """Stop if too many of the trials committed so far have failed, once those in flight have returned."""
+    def _committed(self, number: int) -> Iterator[Record]:
+        """Hand a committed trial over, then stop if too many have failed, once those in flight have returned."""
+        yield self._records[number]
         if self._records[number].result.state is State.FAILED:
             self._failures.append(number)
         if len(self._failures) <= self._spec.study.max_failures:

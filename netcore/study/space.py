@@ -71,17 +71,18 @@ def _choices(distribution: BaseDistribution) -> tuple[Any, ...]:
     return distribution.choices
 
 
-def _at(distribution: BaseDistribution, u: float) -> float:
+def _at(distribution: BaseDistribution, u: float) -> Any:  # noqa: ANN401  # a number, or whatever a choice holds
     """Give the value at the share u of a distribution: of its choices, of its length, or of its length in logarithms.
 
     A range of whole numbers is widened by a half at both ends, so that rounding gives each number its share.
     """
-    if isinstance(distribution, CategoricalDistribution):
-        return _choices(distribution)[int(u * len(distribution.choices))]  # type: ignore[no-any-return]
+    if not isinstance(distribution, FloatDistribution | IntDistribution):
+        choices = _choices(distribution)
+        return choices[int(u * len(choices))]
     whole = isinstance(distribution, IntDistribution)
-    low, high = distribution.low, distribution.high  # type: ignore[attr-defined]
+    low, high = float(distribution.low), float(distribution.high)
     start, stop = (low - 0.5, high + 0.5) if whole else (low, high)
-    if distribution.log:  # type: ignore[attr-defined]
+    if distribution.log:
         value = math.exp(math.log(start) + u * (math.log(stop) - math.log(start)))
     else:
         value = start + u * (stop - start)

@@ -1,12 +1,13 @@
 """The study file: one TOML file asks one question. Here it becomes frozen, typed, and checked, before anything runs.
 
-`load_spec` reads a file (or the name of one in ./studies) into a `StudySpec`. All mistakes are reported at once, each as
-place, rule, value, remedy. docs/study-file.md describes every key.
+`load_spec` reads a file (or the name of one in ./studies) into a `StudySpec`. All mistakes are reported at once, each
+as place, rule, value, remedy. docs/study-file.md describes every key.
 """
 
 import json
 import math
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, Literal, NamedTuple, Self, TypeVar
 
@@ -47,9 +48,11 @@ HYPERPARAMETERS = Hyperparameters._fields
 
 
 class _Section(BaseModel):
-    """A table of the study file: its keys are the only ones allowed, its values do not change, types are not guessed."""
+    """A table of the study file: no other keys, no guessed types, and nothing changes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 class Range(_Section, Generic[T]):
@@ -62,7 +65,11 @@ class Range(_Section, Generic[T]):
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if not self.low < self.high:
-            raise rule("`low < high` must hold", f"low={self.low}, high={self.high}", "swap or change them; one number alone fixes a hyperparameter")
+            raise rule(
+                "`low < high` must hold",
+                f"low={self.low}, high={self.high}",
+                "swap or change them; one number alone fixes a hyperparameter",
+            )
         if self.log and self.low <= 0:
             raise rule("a range with `log = true` starts above 0", f"low={self.low}", "raise `low`, or leave `log` out")
         return self
@@ -180,7 +187,7 @@ class StoppingSection(_Section):
     @field_validator("rungs")
     @classmethod
     def _rising(cls, rungs: tuple[int, ...]) -> tuple[int, ...]:
-        if any(low >= high for low, high in zip(rungs, rungs[1:], strict=False)):
+        if any(low >= high for low, high in pairwise(rungs)):
             raise rule("rungs are epochs in rising order", list(rungs))
         return rungs
 
@@ -282,13 +289,21 @@ class StudySpec(_Section):
         for name in HYPERPARAMETERS:
             searched, value = getattr(self.space, name), getattr(start, name)
             if isinstance(searched, Range):
-                inside, what = value is not None and searched.low <= value <= searched.high, f"in [{searched.low}, {searched.high}]"
+                inside, what = (
+                    value is not None and searched.low <= value <= searched.high,
+                    f"in [{searched.low}, {searched.high}]",
+                )
             elif isinstance(searched, tuple):
                 inside, what = value in searched, f"one of {list(searched)}"
             else:
                 inside, what = value in {None, searched}, f"{searched}, which [space] fixes"
             if not inside:
-                raise rule(f"must be {what}", "nothing" if value is None else value, "change it, or widen the range", place=f"{place}.{name}")
+                raise rule(
+                    f"must be {what}",
+                    "nothing" if value is None else value,
+                    "change it, or widen the range",
+                    place=f"{place}.{name}",
+                )
 
 
 def load_spec(study: str | Path) -> StudySpec:

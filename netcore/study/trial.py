@@ -99,9 +99,7 @@ class TrialResult:
     traceback: str = ""
 
 
-def run_trial(
-    job: TrialJob, dataset: Dataset, *, stop: Callable[[Epoch, float], bool] | None = None
-) -> TrialResult:
+def run_trial(job: TrialJob, dataset: Dataset, *, stop: Callable[[Epoch, float], bool] | None = None) -> TrialResult:
     """Train one trial.
 
     It ends after its last epoch, at the first epoch with a loss that is not finite, or where `stop`, asked after each
@@ -113,9 +111,7 @@ def run_trial(
     params = init_params(rng, dataset.input_size, hyperparameters.hidden_size, dataset.classes, dtype=job.dtype)
     config = TrainConfig(*hyperparameters, epochs=job.epochs, batch_size=job.batch_size)
     rng = generator(job.seed, job.number, Purpose.BATCHES)
-    training = epochs(
-        params, dataset.X_train, dataset.y_train, dataset.X_val, dataset.y_val, config, rng
-    )
+    training = epochs(params, dataset.X_train, dataset.y_train, dataset.X_val, dataset.y_val, config, rng)
     stop = stop or _above_ceiling(job)
 
     curve: list[Epoch] = []

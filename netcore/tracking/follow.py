@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import IO
+from typing import IO, Self
 
 from netcore.errors import NetcoreError, RecordError, WorkError
 from netcore.study.folder import StudyFolder
@@ -88,7 +88,7 @@ class Follower:
             start_new_session=True,
         )
 
-    def __enter__(self) -> "Follower":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

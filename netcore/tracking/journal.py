@@ -15,7 +15,7 @@ from optuna.storages.journal import BaseJournalBackend
 
 from netcore.files import write_atomically
 from netcore.study.folder import StudyFolder
-from netcore.study.history import quiet_optuna, told
+from netcore.study.history import direction_of, quiet_optuna, told
 from netcore.study.record import Record
 from netcore.study.space import Space
 from netcore.study.spec import StudySpec
@@ -44,9 +44,8 @@ def write_journal(records: list[Record], folder: StudyFolder) -> None:
     """
     spec = StudySpec.model_validate(folder.resolved_settings()["settings"])
     space, journal = Space(spec.space), _Entries()
-    direction = "maximize" if spec.maximize else "minimize"
     with quiet_optuna():
-        study = optuna.create_study(study_name=spec.name, storage=JournalStorage(journal), direction=direction)
+        study = optuna.create_study(study_name=spec.name, storage=JournalStorage(journal), direction=direction_of(spec))
     study.set_metric_names([spec.study.metric])
     for record in records:
         trial = told(record, space)

@@ -136,7 +136,9 @@ class Projection:
         tags = {"netcore.study": self.name, "netcore.question": question, "mlflow.source.name": "netcore"}
         run = self._client.create_run(self.experiment_id, tags=tags, run_name=self.name)
         settings = self._resolved["settings"]
-        flat = {f"{table}.{key}": value for table in ("study", "data", "training") for key, value in settings[table].items()}
+        flat = {
+            f"{table}.{key}": value for table in ("study", "data", "training") for key, value in settings[table].items()
+        }
         params = [Param(key, str(value)) for key, value in flat.items()]
         self._client.log_batch(run.info.run_id, params=params)
         self._client.log_inputs(run.info.run_id, [self._dataset()])
@@ -214,7 +216,9 @@ class Projection:
             figures[f"trials_{state}"] = sum(record.result.state is state for record in records)
         best = ranked(records)[:1]
         if best:
-            figures |= {"best_trial": best[0].number} | {m.key: m.value for m in _metrics(best[0]) if m.key.startswith("best_")}
+            figures |= {"best_trial": best[0].number} | {
+                m.key: m.value for m in _metrics(best[0]) if m.key.startswith("best_")
+            }
         test = self._folder.test_figures()
         if test and best and test["digest"] == best[0].digest:
             figures["test_accuracy"] = test["accuracy"]

@@ -1,4 +1,4 @@
-"""MLflow's own server and pages, for one person at this machine: on the loopback interface, and nothing extra running."""
+"""MLflow's own server and pages, for one person at this machine: on the loopback interface, with nothing else on."""
 
 import os
 import signal
@@ -31,7 +31,9 @@ def links(port: int) -> dict[str, str]:
             "orderByAsc": "true" if metric == "val_loss" else "false",
             "startTime": "ALL",
         }
-        pages[experiment.name] = f"{address}/#/experiments/{experiment.experiment_id}/runs?{urlencode(query, quote_via=quote)}"
+        pages[experiment.name] = (
+            f"{address}/#/experiments/{experiment.experiment_id}/runs?{urlencode(query, quote_via=quote)}"
+        )
     return pages
 
 
@@ -59,4 +61,9 @@ def serve(port: int) -> int:
             except subprocess.TimeoutExpired:
                 os.killpg(server.pid, signal.SIGKILL)
             return 0
-    raise WorkError.at(f"{_HOST}:{port}", "the MLflow server ended by itself", f"exit code {code}", "is the port taken? choose another with --port")
+    raise WorkError.at(
+        f"{_HOST}:{port}",
+        "the MLflow server ended by itself",
+        f"exit code {code}",
+        "is the port taken? choose another with --port",
+    )

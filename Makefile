@@ -1,0 +1,54 @@
+# Every target first makes .venv from requirements.lock if it is missing or older than what it is made from.
+
+PYTHON ?= python3
+STUDY  ?= digits
+BIN    := .venv/bin
+READY  := .venv/.ready
+
+export MLFLOW_DISABLE_TELEMETRY = true
+
+.DEFAULT_GOAL := help
+.PHONY: help study ui report test check bench lock clean
+
+help: ## list the targets
+	@echo "make TARGET [STUDY=digits] [PYTHON=python3]"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+study: $(READY) ## run a study, or go on with it: trials, tables, plots, report, MLflow
+	@$(BIN)/netcore run $(STUDY)
+
+ui: $(READY) ## open the MLflow UI on this machine
+	@$(BIN)/netcore ui
+
+report: $(READY) ## make a study's tables, plots and report again from its records
+	@$(BIN)/netcore report $(STUDY)
+
+test: $(READY) ## run the tests
+	$(BIN)/python -m pytest $(PYTEST)
+
+check: $(READY) ## all that must hold before a change is merged: style, types, imports, tests with branch coverage
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(MAKE) test PYTEST="--cov --cov-report=term"
+
+bench: $(READY) ## measure what experiments/README.md claims
+	$(BIN)/python experiments/cost.py
+
+lock: ## resolve the dependencies anew into requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --upgrade --quiet -o requirements.lock
+
+clean: ## remove the environment and all caches; results, mlflow.db and mlruns stay
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	    { echo "netcore needs Python 3.11 or newer, got $$($(PYTHON) --version 2>&1); name one: make PYTHON=python3.12 …" >&2; exit 2; }
+	@echo "making .venv (about two minutes, once) …"
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
