@@ -240,6 +240,17 @@ def test_everything_has_the_type_of_the_parameters(dtype: type, data_dtype: type
     assert type(loss(params, X, y, 0.1)) is float
 
 
+@given(seed=SEEDS)
+@settings(deadline=None, derandomize=True)
+def test_data_are_rounded_to_the_type_of_the_parameters_first(seed: int) -> None:
+    """For a float32 net float64 data give, bit for bit, what the same data in float32 give."""
+    params, X, y, reg = draw_away_from_the_kink(np.random.default_rng(seed))
+    single = Params(*(array.astype(np.float32) for array in params))
+    (a, gradient_a), (b, gradient_b) = (loss_and_gradients(single, data, y, reg) for data in (X, X.astype(np.float32)))
+    assert a == b == loss(single, X, y, reg)
+    assert all(np.array_equal(x, z) for x, z in zip(gradient_a, gradient_b, strict=True))
+
+
 def test_data_may_be_a_list() -> None:
     """Inputs may come as nested lists: they give what the array gives."""
     params, X, y = toy()

@@ -243,6 +243,20 @@ def test_same_seed_same_bits(dtype: type, seed: int) -> None:
     assert not same_bits(first, other)
 
 
+@given(seed=SEEDS)
+@settings(deadline=None, derandomize=True, max_examples=20)
+def test_data_are_rounded_to_the_type_of_the_parameters_first(seed: int) -> None:
+    """A float32 net trains on float64 data as it does on the same data in float32, bit for bit: step and epochs."""
+    start, X, y = draw(seed)
+    results = []
+    for data in (X, X.astype(np.float32)):
+        params = Params(*(array.astype(np.float32) for array in start))
+        value = sgd_step(params, data, y, learning_rate=0.1, reg=0.01)
+        run = epochs(params, data, y, data[:7], y[:7], config(), np.random.default_rng(seed))
+        results.append((value, list(run), [array.tobytes() for array in params]))
+    assert results[0] == results[1]
+
+
 def test_float32_and_float64_agree() -> None:
     """The same training in float32 and float64 gives the same figures within float32's rounding, each in its type."""
     (single, a), (double, b) = (train(0, config(), dtype=dtype) for dtype in DTYPES)

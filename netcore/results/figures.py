@@ -2,7 +2,7 @@
 
 Compute, then draw. `ranked`, `winner`, `best_so_far`, `readable_range`, `scale_of` and `mosaic` give numbers. Each
 figure function takes a study's tables and gives a matplotlib Figure, or None where the study has nothing to show in it;
-none needs a display, pyplot or the user's matplotlibrc. `draw_all` writes them as PNG and SVG: equal tables, equal bytes.
+none needs a display, pyplot or the user's matplotlibrc. `draw_all` writes PNG and SVG files: equal tables, equal bytes.
 
 The colours are Okabe and Ito's, which colour-blind readers can tell apart; marker and fill say the state once more.
 """
@@ -10,10 +10,9 @@ The colours are Okabe and Ito's, which colour-blind readers can tell apart; mark
 import io
 import math
 import textwrap
-from contextlib import ContextDecorator
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple
 
 import matplotlib.style
 import numpy as np
@@ -21,6 +20,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
@@ -49,7 +49,7 @@ __all__ = [
 FloatArray = NDArray[np.float64]
 Scale = Literal["log", "linear", "choice", "fixed"]
 
-STATES = {
+STATES: dict[str, dict[str, Any]] = {
     "finished": {"color": "#0072B2", "marker": "o", "markerfacecolor": "#0072B2"},
     "pruned": {"color": "#E69F00", "marker": "o", "markerfacecolor": "white"},
     "diverged": {"color": "#CC79A7", "marker": "X", "markerfacecolor": "#CC79A7"},
@@ -82,7 +82,7 @@ STYLE = {
     "svg.hashsalt": "netcore",
 }
 
-_styled = cast("ContextDecorator", matplotlib.style.context(["default", STYLE]))
+_styled = matplotlib.style.context(["default", STYLE])
 
 
 class Mosaic(NamedTuple):
@@ -97,8 +97,9 @@ class Mosaic(NamedTuple):
 def ranked(tables: StudyTables) -> pd.DataFrame:
     """Give the trials, the best first: by state, then by value, the earlier of equals first."""
     order = tables.trials["state"].map({state: place for place, state in enumerate(STATES)})
+    trials = tables.trials.assign(order=order)
     ascending = [True, tables.metric != "val_accuracy", True]
-    return tables.trials.assign(order=order).sort_values(["order", "value", "trial"], ascending=ascending).drop(columns="order")
+    return trials.sort_values(["order", "value", "trial"], ascending=ascending).drop(columns="order")
 
 
 def winner(tables: StudyTables) -> int | None:
@@ -108,7 +109,7 @@ def winner(tables: StudyTables) -> int | None:
 
 
 def best_so_far(tables: StudyTables) -> FloatArray:
-    """Give the best value of the finished trials up to each trial, in the order of the numbers; NaN before the first."""
+    """Give the best value of the finished trials up to each trial, by their numbers; NaN before the first."""
     trials = tables.trials.sort_values("trial")
     value = np.where(trials["state"] == "finished", trials["value"], np.nan)
     best: FloatArray = (np.fmax if tables.metric == "val_accuracy" else np.fmin).accumulate(value)
@@ -145,7 +146,8 @@ def mosaic(weights: pd.DataFrame, most: int = 100) -> Mosaic:
     W1[tuple(places)] = weights["value"]
     units = np.argsort(-np.square(W1).sum(axis=(1, 2, 3)), kind="stable")[:most]
     zoom, gap = math.ceil(40 / max(W1.shape[1:3])), 3  # a tile of few pixels grows, so that the gap is thin beside it
-    tiles = np.pad(W1[units].repeat(zoom, 1).repeat(zoom, 2), [(0, 0), (0, gap), (0, gap), (0, 0)], constant_values=np.nan)
+    tiles = W1[units].repeat(zoom, 1).repeat(zoom, 2)
+    tiles = np.pad(tiles, [(0, 0), (0, gap), (0, gap), (0, 0)], constant_values=np.nan)
     across = math.ceil(math.sqrt(1.6 * len(units) * tiles.shape[1] / tiles.shape[2]))
     down = math.ceil(len(units) / across)
     image = np.full((down * tiles.shape[1], across * tiles.shape[2], tiles.shape[3]), np.nan)
@@ -177,12 +179,14 @@ def loss_curves(tables: StudyTables) -> Figure | None:
     ]
     best = winner(tables)
     for line in _lines(curves[curves["trial"] == best]):
-        handles += axes.plot(*line.T, color=BEST, linewidth=2.8, label=_best(tables), zorder=4)
+        handles += axes.plot(*line.T, color=BEST, linewidth=2.8, label=_best(tables, f"{tables.metric} "), zorder=4)
         axes.plot(*line[-1], "o", color=BEST, markersize=5, zorder=4)
-    absent = " and ".join(f"{n} {s}" for s in ("diverged", "failed") if (n := (tables.trials["state"] == s).sum()))
-    handles += [Line2D([], [], linestyle="none", label=f"not drawn: {absent}")] if absent else []
     _epochs(axes, int(curves["epoch"].max()))
     _scale(axes, "y", "log", *readable_range(curves["val_loss"].to_numpy(), "val_loss"))
+    absent = {state: int((tables.trials["state"] == state).sum()) for state in ("diverged", "failed")}
+    absent["above the axis"] = int((curves.groupby("trial")["val_loss"].min() > axes.get_ylim()[1]).sum())
+    note = ", ".join(f"{count} {what}" for what, count in absent.items() if count)
+    axes.set_title(f"not drawn: {note}" if note else "", loc="right", fontsize=9.5, color=GREY)
     axes.set_ylabel(f"val_{UNITS['loss']}")
     return _titled(figure, f"Validation loss by epoch: {len(tables.trials)} trials of {tables.name}", handles)
 
@@ -208,7 +212,7 @@ def best_trial(tables: StudyTables) -> Figure | None:
         _epochs(axes, len(curve))
         axes.set_ylabel(UNITS[what])
     handles = figure.axes[0].get_legend_handles_labels()[0]
-    return _titled(figure, f"Best trial of {tables.name}: training beside validation, trial {best}", handles)
+    return _titled(figure, f"Best trial of {tables.name} (trial {best}): training beside validation", handles)
 
 
 @_styled
@@ -221,15 +225,12 @@ def first_layer(tables: StudyTables) -> Figure | None:
     limit = float(weights["value"].abs().quantile(0.995)) or 1.0
     draw = _tiles if weights["row"].notna().all() else _heat_map
     figure, what = draw(weights, {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit, "interpolation": "nearest"})
-    axes = figure.axes[0]
-    if axes.images[0].get_array().ndim == 2:  # noqa: PLR2004  # a colour image has its scale in its title
-        figure.colorbar(axes.images[0], ax=axes, label="weight", extend="both", extendfrac=0.02, fraction=0.03, pad=0.01)
     return _titled(figure, f"First-layer weights (W1) of trial {weights['trial'].iloc[0]}: {what}", [])
 
 
 @_styled
 def slice_plot(tables: StudyTables, hyperparameter: str, scale: Scale | None = None) -> Figure | None:
-    """Draw the value of every trial over one hyperparameter; without the study file's `scale` the values suggest one."""
+    """Draw the value of every trial over a hyperparameter; without the study file's `scale` the values suggest one."""
     x = tables.trials[hyperparameter].to_numpy(np.float64)
     choices = np.unique(x)
     if scale == "fixed" or len(choices) < 2 or not np.isfinite(tables.trials["value"]).any():  # noqa: PLR2004
@@ -297,7 +298,7 @@ def draw_all(tables: StudyTables, folder: StudyFolder) -> dict[str, Path]:
     return drawn
 
 
-_STAR = {"color": BEST, "markersize": 16, "markeredgecolor": "white", "zorder": 5}
+_STAR: dict[str, Any] = {"color": BEST, "markersize": 16, "markeredgecolor": "white", "zorder": 5}
 
 
 @_styled
@@ -310,7 +311,7 @@ def _file(figure: Figure, kind: Literal["png", "svg"]) -> bytes:
 
 
 def _values(tables: StudyTables, x: FloatArray) -> tuple[Figure, Axes, list[Line2D]]:
-    """Draw the value of each trial over x; trials without one stand in a strip of their own, on the side of the worse."""
+    """Draw the value of each trial over x; those without one stand in a strip of their own, on the worse side."""
     value, states = tables.trials["value"].to_numpy(np.float64), tables.trials["state"].to_numpy()
     accuracy = tables.metric == "val_accuracy"
     figure = _figure()
@@ -320,7 +321,7 @@ def _values(tables: StudyTables, x: FloatArray) -> tuple[Figure, Axes, list[Line
     axes.set_ylabel(f"val_{UNITS[tables.metric.removeprefix('val_')]}")
     y = np.clip(value, *axes.get_ylim())
     beyond = y != value
-    edge = {"marker": "v" if accuracy else "^", "markersize": 9, "linestyle": "none", "clip_on": False}
+    edge: dict[str, Any] = {"marker": "v" if accuracy else "^", "markersize": 9, "linestyle": "none", "clip_on": False}
     handles: list[Line2D] = []
     for state in (state for state in ("finished", "pruned") if state in states):
         here, look = states == state, STATES[state]
@@ -340,7 +341,8 @@ def _values(tables: StudyTables, x: FloatArray) -> tuple[Figure, Axes, list[Line
 def _above_strip(figure: Figure, x: FloatArray, states: Any, without: list[str], *, below: bool) -> Axes:  # noqa: ANN401
     """Draw the strip of the states without a value and give the axes beside it."""
     heights = [len(without), 12]
-    panels = figure.subplots(2, 1, sharex=True, height_ratios=heights[::-1] if below else heights)
+    panels: Any = figure.subplots(2, 1, sharex=True, height_ratios=heights[::-1] if below else heights)
+    axes: Axes
     axes, strip = panels if below else panels[::-1]
     strip.set_yticks(range(len(without)), [f"{state} ({(states == state).sum()})" for state in without])
     strip.set_ylim(-0.6, len(without) - 0.4)
@@ -360,7 +362,7 @@ def _tiles(weights: pd.DataFrame, colours: dict[str, Any]) -> tuple[Figure, str]
     axes.set_axis_off()
     what = f"{len(tiles.units)} of {units} hidden units" if len(tiles.units) < units else f"{units} hidden units"
     if tiles.image.ndim == 2:  # noqa: PLR2004  # no colour channels
-        axes.imshow(np.ma.masked_invalid(tiles.image), **colours)
+        _colour_bar(figure, axes.imshow(np.ma.masked_invalid(tiles.image), **colours))
         return figure, f"{what}, largest norm first"
     axes.imshow(np.nan_to_num(np.clip(0.5 + tiles.image / (2 * colours["vmax"]), 0, 1), nan=1.0))
     return figure, f"{what}, largest norm first; grey is 0, full colour ±{colours['vmax']:.3g}"
@@ -371,13 +373,18 @@ def _heat_map(weights: pd.DataFrame, colours: dict[str, Any]) -> tuple[Figure, s
     W1 = weights.assign(input=weights["input"].cat.codes).pivot_table("value", "input", "unit")
     figure = _figure(min(2.4 + 0.26 * len(names), 10.0))
     axes = figure.subplots()
-    axes.imshow(W1, aspect="auto", **colours)
+    _colour_bar(figure, axes.imshow(W1, aspect="auto", **colours))
     axes.grid(visible=False)
     each = math.ceil(len(names) / 36)
     axes.set_yticks(range(0, len(names), each), names[::each])
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="hidden unit", ylabel="input")
     return figure, f"{W1.shape[0]} inputs, {W1.shape[1]} hidden units"
+
+
+def _colour_bar(figure: Figure, picture: AxesImage) -> None:
+    bar: dict[str, Any] = {"extend": "both", "extendfrac": 0.02, "fraction": 0.03, "pad": 0.01}
+    figure.colorbar(picture, ax=figure.axes[0], label="weight", **bar)
 
 
 def _figure(height: float = 5.0) -> Figure:
@@ -390,7 +397,7 @@ def _titled(figure: Figure, title: str, handles: list[Any]) -> Figure:
     if handles:
         font = {"size": 12.5, "weight": "bold"}
         look = {"title": title, "title_fontproperties": font, "alignment": "left", "borderaxespad": 0.2}
-        figure.legend(handles=handles, loc="outside upper left", ncols=5, columnspacing=1.5, **look)
+        figure.legend(handles=handles, loc="outside upper left", ncols=5, columnspacing=1.4, **look)
     else:
         figure.suptitle(title, x=0.012, ha="left", fontsize=12.5, fontweight="bold")
     return figure
@@ -403,13 +410,13 @@ def _epochs(axes: Axes, last: int) -> None:
 
 def _scale(axes: Axes, which: Literal["x", "y"], scale: Scale, low: float, high: float) -> None:
     """Set an axis to low … high with a margin; a logarithmic one is labelled in plain numbers, like the study file."""
-    if scale != "log" or high < 2 * low:
+    if scale != "log" or high < 4 * low:
         margin = 0.05 * (high - low) or 0.05 * abs(high) or 0.05
         axes.set(**{f"{which}lim": (low - margin, high + margin)})
         return
     margin = (high / low) ** 0.05
     axes.set(**{f"{which}scale": "log", f"{which}lim": (low / margin, high * margin)})
-    subs = [1.0] if high > 3000 * low else [1.0, 2.0, 5.0] if high > 6 * low else list(np.arange(1.0, 10.0))
+    subs = [1.0] if high > 3000 * low else [1.0, 2.0, 5.0] if high > 20 * low else [1.0, 1.5, 2.0, 3.0, 5.0, 7.0]
     axis = axes.xaxis if which == "x" else axes.yaxis
     axis.set_major_locator(LogLocator(subs=subs))
     axis.set_minor_locator(NullLocator())
@@ -422,9 +429,9 @@ def _lines(curves: pd.DataFrame) -> list[FloatArray]:
     return np.split(points, np.flatnonzero(np.diff(curves["trial"])) + 1) if len(points) else []
 
 
-def _best(tables: StudyTables) -> str:
+def _best(tables: StudyTables, metric: str = "") -> str:
     best = ranked(tables).iloc[0]
-    return f"best: trial {best['trial']} ({tables.metric} {best['value']:.4g})"
+    return f"best: trial {best['trial']} ({metric}{best['value']:.4g})"
 
 
 def _plain(text: str, most: int) -> str:

@@ -41,7 +41,7 @@ class Objective:
             rule = f"metric {spec.study.metric} needs optuna.create_study(direction={wanted!r})"
             raise InputError.at(spec.name, rule, trial.study.direction.name.lower())
         suggested = {name: trial._suggest(name, d) for name, d in self._space.distributions.items()}  # noqa: SLF001
-        job = TrialJob.of(spec, trial.number, self._space.complete(suggested), {}, self._dataset.digest)
+        job = TrialJob.of(spec, trial.number, self._space.complete(suggested), {}, self._dataset.digest, "")
 
         def stop(epoch: Epoch, _best: float) -> bool:
             trial.report(getattr(epoch, spec.study.metric), epoch.epoch)

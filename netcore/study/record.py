@@ -26,6 +26,7 @@ __all__ = [
     "CURVES",
     "Provenance",
     "Record",
+    "chained",
     "differences",
     "pack",
     "pack_weights",
@@ -114,6 +115,7 @@ class Record:
             "seed": job.seed,
             "ceilings": {str(epoch): value for epoch, value in job.ceilings.items()},
             "step": job.step,
+            "known": job.known,
             "data_digest": job.data_digest,
             "settings": json.loads(job.settings),
             "state": result.state,
@@ -144,6 +146,7 @@ class Record:
             dtype=settings["training"]["dtype"],
             metric=settings["study"]["metric"],
             step=facts["step"],
+            known=facts["known"],
         )
         columns = (arrays[name].tolist() for name in CURVES)
         result = TrialResult(
@@ -159,6 +162,11 @@ class Record:
         )
         provenance = Provenance(*(facts[name] for name in ("started", "seconds", "attempts", "environment")))
         return cls(job, result, provenance, facts["digest"], facts["weights_sha256"])
+
+
+def chained(known: str, digest: str) -> str:
+    """Give the hash of what is known after one more trial; it says at once whether two histories are the same."""
+    return hashlib.sha256((known + digest).encode()).hexdigest()
 
 
 def rank(record: Record) -> tuple[float, int]:

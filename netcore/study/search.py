@@ -6,6 +6,7 @@
 
 So what is known when n is proposed depends on the study file alone: not on timing, not on the number of workers, not
 on interruptions. Resuming is the same loop, begun later: where a trial is asked whose record exists, the record serves.
+It begins at the first trial without a record, or earlier, at the first that is not the one its successors knew of.
 """
 
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from netcore.errors import InputError, RecordError, WorkError
 from netcore.study.engine import Engine, Trained
 from netcore.study.folder import StudyFolder
 from netcore.study.history import History
-from netcore.study.record import Record, differences, rank
+from netcore.study.record import Record, chained, differences, rank
 from netcore.study.spec import Hyperparameters, StudySpec
 from netcore.study.trial import State, TrialJob
 
@@ -52,6 +53,7 @@ class Search:
         self._records: dict[int, Record] = {}
         self._best: list[tuple[float, int]] = []
         self._failures: list[int] = []
+        self._known = [""]  # by number of committed trials
         self._pending: dict[Future[Trained], TrialJob] = {}
         self._history = History(spec)
 
@@ -64,7 +66,7 @@ class Search:
         """
         yield from self._read_records()
         trials, window = self._spec.study.trials, self._spec.study.window
-        there = next(n for n in range(len(self._records) + 1) if n not in self._records)
+        there = self._first_to_ask()
         committed = there if there >= trials else max(0, there - window + 1)
         for number in range(committed):
             self._history.commit_next(self._records[number])
@@ -93,7 +95,7 @@ class Search:
                 yield Notice(f"{problem.place}: {problem.rule}; moved to {target}, the trial is trained again")
                 continue
             # What was proposed, and with which ceilings, is compared where the trial is asked; here, all the rest.
-            asked = self._job(number, record.job.hyperparameters, record.job.ceilings)
+            asked = self._job(number, record.job.hyperparameters, record.job.ceilings, record.job.known)
             if record.job != asked:
                 yield self._set_aside(record, asked)
             elif self._retry_failed and record.result.state is State.FAILED:
@@ -103,9 +105,19 @@ class Search:
             else:
                 self._records[number] = record
 
+    def _first_to_ask(self) -> int:
+        """Give the first trial that has no record, or whose record is not the one that later trials were told of."""
+        known, window = [""], self._spec.study.window
+        while (record := self._records.get(number := len(known) - 1)) is not None:
+            if record.job.known != known[max(0, number - window + 1)]:
+                return number - window
+            known.append(chained(known[-1], record.digest))
+        return number
+
     def _ask(self, number: int) -> Iterator[Notice]:
         """Propose a trial; its record serves if it matches, else it is trained."""
-        job = self._job(number, self._history.propose(number), self._history.ceilings())
+        known = self._known[max(0, number - self._spec.study.window + 1)]
+        job = self._job(number, self._history.propose(number), self._history.ceilings(), known)
         record = self._records.get(number)
         if record and record.job != job:
             yield self._set_aside(record, job)
@@ -154,6 +166,7 @@ class Search:
     def _committed(self, number: int) -> Iterator[Record]:
         """Hand a committed trial over, then stop if too many have failed, once those in flight have returned."""
         yield self._records[number]
+        self._known.append(chained(self._known[-1], self._records[number].digest))
         if self._records[number].result.state is State.FAILED:
             self._failures.append(number)
         if len(self._failures) <= self._spec.study.max_failures:
@@ -168,5 +181,5 @@ class Search:
             f"`netcore show {name} {last}` shows why; `netcore run {name} --retry-failed` tries them again",
         )
 
-    def _job(self, number: int, hyperparameters: Hyperparameters, ceilings: dict[int, float]) -> TrialJob:
-        return TrialJob.of(self._spec, number, hyperparameters, ceilings, self._digest)
+    def _job(self, number: int, hyperparameters: Hyperparameters, ceilings: dict[int, float], known: str) -> TrialJob:
+        return TrialJob.of(self._spec, number, hyperparameters, ceilings, self._digest, known)

@@ -56,10 +56,18 @@ class TrialJob:
     """`val_loss` (less is better) or `val_accuracy` (more is better)."""
     step: str = STEP
     """The name of the training step."""
+    known: str = field(default="", compare=False)
+    """Hash of the digests of all trials that were known when this one was proposed (`record.chained`)."""
 
     @classmethod
     def of(
-        cls, spec: StudySpec, number: int, hyperparameters: Hyperparameters, ceilings: dict[int, float], digest: str
+        cls,
+        spec: StudySpec,
+        number: int,
+        hyperparameters: Hyperparameters,
+        ceilings: dict[int, float],
+        digest: str,
+        known: str,
     ) -> "TrialJob":
         """Make the job of one trial of a study."""
         return cls(
@@ -73,6 +81,7 @@ class TrialJob:
             batch_size=spec.training.batch_size,
             dtype=spec.training.dtype,
             metric=spec.study.metric,
+            known=known,
         )
 
     @property

@@ -1,0 +1,76 @@
+"""What several tests share: a clean environment, a study in which everything happens, and the hash of its tables."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import netcore
+from netcore.results.tables import StudyTables
+from netcore.study.spec import StudySpec, load_spec
+
+MIXED = """
+# Question: what does a study do in which trials finish, are pruned, diverge and fail?
+[study]
+seed = 3
+trials = {trials}
+window = 4
+max_failures = 60
+[data]
+source = "iris"
+[training]
+epochs = 6
+batch_size = 10
+[space]
+learning_rate = {{ low = 1e-3, high = 1e5, log = true }}
+hidden_size = [4, 8, 16, 1_000_000_000_000_000]
+reg = {{ low = 1e-6, high = 1e-1, log = true }}
+learning_rate_decay = 0.95
+[stopping]
+rungs = [2, 4]
+after = 3
+"""
+"""A study file: learning rates that diverge, and a hidden size for which there is no memory."""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def plain_environment() -> Iterator[None]:
+    """Keep the user's own settings out of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in os.environ:
+            if name.startswith(("MLFLOW_", "NETCORE_")):
+                patch.delenv(name)
+        patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+        yield
+
+
+def write_mixed(folder: Path, trials: int = 40) -> Path:
+    """Write the study file in which everything happens."""
+    path = folder / "mixed.toml"
+    path.write_text(MIXED.format(trials=trials), encoding="utf-8")
+    return path
+
+
+def fingerprint(tables: StudyTables) -> str:
+    """Hash all of a study's tables but the times."""
+    trials = tables.trials.drop(columns=["seconds", "started", "ended"])
+    text = "\n".join(frame.to_csv(float_format="%.17g") for frame in (trials, tables.curves, tables.weights))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def netcore_command(*arguments: object, cwd: Path, **options: object) -> "subprocess.CompletedProcess[str]":
+    """Run a netcore command as a user does, in a process of its own."""
+    command = [sys.executable, "-m", "netcore", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload, no-any-return]
+
+
+@pytest.fixture(scope="session")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudySpec, Path, StudyTables]:
+    """Give the mixed study, uninterrupted: its spec, its results folder, its tables. Look, do not touch."""
+    folder = tmp_path_factory.mktemp("mixed")
+    spec = load_spec(write_mixed(folder))
+    return spec, folder / "results", netcore.run_study(spec, results=folder / "results", workers=2)

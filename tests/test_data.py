@@ -1,0 +1,202 @@
+"""Claims about netcore.data: the split is stratified and seeded, the scale is the training part's, the digest is all."""
+
+import dataclasses
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from netcore.data import Dataset, load_dataset, prepare
+from netcore.data.dataset import FloatArray, RawData
+from netcore.errors import DataError
+
+SHARES = {"validation": 0.2, "test": 0.2, "seed": 0}
+PARTS = ("train", "val", "test")
+
+
+@cache
+def loaded(source: str) -> Dataset:
+    """Load a data set with the default shares, once."""
+    return load_dataset(source, validation=0.2, test=0.2, seed=0)
+
+
+def toy(counts: tuple[int, ...] = (30, 20, 10), *, seed: int = 0) -> RawData:
+    """Draw features for so many rows of each class."""
+    y = np.repeat(np.arange(len(counts)), counts)
+    X = 3.0 + 5.0 * np.random.default_rng(seed).standard_normal((len(y), 4))
+    names = tuple("abcdefgh"[: len(counts)])
+    return RawData("toy", X, y, names, ("p", "q", "r", "s"), None)
+
+
+def parts(dataset: Dataset) -> list[tuple[FloatArray, Any]]:
+    """Give features and labels of the three parts."""
+    return [(getattr(dataset, f"X_{part}"), getattr(dataset, f"y_{part}")) for part in PARTS]
+
+
+@pytest.mark.parametrize(
+    ("source", "rows", "inputs", "classes", "image"),
+    [("digits", (1079, 359, 359), 64, 10, (8, 8, 1)), ("iris", (90, 30, 30), 4, 3, None)],
+)
+def test_shapes(
+    source: str, rows: tuple[int, ...], inputs: int, classes: int, image: tuple[int, int, int] | None
+) -> None:
+    """Every row is in one of the three parts; sizes, names and image shape are those of the data set."""
+    dataset = loaded(source)
+    assert [X.shape for X, _ in parts(dataset)] == [(n, inputs) for n in rows]
+    assert [y.shape for _, y in parts(dataset)] == [(n,) for n in rows]
+    assert (dataset.input_size, dataset.classes, dataset.image_shape) == (inputs, classes, image)
+    assert len(dataset.feature_names) == inputs
+    assert dataset.name == source
+    assert all(X.dtype == np.float32 and X.flags.c_contiguous for X, _ in parts(dataset))
+
+
+@pytest.mark.parametrize("source", ["digits", "iris"])
+def test_stratified(source: str) -> None:
+    """Each class has its share of every part, to within two rows."""
+    dataset = loaded(source)
+    everything = np.concatenate([y for _, y in parts(dataset)])
+    shares = np.bincount(everything) / len(everything)
+    for _, y in parts(dataset):
+        assert np.abs(np.bincount(y, minlength=dataset.classes) - shares * len(y)).max() < 2
+
+
+def test_every_row_is_used_once() -> None:
+    """The parts are disjoint and together the whole: no row is lost, none is in two parts."""
+    raw = toy()
+    raw = raw._replace(X=np.column_stack([raw.X, np.arange(60.0)]), feature_names=("p", "q", "r", "s", "number"))
+    dataset = prepare(raw, validation=0.2, test=0.3, seed=5, dtype=np.float64)
+    numbers = np.concatenate([X[:, 4] for X, _ in parts(dataset)])
+    scale = np.diff(np.sort(numbers))
+    np.testing.assert_allclose(scale, scale[0])
+    order = np.argsort(numbers)
+    np.testing.assert_array_equal(np.concatenate([y for _, y in parts(dataset)])[order], raw.y)
+    assert [len(y) for _, y in parts(dataset)] == [30, 12, 18]
+
+
+@pytest.mark.parametrize("source", ["digits", "iris"])
+def test_standardised_by_the_training_part(source: str) -> None:
+    """Every feature has mean 0 and deviation 1 over the training rows (0 if constant), and not over the others."""
+    dataset = load_dataset(source, validation=0.2, test=0.2, seed=0, dtype=np.float64)
+    np.testing.assert_allclose(dataset.X_train.mean(axis=0), 0, atol=1e-12)
+    deviation = dataset.X_train.std(axis=0)
+    assert np.all(np.isclose(deviation, 1) | (deviation == 0))
+    assert np.abs(dataset.X_val.mean(axis=0)).max() > 1e-3
+    assert np.isfinite(dataset.X_val).all()
+    assert np.isfinite(dataset.X_test).all()
+
+
+@pytest.mark.parametrize("part", ["val", "test"])
+def test_the_scale_knows_nothing_of_the_other_parts(part: str) -> None:
+    """Other figures in the validation or test rows change those rows alone: the training rows stay to the bit."""
+    raw = toy()
+    numbered = raw._replace(X=np.tile(np.arange(60.0)[:, None], 4))
+    before = prepare(raw, **SHARES)
+    tagged = prepare(numbered, **SHARES, dtype=np.float64)
+    order = {round(value, 9): n for n, value in enumerate(sorted(np.concatenate([X[:, 0] for X, _ in parts(tagged)])))}
+    rows = [order[round(value, 9)] for value in getattr(tagged, f"X_{part}")[:, 0]]
+    changed = raw.X.copy()
+    changed[rows] = 1e6
+    after = prepare(raw._replace(X=changed), **SHARES)
+    assert after.X_train.tobytes() == before.X_train.tobytes()
+    assert getattr(after, f"X_{part}").min() > 1e4
+    assert after.digest != before.digest
+
+
+def test_equal_data_have_equal_digests() -> None:
+    """The digest is a function of the data: loaded twice it is the same, 64 hexadecimal digits."""
+    again = load_dataset("iris", validation=0.2, test=0.2, seed=0)
+    assert again.digest == loaded("iris").digest
+    assert len(again.digest) == 64
+    assert set(again.digest) <= set("0123456789abcdef")
+
+
+CHANGES: dict[str, Callable[[RawData], RawData]] = {
+    "name": lambda raw: raw._replace(name="other"),
+    "one figure, by its last bit": lambda raw: raw._replace(X=nudged(raw.X)),
+    "class names": lambda raw: raw._replace(class_names=("a", "b", "d")),
+    "feature names": lambda raw: raw._replace(feature_names=("p", "q", "r", "t")),
+    "image shape": lambda raw: raw._replace(image_shape=(2, 2, 1)),
+    "one label": lambda raw: raw._replace(y=np.array([1, *raw.y[1:]])),
+}
+
+
+def nudged(X: FloatArray) -> FloatArray:
+    """Change one figure by the least there is."""
+    X = X.copy()
+    X[0, 0] = np.nextafter(X[0, 0], np.inf)
+    return X
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_any_change_changes_the_digest(what: str) -> None:
+    """Whatever differs in the data, the digest differs."""
+    raw = toy()
+    before = prepare(raw, **SHARES, dtype=np.float64)
+    assert prepare(CHANGES[what](raw), **SHARES, dtype=np.float64).digest != before.digest
+
+
+@pytest.mark.parametrize("change", [{"validation": 0.3}, {"test": 0.3}, {"seed": 1}, {"dtype": np.float64}])
+def test_any_setting_changes_the_digest(change: dict[str, Any]) -> None:
+    """Other shares, another split or another precision are other data."""
+    assert prepare(toy(), **{**SHARES, **change}).digest != prepare(toy(), **SHARES).digest
+
+
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Dataset) if field.name != "digest"])
+def test_the_digest_covers_every_field(field: str) -> None:
+    """Each field of a data set is part of its digest."""
+    from netcore.data.dataset import _digest
+
+    dataset = loaded("iris")
+    value = getattr(dataset, field)
+    other = value + 1 if isinstance(value, np.ndarray) else "other"
+    assert _digest(dataset) == dataset.digest
+    assert _digest(dataclasses.replace(dataset, **{field: other})) != dataset.digest
+
+
+@settings(deadline=None, derandomize=True, max_examples=30)
+@given(st.integers(0, 2**63 - 1))
+def test_the_split_is_a_function_of_its_seed(seed: int) -> None:
+    """The same seed draws the same rows, another seed draws others."""
+    raw = toy()
+    first = prepare(raw, validation=0.2, test=0.2, seed=seed)
+    assert prepare(raw, validation=0.2, test=0.2, seed=seed).digest == first.digest
+    assert prepare(raw, validation=0.2, test=0.2, seed=(seed + 1) % 2**63).X_val.tobytes() != first.X_val.tobytes()
+
+
+def test_the_split_leaves_the_global_generator_alone() -> None:
+    """Preparing data draws nothing from NumPy's global generator and does not depend on it."""
+    np.random.seed(1)  # noqa: NPY002  # the global state is what must not matter
+    before = np.random.get_state(legacy=False)  # noqa: NPY002
+    first = prepare(toy(), **SHARES).digest
+    np.testing.assert_equal(np.random.get_state(legacy=False), before)  # noqa: NPY002
+    np.random.seed(2)  # noqa: NPY002
+    assert prepare(toy(), **SHARES).digest == first
+
+
+@pytest.mark.parametrize("few", [1, 2, 3, 4])
+@pytest.mark.parametrize("seed", range(10))
+def test_every_class_is_in_every_part_or_it_is_refused(few: int, seed: int) -> None:
+    """A class with too few rows for three parts is a DataError of one line; else each part has rows of each class."""
+    try:
+        dataset = prepare(toy((60, 40, few), seed=seed), validation=0.2, test=0.2, seed=seed)
+    except DataError as error:
+        assert few < 3  # noqa: PT017  # three rows are enough for three parts
+        assert str(error).startswith("toy: cannot be split so that every class is in each part (")  # noqa: PT017
+        assert str(error).endswith("; take larger or smaller shares for data.validation and data.test")  # noqa: PT017
+        assert len(str(error).splitlines()) == 1  # noqa: PT017
+        assert error.exit_code == 2  # noqa: PT017
+    else:
+        assert [set(y) for _, y in parts(dataset)] == [{0, 1, 2}] * 3
+
+
+@pytest.mark.parametrize(
+    ("validation", "test"), [(0.001, 0.2), (0.2, 0.001), (0.01, 0.01), (0.98, 0.01), (0.01, 0.98), (0.49, 0.5)]
+)
+def test_shares_that_leave_a_part_too_small(validation: float, test: float) -> None:
+    """A part with fewer rows than classes, an empty one included, is a DataError of one line."""
+    with pytest.raises(DataError, match=r"^iris: cannot be split so that every class is in each part \(.*\); take .*$"):
+        load_dataset("iris", validation=validation, test=test, seed=0)

@@ -1,0 +1,134 @@
+"""Claims about netcore.files: a file is written whole or not at all, and a refusal names it."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from netcore.errors import WorkError
+from netcore.files import TEMPORARY, make_folder, write_atomically
+
+REMEDY = "make room or fix the permissions, then run the same command again: it goes on where it stopped"
+
+NO_SPACE = """
+import resource, signal, sys
+from pathlib import Path
+from netcore.errors import WorkError
+from netcore.files import write_atomically
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # the system then answers EFBIG instead of ending the process
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    write_atomically(Path(sys.argv[1]), bytes(100_000))
+except WorkError as error:
+    sys.exit(str(error))
+"""
+
+KILLED = """
+import os, sys
+from pathlib import Path
+import netcore.files
+os.fsync = lambda descriptor: os._exit(9)  # the process ends after the bytes are written, before they have a name
+netcore.files.write_atomically(Path(sys.argv[1]), b"new")
+"""
+
+WRITER = """
+import sys
+from pathlib import Path
+from netcore.files import write_atomically
+for _ in range(150):
+    write_atomically(Path(sys.argv[1]), sys.argv[2].encode() * 20_000)
+"""
+
+
+def python(code: str, *arguments: object) -> "subprocess.Popen[str]":
+    """Start a Python process."""
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+
+@settings(deadline=None, derandomize=True, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=2000))
+def test_writes_exactly_the_bytes(tmp_path: Path, data: bytes) -> None:
+    """What is written is what is read, and it replaces what was there."""
+    write_atomically(tmp_path / "a.bin", data)
+    assert (tmp_path / "a.bin").read_bytes() == data
+    assert os.listdir(tmp_path) == ["a.bin"]
+
+
+@pytest.mark.parametrize("before", [None, b"old"])
+def test_no_space_leaves_nothing_half_written(tmp_path: Path, before: bytes | None) -> None:
+    """Where the system takes no more bytes, the old file stays as it was, nothing is left, and the error names it."""
+    target = tmp_path / "000001.npz"
+    if before is not None:
+        target.write_bytes(before)
+    process = python(NO_SPACE, target)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert said.strip() == f"{target}: cannot be written ({os.strerror(errno.EFBIG)}); {REMEDY}"
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == ({target.name: before} if before else {})
+
+
+def test_killed_before_the_rename(tmp_path: Path) -> None:
+    """A process that is gone before the bytes are on the disk leaves the old file, and a rest that is known as one."""
+    target = tmp_path / "study.toml"
+    target.write_bytes(b"old")
+    process = python(KILLED, target)
+    process.communicate(timeout=60)
+    assert process.returncode == 9
+    assert target.read_bytes() == b"old"
+    (rest,) = set(tmp_path.iterdir()) - {target}
+    assert rest.name.endswith(TEMPORARY)
+
+
+@pytest.mark.parametrize("above", ["missing/a.bin", "file/a.bin"])
+def test_refused_place(tmp_path: Path, above: str) -> None:
+    """A folder that is not there, or is a file, is a WorkError that names the path; nothing appears."""
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(WorkError) as caught:
+        write_atomically(tmp_path / above, b"x")
+    assert caught.value.problems[0].place == str(tmp_path / above)
+    assert caught.value.exit_code == 1
+    assert [path.name for path in tmp_path.rglob("*")] == ["file"]
+
+
+def test_target_is_a_folder(tmp_path: Path) -> None:
+    """A folder in the target's place is a WorkError, stays, and no temporary file is left."""
+    (tmp_path / "a.bin").mkdir()
+    with pytest.raises(WorkError, match="cannot be written"):
+        write_atomically(tmp_path / "a.bin", b"x")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.bin"]
+
+
+def test_two_writers_at_once(tmp_path: Path) -> None:
+    """Processes that write the same file at once do not disturb one another, and readers see only whole files."""
+    target = tmp_path / "trials.parquet"
+    target.write_bytes(b"a" * 20_000)
+    writers = [python(WRITER, target, letter) for letter in "ab"]
+    torn = []
+    while any(writer.poll() is None for writer in writers):
+        seen = target.read_bytes()
+        if seen not in {b"a" * 20_000, b"b" * 20_000}:
+            torn.append(len(seen))
+    assert [writer.communicate()[1] for writer in writers] == ["", ""]
+    assert torn == []
+    assert os.listdir(tmp_path) == ["trials.parquet"]
+
+
+def test_make_folder(tmp_path: Path) -> None:
+    """Folders are made with those above them; one that is there is fine."""
+    make_folder(tmp_path / "a" / "b")
+    make_folder(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir()
+
+
+def test_folder_below_a_file(tmp_path: Path) -> None:
+    """A folder that cannot be made is a WorkError that names it and says why."""
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(WorkError) as caught:
+        make_folder(tmp_path / "file" / "below")
+    assert str(caught.value) == f"{tmp_path / 'file' / 'below'}: cannot be written (Not a directory); {REMEDY}"

@@ -1,0 +1,325 @@
+"""The promise: same study file, same numbers, bit for bit, whatever the workers, the interruptions, the losses."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from conftest import fingerprint, write_mixed
+
+import netcore
+from netcore.errors import InputError, WorkError
+from netcore.results.tables import StudyTables
+from netcore.run import Run
+from netcore.study.folder import StudyFolder
+from netcore.study.record import Record
+from netcore.study.search import Notice
+from netcore.study.spec import StudySpec, load_spec
+from netcore.study.trial import State
+
+Mixed = tuple[StudySpec, Path, StudyTables]
+
+
+def copy_of(mixed: Mixed, to: Path) -> StudyFolder:
+    """Copy the finished mixed study, to be damaged."""
+    shutil.copytree(mixed[1], to / "results")
+    return StudyFolder(to / "results" / "mixed")
+
+
+def go_on(spec: StudySpec, results: Path, **options: bool) -> tuple[list[str], list[int]]:
+    """Run a study on; give the notices, and the numbers of the trials whose record is new."""
+    folder = StudyFolder(results / spec.name)
+    before = {number: folder.read(number).provenance.started for number in folder.numbers() if is_whole(folder, number)}
+    with Run(spec, results=results, workers=2, **options) as run:
+        notices = [step.text for step in run.steps() if isinstance(step, Notice)]
+    new = [n for n in folder.numbers() if folder.read(n).provenance.started != before.get(n)]
+    return notices, new
+
+
+def is_whole(folder: StudyFolder, number: int) -> bool:
+    """Say whether a record can be read."""
+    try:
+        folder.read(number)
+    except InputError:
+        return False
+    return True
+
+
+def tamper(folder: StudyFolder, number: int, **changes: object) -> None:
+    """Replace a record by one of another job, with a checksum that holds."""
+    record = folder.read(number)
+    other = Record.of(replace(record.job, **changes), record.result, record.provenance)  # type: ignore[arg-type]
+    (folder.trials / f"{number:06d}.npz").write_bytes(other.to_bytes())
+
+
+def test_the_mixed_study_has_every_state_in_its_history(mixed: Mixed) -> None:
+    """What follows is shown with finished, pruned, diverged and failed trials in the history."""
+    assert set(mixed[2].trials["state"]) == set(State)
+    assert mixed[2].trials["trial"].tolist() == list(range(40))
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_any_number_of_workers_gives_the_same_tables(mixed: Mixed, tmp_path: Path, workers: int) -> None:
+    """One, two and four workers give equal tables."""
+    tables = netcore.run_study(mixed[0], results=tmp_path, workers=workers)
+    assert fingerprint(tables) == fingerprint(mixed[2])
+
+
+def test_another_seed_gives_other_tables(mixed: Mixed, tmp_path: Path) -> None:
+    """The comparison of tables can fail: it does for another seed."""
+    text = mixed[0].text.decode().replace("seed = 3", "seed = 4")
+    (tmp_path / "mixed.toml").write_text(text)
+    tables = netcore.run_study(tmp_path / "mixed.toml", results=tmp_path, workers=2)
+    assert fingerprint(tables) != fingerprint(mixed[2])
+
+
+@pytest.mark.parametrize("lost", [[17], [0], [39], [3, 4, 20, 38]])
+def test_lost_records_come_back_as_they_were(mixed: Mixed, tmp_path: Path, lost: list[int]) -> None:
+    """Deleted records are trained again, no other is, and the tables are those of the uninterrupted study."""
+    folder = copy_of(mixed, tmp_path)
+    for number in lost:
+        (folder.trials / f"{number:06d}.npz").unlink()
+    notices, new = go_on(mixed[0], tmp_path / "results")
+    assert (notices, new) == ([], lost)
+    assert fingerprint(netcore.load_study(folder.path)) == fingerprint(mixed[2])
+
+
+def test_an_extended_study_equals_one_in_one_go(mixed: Mixed, tmp_path: Path) -> None:
+    """40 trials extended to 60 equal 60 trials in one go; the 40 are not trained again."""
+    at_once = netcore.run_study(mixed[0].with_trials(60), results=tmp_path / "at_once", workers=2)
+    folder = copy_of(mixed, tmp_path)
+    _, new = go_on(mixed[0].with_trials(60), tmp_path / "results")
+    assert new == list(range(40, 60))
+    assert fingerprint(netcore.load_study(folder.path)) == fingerprint(at_once)
+
+
+def test_fewer_trials_than_there_are_changes_nothing(mixed: Mixed, tmp_path: Path) -> None:
+    """A smaller number of trials trains nothing and deletes nothing."""
+    folder = copy_of(mixed, tmp_path)
+    _, new = go_on(mixed[0].with_trials(10), tmp_path / "results")
+    assert new == []
+    assert fingerprint(netcore.load_study(folder.path)) == fingerprint(mixed[2])
+
+
+@pytest.mark.parametrize("sampler", ["random", "qmc"])
+def test_samplers_without_history_keep_the_promise_too(tmp_path: Path, sampler: str) -> None:
+    """Random and quasi-random studies are equal with 1 and 2 workers, and in two goes."""
+    text = write_mixed(tmp_path, 20).read_text().replace("window = 4", f'window = 4\nsampler = "{sampler}"')
+    (tmp_path / "mixed.toml").write_text(text)
+    spec = load_spec(tmp_path / "mixed.toml")
+    whole = netcore.run_study(spec, results=tmp_path / "a", workers=2)
+    netcore.run_study(spec, results=tmp_path / "b", workers=1, trials=7)
+    assert fingerprint(netcore.run_study(spec, results=tmp_path / "b", workers=1)) == fingerprint(whole)
+
+
+def test_a_grid_tries_every_combination_once(tmp_path: Path) -> None:
+    """A grid study proposes each combination of the listed values once, start trials first."""
+    (tmp_path / "grid.toml").write_text(
+        """
+        [study]
+        trials = 7
+        sampler = "grid"
+        [data]
+        source = "iris"
+        [training]
+        epochs = 2
+        batch_size = 10
+        [space]
+        learning_rate = [0.01, 0.1, 0.5]
+        hidden_size = [4, 8]
+        reg = 0.0
+        learning_rate_decay = 1.0
+        [[start]]
+        learning_rate = 0.1
+        hidden_size = 8
+        """
+    )
+    trials = netcore.run_study(tmp_path / "grid.toml", results=tmp_path, workers=1).trials
+    pairs = list(zip(trials["learning_rate"], trials["hidden_size"], strict=True))
+    assert pairs[0] == (0.1, 8)
+    assert pairs[1:] == [(rate, size) for rate in (0.01, 0.1, 0.5) for size in (4, 8)]
+
+
+def test_a_record_of_another_proposal_stops_the_run_and_stays(mixed: Mixed, tmp_path: Path) -> None:
+    """A record that does not match what is asked stops the run with exit code 2, is named, and is still there."""
+    folder = copy_of(mixed, tmp_path)
+    (folder.trials / "000005.npz").unlink()
+    asked = folder.read(11).job.hyperparameters
+    tamper(folder, 11, hyperparameters=asked._replace(reg=0.05))
+    before = (folder.trials / "000011.npz").read_bytes()
+    with pytest.raises(InputError) as caught:
+        go_on(mixed[0], tmp_path / "results")
+    assert caught.value.exit_code == 2
+    assert str(caught.value) == (
+        f"mixed: trial 11: its record does not match what is asked: reg is 0.05 where {asked.reg!r} is asked; "
+        "`--retrain` moves such records to superseded/ and trains their trials again"
+    )
+    assert (folder.trials / "000011.npz").read_bytes() == before
+
+    notices, new = go_on(mixed[0], tmp_path / "results", retrain=True)
+    assert 11 in new
+    assert any(text.startswith("trial 11: reg is 0.05") for text in notices)
+    assert (folder.superseded / "000011.1.npz").read_bytes() == before
+    assert fingerprint(netcore.load_study(folder.path)) == fingerprint(mixed[2])
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"seed": 4}, "seed is 4 where 3 is asked"),
+        ({"data_digest": "0" * 64}, "data_digest is '" + "0" * 64),
+        ({"step": "other"}, "step is 'other' where 'numpy' is asked"),
+    ],
+)
+def test_a_record_of_another_question_stops_the_run(
+    mixed: Mixed, tmp_path: Path, change: dict[str, object], what: str
+) -> None:
+    """Seed, data and training step of every record are checked, even where nothing has to be asked."""
+    folder = copy_of(mixed, tmp_path)
+    tamper(folder, 20, **change)
+    with pytest.raises(InputError, match="trial 20: its record does not match") as caught:
+        go_on(mixed[0], tmp_path / "results")
+    assert what in str(caught.value)
+    assert folder.read(20).number == 20
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "emptied", "swapped"])
+def test_a_damaged_record_is_moved_aside_and_trained_again(mixed: Mixed, tmp_path: Path, damage: str) -> None:
+    """`run` names a record that is not whole, keeps it in superseded/, and trains its trial again."""
+    folder = copy_of(mixed, tmp_path)
+    path = folder.trials / "000008.npz"
+    content = path.read_bytes()
+    path.write_bytes(
+        {
+            "truncated": content[:-100],
+            "flipped": content[:200] + bytes([content[200] ^ 1]) + content[201:],
+            "emptied": b"",
+            "swapped": (folder.trials / "000009.npz").read_bytes(),
+        }[damage]
+    )
+    with pytest.raises(InputError, match=r"000008\.npz"):
+        netcore.load_study(folder.path)
+    notices, new = go_on(mixed[0], tmp_path / "results")
+    assert new == [8]
+    assert len(notices) == 1
+    assert str(path) in notices[0]
+    assert fingerprint(netcore.load_study(folder.path)) == fingerprint(mixed[2])
+
+
+def test_a_changed_study_file_is_refused(mixed: Mixed, tmp_path: Path) -> None:
+    """Another question under the same name is refused, key by key; --fresh moves the old folder aside."""
+    folder = copy_of(mixed, tmp_path)
+    text = mixed[0].text.decode().replace("epochs = 6", "epochs = 5").replace("0.95", "0.9").replace("= 40", "= 4")
+    (tmp_path / "mixed.toml").write_text(text)
+    spec = load_spec(tmp_path / "mixed.toml")
+    with pytest.raises(InputError) as caught:
+        go_on(spec, tmp_path / "results")
+    assert [problem.rule for problem in caught.value.problems] == [
+        "training.epochs was 6, is 5",
+        "space.learning_rate_decay was 0.95, is 0.9",
+    ]
+    assert all("--fresh" in problem.remedy for problem in caught.value.problems)
+    assert len(folder.numbers()) == 40
+
+    go_on(spec, tmp_path / "results", fresh=True)
+    assert len(folder.numbers()) == 4
+    assert len(StudyFolder(tmp_path / "results" / "_superseded" / "mixed.1").numbers()) == 40
+
+
+def test_what_may_change_may_change(mixed: Mixed, tmp_path: Path) -> None:
+    """Trials, limits and what is kept may change; all weights asked for afterwards come back by training."""
+    folder = copy_of(mixed, tmp_path)
+    text = (
+        mixed[0].text.decode().replace("max_failures = 60", 'max_failures = 50\nweights = "all"\ntrial_timeout = 99.0')
+    )
+    (tmp_path / "mixed.toml").write_text(text)
+    notices, new = go_on(load_spec(tmp_path / "mixed.toml"), tmp_path / "results")
+    assert (notices, new) == ([], [])
+    states = mixed[2].trials.set_index("trial")["state"]
+    assert folder.kept_weights() == set(states.index[states.isin(["finished", "pruned"])])
+    assert folder.study_file.read_text() == text
+    assert json.loads(folder.resolved.read_text())["settings"]["study"]["weights"] == "all"
+
+
+def test_the_weights_of_the_five_best_are_kept(mixed: Mixed, tmp_path: Path) -> None:
+    """By default the five best finished trials' weights are kept; lost or altered ones come back bit for bit."""
+    finished = mixed[2].trials.query("state == 'finished'").sort_values(["value", "trial"])
+    folder = copy_of(mixed, tmp_path)
+    best = set(finished["trial"].head(5))
+    assert folder.kept_weights() == best
+    before = {number: folder.weights_file(number).read_bytes() for number in best}
+    for number in sorted(best)[:2]:
+        folder.weights_file(number).unlink()
+    folder.weights_file(max(best)).write_bytes(b"something else")
+    go_on(mixed[0], tmp_path / "results")
+    assert {number: folder.weights_file(number).read_bytes() for number in best} == before
+
+
+def test_too_many_failures_stop_the_study(mixed: Mixed, tmp_path: Path) -> None:
+    """More than max_failures failed trials end it with exit code 1; the rest of the records is there."""
+    text = mixed[0].text.decode().replace("max_failures = 60", "max_failures = 1")
+    (tmp_path / "mixed.toml").write_text(text)
+    spec = load_spec(tmp_path / "mixed.toml")
+    for _ in range(2):  # running it again gives the same answer
+        with pytest.raises(WorkError, match="at most max_failures = 1 trials may fail, got 2: ") as caught:
+            go_on(spec, tmp_path / "results")
+        assert caught.value.exit_code == 1
+    folder = StudyFolder(tmp_path / "results" / "mixed")
+    failed = mixed[2].trials.query("state == 'failed'")["trial"].tolist()
+    assert folder.numbers() == list(range(failed[1] + 4))  # those in flight at that commit have returned
+    assert "Unable to allocate" in folder.read(failed[0]).result.traceback
+
+
+def test_retried_failures_that_fail_again_change_nothing(mixed: Mixed, tmp_path: Path) -> None:
+    """--retry-failed runs failed trials again, keeps their old records, and trains nothing else if they fail again."""
+    folder = copy_of(mixed, tmp_path)
+    failed = mixed[2].trials.query("state == 'failed'")["trial"].tolist()
+    _, new = go_on(mixed[0], tmp_path / "results", retry_failed=True)
+    assert new == failed
+    assert sorted(path.name for path in folder.superseded.iterdir()) == [f"{n:06d}.1.npz" for n in failed]
+    assert fingerprint(netcore.load_study(folder.path)) == fingerprint(mixed[2])
+
+
+def test_a_retried_failure_that_succeeds_gives_the_study_without_it(mixed: Mixed, tmp_path: Path) -> None:
+    """After --retry-failed the study is the one in which the trial never failed: what knew of it is trained again."""
+    spec, _, tables = mixed
+    folder = copy_of(mixed, tmp_path)
+    # Trial 9 finished; make it one whose worker died, as a machine in trouble would have left it.
+    finished = int(tables.trials.query("state == 'finished' and trial < 20")["trial"].iloc[-1])
+    record = folder.read(finished)
+    result = replace(
+        record.result, state=State.FAILED, curve=(), best_epoch=None, value=float("nan"), failure="worker died"
+    )
+    died = Record.of(record.job, result, record.provenance)
+    path = folder.trials / f"{finished:06d}.npz"
+    path.write_bytes(died.to_bytes())
+    for number in range(finished + 4, 40):  # whatever knew of it was proposed otherwise
+        (folder.trials / f"{number:06d}.npz").unlink()
+    go_on(spec, tmp_path / "results")
+    assert fingerprint(netcore.load_study(folder.path)) != fingerprint(tables)
+
+    go_on(spec, tmp_path / "results", retry_failed=True)
+    assert fingerprint(netcore.load_study(folder.path)) == fingerprint(tables)
+
+
+def test_the_test_set_is_read_once(mixed: Mixed, tmp_path: Path) -> None:
+    """test.json is written at the end of a run and not read anew by the next."""
+    folder = copy_of(mixed, tmp_path)
+    figures = folder.test_figures()
+    assert figures is not None
+    assert figures["trial"] == mixed[2].trials.query("state == 'finished'").sort_values("value")["trial"].iloc[0]
+    folder.test.write_text(json.dumps({**figures, "accuracy": -1.0}))
+    go_on(mixed[0], tmp_path / "results")
+    assert folder.test_figures() == {**figures, "accuracy": -1.0}
+
+
+def test_a_study_without_survivors_still_ends(tmp_path: Path) -> None:
+    """A study of which every trial diverges ends well, with tables and no winner."""
+    text = write_mixed(tmp_path, 5).read_text().replace("low = 1e-3, high = 1e5", "low = 1e30, high = 1e35")
+    (tmp_path / "mixed.toml").write_text(text.replace("[4, 8, 16, 1_000_000_000_000_000]", "4"))
+    tables = netcore.run_study(tmp_path / "mixed.toml", results=tmp_path, workers=1)
+    assert set(tables.trials["state"]) == {"diverged"}
+    assert tables.trials["value"].isna().all()
+    assert tables.trials["best_epoch"].isna().all()
+    assert len(tables.weights) == 0

@@ -1,0 +1,75 @@
+"""Claims about netcore.seeds: a stream is a function of seed, number and purpose, and no two share their draws."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from netcore.errors import InputError
+from netcore.seeds import Purpose, generator, seed_sequence
+from netcore.study.spec import load_spec
+
+TRIPLES = st.tuples(st.integers(0, 2**63 - 1), st.integers(0, 2**20), st.sampled_from(Purpose))
+
+
+def words(seed: int, number: int, purpose: Purpose) -> list[int]:
+    """Give the first four words of a stream's entropy."""
+    return [int(word) for word in seed_sequence(seed, number, purpose).generate_state(4)]
+
+
+def test_purposes_keep_their_numbers() -> None:
+    """The purposes' numbers are part of every result: these never change."""
+    first = {"WEIGHTS": 0, "BATCHES": 1, "SAMPLER": 2, "SPLIT": 3}
+    assert first.items() <= {purpose.name: int(purpose) for purpose in Purpose}.items()
+
+
+def test_seed_sequence_is_the_documented_one() -> None:
+    """A stream is NumPy's SeedSequence of (seed, number, purpose), and nothing more."""
+    theirs = np.random.default_rng(np.random.SeedSequence((7, 17, 1))).random(5)
+    assert generator(7, 17, Purpose.BATCHES).random(5).tobytes() == theirs.tobytes()
+
+
+@settings(deadline=None, derandomize=True)
+@given(TRIPLES)
+def test_a_generator_is_always_at_the_start(triple: tuple[int, int, Purpose]) -> None:
+    """Each generator begins anew, whoever has drawn before, and the global generator is not touched."""
+    before = np.random.get_state(legacy=False)  # noqa: NPY002  # the global state is what must not change
+    first = generator(*triple).random(3)
+    generator(*triple).random(1000)
+    assert generator(*triple).random(3).tobytes() == first.tobytes()
+    np.testing.assert_equal(np.random.get_state(legacy=False), before)  # noqa: NPY002
+
+
+@settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(TRIPLES, TRIPLES)
+@example((1 + 5 * 2**32, 0, Purpose.WEIGHTS), (1, 5, Purpose.WEIGHTS))
+@example((2**32, 0, Purpose.WEIGHTS), (0, 1, Purpose.WEIGHTS))
+@example((0, 1, Purpose.WEIGHTS), (0, 0, Purpose.BATCHES))
+def test_different_streams_differ(
+    tmp_path: Path, one: tuple[int, int, Purpose], other: tuple[int, int, Purpose]
+) -> None:
+    """Two streams with a different seed, number or purpose have different entropy, for every seed a study may have."""
+    if one != other and all(allowed(tmp_path, seed) for seed, _, _ in (one, other)):
+        assert words(*one) != words(*other)
+
+
+def allowed(folder: Path, seed: int) -> bool:
+    """Say whether a study file may have this seed."""
+    file = folder / "seeded.toml"
+    file.write_text(
+        f"study.seed = {seed}\ndata.source = 'iris'\n"
+        "space = { learning_rate = 0.1, hidden_size = 4, reg = 0, learning_rate_decay = 1 }\n"
+    )
+    try:
+        load_spec(file)
+    except InputError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**32 - 1])
+def test_usual_seeds_are_allowed(tmp_path: Path, seed: int) -> None:
+    """Every seed of 32 bits may stand in a study file."""
+    assert allowed(tmp_path, seed)
