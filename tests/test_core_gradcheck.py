@@ -116,3 +116,9 @@ def test_relative_error_of_nothing_is_zero() -> None:
 def test_relative_error_does_not_hide_a_nan() -> None:
     """Where an entry is not a number the error is not one either, so `error < tolerance` fails."""
     assert not relative_error([1.0, np.nan], [1.0, np.nan]) < 1
+
+
+def test_relative_error_refuses_shapes_that_would_broadcast() -> None:
+    """(3, 1) against (3,) is a mistake to be seen, not a difference of 0."""
+    with pytest.raises(ValueError, match=r"same shape, got \(3, 1\) and \(3,\)"):
+        relative_error(np.ones((3, 1)), np.ones(3))

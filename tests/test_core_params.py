@@ -89,7 +89,7 @@ def test_same_seed_same_bits(seed: int) -> None:
 
 def test_the_global_generator_is_left_alone() -> None:
     """Drawing parameters takes nothing from NumPy's global generator."""
-    before = np.random.get_state(legacy=False)  # the global state is what is asked about
+    before = np.random.get_state(legacy=False)  # noqa: NPY002  # the global state is what is asked about
     init_params(np.random.default_rng(0), 3, 4, 2)
-    after = np.random.get_state(legacy=False)
+    after = np.random.get_state(legacy=False)  # noqa: NPY002
     assert str(before) == str(after)

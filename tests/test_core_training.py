@@ -384,3 +384,19 @@ def test_buffers_are_made_once() -> None:
         tracemalloc.stop()
     assert first_peak > 2**20  # the buffers themselves: NumPy's memory is seen
     assert peak - held < 2**17
+
+
+def test_numpy_scalars_as_settings_change_no_bit() -> None:
+    """A learning rate, reg or decay that comes as np.float64 gives the bits of the same Python float."""
+    X = np.random.default_rng(0).standard_normal((40, 4)).astype(np.float32)
+    y = np.arange(40) % 3
+    trained = []
+    for kind in (float, np.float64):
+        params = init_params(np.random.default_rng(1), 4, 8, 3)
+        config = TrainConfig(kind(0.1), 8, kind(0.01), kind(0.9), epochs=3, batch_size=7)
+        curve = list(epochs(params, X, y, X, y, config, np.random.default_rng(2)))
+        assert type(curve[0].learning_rate) is float
+        step = init_params(np.random.default_rng(1), 4, 8, 3)
+        sgd_step(step, X, y, learning_rate=kind(0.1), reg=kind(0.01))
+        trained.append([*params, *step])
+    assert all(np.array_equal(a, b) for a, b in zip(*trained, strict=True))

@@ -35,8 +35,14 @@ def numerical_gradient(f: Callable[[FloatArray], float], x: FloatArray, h: float
 
 
 def relative_error(a: ArrayLike, b: ArrayLike) -> float:
-    """Give the largest |a - b| / max(1e-8, |a| + |b|) over all entries: 0 for equal arrays, at most 1."""
+    """Give the largest |a - b| / max(1e-8, |a| + |b|) over all entries: 0 for equal arrays, at most 1.
+
+    Raises:
+        ValueError: the shapes differ; broadcast against each other, they would hide the very mistakes looked for.
+    """
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    if a.shape != b.shape:
+        raise ValueError(f"both arrays must have the same shape, got {a.shape} and {b.shape}")
     if a.size == 0:
         return 0.0
     return float(np.max(np.abs(a - b) / np.maximum(1e-8, np.abs(a) + np.abs(b))))

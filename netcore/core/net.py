@@ -63,7 +63,7 @@ def predict(params: Params, X: ArrayLike) -> IntArray:
 
 
 def loss(params: Params, X: ArrayLike, y: IntArray, reg: float) -> float:
-    """Give the loss L (eq. 5), penalty included. `X` is (N, D), `y` is (N,) with classes 0 … C-1."""
+    """Give the loss L (eq. 5), penalty included. `X` is (N, D); `y` is (N,), classes 0 … C-1 (not checked)."""
     return evaluate(params, X, y)[0] + penalty(params, reg)
 
 

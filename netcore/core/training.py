@@ -63,7 +63,7 @@ def sgd_step(
     reg: float,
     workspace: Workspace | None = None,
 ) -> float:
-    """Take one step of gradient descent on the batch `X` (N, D), `y` (N,): `params` change in place.
+    """Take one step of gradient descent on the batch `X` (N, D), `y` (N,) of classes 0 … C-1: `params` change in place.
 
     Returns the loss L (eq. 5, penalty included) as it was *before* the step. A `workspace` made for N or more rows
     saves making the buffers anew.
@@ -101,7 +101,7 @@ def epochs(
     def one_epoch(learning_rate: float) -> tuple[float, int, float, float]:
         total_loss, total_right, order = 0.0, 0, rng.permutation(N)
         # An errstate must not stay open across a yield: hence a function of its own.
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(all="ignore"):
             for start in range(0, N, batch_size):
                 rows = order[start : start + batch_size]
                 n = len(rows)
@@ -114,7 +114,7 @@ def epochs(
             return total_loss / N, total_right, *evaluate(params, X_val, y_val)
 
     for epoch in range(1, config.epochs + 1):
-        learning_rate = config.learning_rate * config.learning_rate_decay ** (epoch - 1)
+        learning_rate = float(config.learning_rate * config.learning_rate_decay ** (epoch - 1))
         train_loss, right, val_loss, val_accuracy = one_epoch(learning_rate)
         yield Epoch(
             epoch=epoch,
@@ -130,6 +130,7 @@ def _step(
     params: Params, X: FloatArray, y: IntArray, learning_rate: float, reg: float, workspace: Workspace
 ) -> tuple[float, int]:
     """Update `params` in place; give the batch's cross-entropy before the step and the rows classified right."""
+    learning_rate, reg = float(learning_rate), float(reg)  # a NumPy scalar would bring its own precision
     data_loss, right = data_loss_and_gradients(params, X, y, reg, workspace)
     for parameter, derivative in zip(params, workspace.gradient, strict=True):
         derivative *= learning_rate

@@ -82,6 +82,7 @@ STYLE = {
     "svg.hashsalt": "netcore",
 }
 
+_STAR: dict[str, Any] = {"color": BEST, "markersize": 16, "markeredgecolor": "white", "zorder": 5}
 _styled = matplotlib.style.context(["default", STYLE])
 
 
@@ -148,7 +149,7 @@ def mosaic(weights: pd.DataFrame, most: int = 100) -> Mosaic:
     zoom, gap = math.ceil(40 / max(W1.shape[1:3])), 3  # a tile of few pixels grows, so that the gap is thin beside it
     tiles = W1[units].repeat(zoom, 1).repeat(zoom, 2)
     tiles = np.pad(tiles, [(0, 0), (0, gap), (0, gap), (0, 0)], constant_values=np.nan)
-    across = math.ceil(math.sqrt(1.6 * len(units) * tiles.shape[1] / tiles.shape[2]))
+    across = min(len(units), math.ceil(math.sqrt(1.6 * len(units) * tiles.shape[1] / tiles.shape[2])))
     down = math.ceil(len(units) / across)
     image = np.full((down * tiles.shape[1], across * tiles.shape[2], tiles.shape[3]), np.nan)
     for place, tile in enumerate(tiles):
@@ -181,14 +182,16 @@ def loss_curves(tables: StudyTables) -> Figure | None:
     for line in _lines(curves[curves["trial"] == best]):
         handles += axes.plot(*line.T, color=BEST, linewidth=2.8, label=_best(tables, f"{tables.metric} "), zorder=4)
         axes.plot(*line[-1], "o", color=BEST, markersize=5, zorder=4)
-    _epochs(axes, int(curves["epoch"].max()))
-    _scale(axes, "y", "log", *readable_range(curves["val_loss"].to_numpy(), "val_loss"))
+    _whole_numbers(axes, "epoch", 0.5, curves["epoch"].max() + 0.5)
+    low, high = readable_range(curves["val_loss"].to_numpy(), "val_loss")
+    start = curves.loc[curves["epoch"] == 1, "val_loss"].median()  # where losses fall far, the way down is shown too
+    _scale(axes, "y", "log", low, max(high, start))
     absent = {state: int((tables.trials["state"] == state).sum()) for state in ("diverged", "failed")}
     absent["above the axis"] = int((curves.groupby("trial")["val_loss"].min() > axes.get_ylim()[1]).sum())
     note = ", ".join(f"{count} {what}" for what, count in absent.items() if count)
     axes.set_title(f"not drawn: {note}" if note else "", loc="right", fontsize=9.5, color=GREY)
     axes.set_ylabel(f"val_{UNITS['loss']}")
-    return _titled(figure, f"Validation loss by epoch: {len(tables.trials)} trials of {tables.name}", handles)
+    return _titled(figure, f"Validation loss by epoch: {_trials(tables)}", handles)
 
 
 @_styled
@@ -208,8 +211,10 @@ def best_trial(tables: StudyTables) -> Figure | None:
         axes.axvline(epoch, color=BEST, linewidth=1.2, linestyle=(0, (4, 3)))
         axes.plot(epoch, validation[epoch - 1], "*", **_STAR, linestyle="none", label=f"best_epoch ({epoch})")
         if what == "loss":
-            _scale(axes, "y", "log", *readable_range(np.append(training, validation), "val_loss"))
-        _epochs(axes, len(curve))
+            losses = np.append(training, validation)
+            losses = losses[losses > 0] if (losses > 0).any() else np.ones(1)
+            _scale(axes, "y", "log", losses.min(), losses.max())
+        _whole_numbers(axes, "epoch", 0.5, len(curve) + 0.5)
         axes.set_ylabel(UNITS[what])
     handles = figure.axes[0].get_legend_handles_labels()[0]
     return _titled(figure, f"Best trial of {tables.name} (trial {best}): training beside validation", handles)
@@ -240,14 +245,14 @@ def slice_plot(tables: StudyTables, hyperparameter: str, scale: Scale | None = N
         # Trials of one choice lie side by side, spread by the golden ratio: evenly, without a random number.
         x = np.searchsorted(choices, x) + 0.5 * (tables.trials["trial"].to_numpy() * 0.618034 % 1 - 0.5)
     figure, axes, handles = _values(tables, x)
-    axes.set_xlabel(hyperparameter)
+    figure.axes[-1].set_xlabel(hyperparameter)
     if scale == "choice":
         axes.set_xticks(range(len(choices)), [f"{choice:g}" for choice in choices])
         axes.set_xlim(-0.5, len(choices) - 0.5)
         axes.grid(visible=False, axis="x")
     else:
         _scale(axes, "x", scale, float(choices[0]), float(choices[-1]))
-    return _titled(figure, f"{tables.metric} by {hyperparameter}: {len(x)} trials of {tables.name}", handles)
+    return _titled(figure, f"{tables.metric} by {hyperparameter}: {_trials(tables)}", handles)
 
 
 @_styled
@@ -261,8 +266,7 @@ def progress(tables: StudyTables) -> Figure | None:
         best = np.clip(best_so_far(tables), *axes.get_ylim())
         handles += axes.step(numbers, best, where="post", color=BEST, linewidth=1.8, label="best so far", zorder=1.5)
     room = 0.5 + 0.02 * len(numbers)
-    axes.set(xlabel="trial", xlim=(numbers[0] - room, numbers[-1] + room))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    _whole_numbers(figure.axes[-1], "trial", numbers[0] - room, numbers[-1] + room)
     return _titled(figure, f"{tables.metric} by trial: the search of {tables.name}", handles)
 
 
@@ -296,9 +300,6 @@ def draw_all(tables: StudyTables, folder: StudyFolder) -> dict[str, Path]:
             except OSError as error:
                 raise cannot_write(file, error) from error
     return drawn
-
-
-_STAR: dict[str, Any] = {"color": BEST, "markersize": 16, "markeredgecolor": "white", "zorder": 5}
 
 
 @_styled
@@ -357,10 +358,14 @@ def _above_strip(figure: Figure, x: FloatArray, states: Any, without: list[str],
 def _tiles(weights: pd.DataFrame, colours: dict[str, Any]) -> tuple[Figure, str]:
     tiles, units = mosaic(weights), weights["unit"].nunique()
     height, width = tiles.image.shape[:2]
-    figure = _figure(0.5 + 7.9 * height / width)
+    figure = _figure(min(0.5 + 7.9 * height / width, 7.0))
     axes = figure.subplots()
     axes.set_axis_off()
-    what = f"{len(tiles.units)} of {units} hidden units" if len(tiles.units) < units else f"{units} hidden units"
+    what = (
+        f"{len(tiles.units)} of {units} hidden units"
+        if len(tiles.units) < units
+        else f"{units} hidden unit{'s' if units > 1 else ''}"
+    )
     if tiles.image.ndim == 2:  # noqa: PLR2004  # no colour channels
         _colour_bar(figure, axes.imshow(np.ma.masked_invalid(tiles.image), **colours))
         return figure, f"{what}, largest norm first"
@@ -377,13 +382,13 @@ def _heat_map(weights: pd.DataFrame, colours: dict[str, Any]) -> tuple[Figure, s
     axes.grid(visible=False)
     each = math.ceil(len(names) / 36)
     axes.set_yticks(range(0, len(names), each), names[::each])
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set(xlabel="hidden unit", ylabel="input")
+    _whole_numbers(axes, "hidden unit", -0.5, W1.shape[1] - 0.5)
+    axes.set_ylabel("input")
     return figure, f"{W1.shape[0]} inputs, {W1.shape[1]} hidden units"
 
 
 def _colour_bar(figure: Figure, picture: AxesImage) -> None:
-    bar: dict[str, Any] = {"extend": "both", "extendfrac": 0.02, "fraction": 0.03, "pad": 0.01}
+    bar: dict[str, Any] = {"extend": "both", "extendfrac": 0.02, "fraction": 0.03, "pad": 0.01, "aspect": 35}
     figure.colorbar(picture, ax=figure.axes[0], label="weight", **bar)
 
 
@@ -403,9 +408,9 @@ def _titled(figure: Figure, title: str, handles: list[Any]) -> Figure:
     return figure
 
 
-def _epochs(axes: Axes, last: int) -> None:
-    axes.set(xlabel="epoch", xlim=(0.5, last + 0.5))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+def _whole_numbers(axes: Axes, label: str, low: float, high: float) -> None:
+    axes.set(xlabel=label, xlim=(low, high))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
 
 
 def _scale(axes: Axes, which: Literal["x", "y"], scale: Scale, low: float, high: float) -> None:
@@ -415,7 +420,7 @@ def _scale(axes: Axes, which: Literal["x", "y"], scale: Scale, low: float, high:
         axes.set(**{f"{which}lim": (low - margin, high + margin)})
         return
     margin = (high / low) ** 0.05
-    axes.set(**{f"{which}scale": "log", f"{which}lim": (low / margin, high * margin)})
+    axes.set(**{f"{which}lim": (low / margin, high * margin), f"{which}scale": "log"})
     subs = [1.0] if high > 3000 * low else [1.0, 2.0, 5.0] if high > 20 * low else [1.0, 1.5, 2.0, 3.0, 5.0, 7.0]
     axis = axes.xaxis if which == "x" else axes.yaxis
     axis.set_major_locator(LogLocator(subs=subs))
@@ -427,6 +432,11 @@ def _lines(curves: pd.DataFrame) -> list[FloatArray]:
     """Split curves, sorted by trial, into one array of shape (epochs, 2) each."""
     points = curves[["epoch", "val_loss"]].to_numpy(np.float64)
     return np.split(points, np.flatnonzero(np.diff(curves["trial"])) + 1) if len(points) else []
+
+
+def _trials(tables: StudyTables) -> str:
+    number = len(tables.trials)
+    return f"{number} trial{'' if number == 1 else 's'} of {tables.name}"
 
 
 def _best(tables: StudyTables, metric: str = "") -> str:

@@ -24,6 +24,8 @@ from netcore.study.spec import HYPERPARAMETERS
 __all__ = ["question", "short", "write_report"]
 
 _SHOWN_FAILURES = 10
+_LONG = 10**7
+"""A whole number this large is written like a float."""
 
 
 def write_report(tables: StudyTables, folder: StudyFolder, figures: Mapping[str, Path] | None = None) -> Path:
@@ -51,7 +53,7 @@ def write_report(tables: StudyTables, folder: StudyFolder, figures: Mapping[str,
 def question(study_file: str) -> str:
     """Give what a study file asks: its opening comment `# Question: …`, with the lines that carry it on."""
     lines: list[str] = []
-    for line in study_file.splitlines():
+    for line in study_file.lstrip().splitlines():
         text = line.removeprefix("#").strip()
         if not line.startswith("#") or (lines and text.partition(" ")[0].endswith(":")):
             break
@@ -61,10 +63,11 @@ def question(study_file: str) -> str:
 
 
 def short(value: object) -> str:
-    """Write a figure with four digits, as people read it; a missing one as a dash."""
+    """Write a number with four digits, as people read it; a missing one as a dash."""
     if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
         return "—"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    is_long = isinstance(value, int) and value >= _LONG
+    return f"{value:.4g}" if isinstance(value, float) or is_long else str(value)
 
 
 def _facts(tables: StudyTables, folder: StudyFolder, figures: Mapping[str, Path]) -> dict[str, Any]:

@@ -66,9 +66,9 @@ class LocalEngine:
         self._lock = threading.Lock()
         self._workers: set[_Worker] = set()
         self._closed = False
-        self._threads = workers
-        for _ in range(workers):
-            threading.Thread(target=self._mind_a_worker, daemon=True).start()
+        self._threads = [threading.Thread(target=self._mind_a_worker, daemon=True) for _ in range(workers)]
+        for thread in self._threads:
+            thread.start()
 
     def __enter__(self) -> Self:
         return self
@@ -93,15 +93,17 @@ class LocalEngine:
             workers = list(self._workers)
         for worker in workers:
             worker.end()
-        for _ in range(self._threads):
+        for _ in self._threads:
             self._jobs.put(None)
+        for thread in self._threads:
+            thread.join()
 
     def _mind_a_worker(self) -> None:
         """Take jobs from the queue and see each through, with one worker at a time."""
         worker: _Worker | None = None
-        with suppress(WorkError):  # before there is a job, for it takes a while; the first job meets the error again
+        with suppress(WorkError, _LostError):  # ahead of the first job, which meets the error again
             worker = self._start()
-        while (task := self._jobs.get()) is not None:
+        while (task := self._jobs.get()) is not None and not self._closed:
             job, future = task
             for attempt in range(1, ATTEMPTS + 1):
                 try:
@@ -125,12 +127,18 @@ class LocalEngine:
                 break
 
     def _start(self) -> "_Worker":
+        """Start a worker, known to `close` from its first moment."""
         worker = _Worker(self._dataset)
         with self._lock:
             self._workers.add(worker)
             closed = self._closed
         if closed:
             worker.end()
+        try:
+            worker.wait_until_ready()
+        except BaseException:
+            self._end(worker)
+            raise
         return worker
 
     def _end(self, worker: "_Worker") -> None:
@@ -151,14 +159,28 @@ class _Worker:
     """One process and this side of its pipe."""
 
     def __init__(self, dataset: Dataset) -> None:
+        self.environment: dict[str, str] = {}
         self._pipe, theirs = _SPAWN.Pipe()
-        self._process = _SPAWN.Process(target=_work, args=(theirs, dataset), daemon=True)
+        self._process = _SPAWN.Process(target=_work, args=(theirs,), daemon=True)
+        self._process.start()
+        theirs.close()
+        self._dataset = dataset
+
+    def wait_until_ready(self) -> None:
+        """Give the process its data and wait until it can train.
+
+        Raises:
+            WorkError: it ended by itself, and so would the next.
+            _LostError: it was killed.
+        """
+        started, begun = time.time(), time.monotonic()
         try:
-            self._process.start()
-            theirs.close()
-            self.environment: dict[str, str] = self._pipe.recv()  # what a worker says once it is ready
+            self._pipe.send(self._dataset)
+            self.environment = self._pipe.recv()
         except (EOFError, OSError) as error:
-            self.end()
+            self._process.join(1)
+            if self._killed():
+                raise self._died(started, begun) from error
             raise WorkError.at(
                 "worker",
                 "a worker process could not start",
@@ -180,25 +202,31 @@ class _Worker:
                 return answer
         except (EOFError, OSError) as error:
             self._process.join(1)
-            what = f"the worker process died (exit code {self._process.exitcode})"
-            raise _LostError("worker died", what, started, time.monotonic() - begun) from error
+            raise self._died(started, begun) from error
         what = f"the trial ran longer than trial_timeout = {timeout:g} s"
         raise _LostError("timed out", what, started, time.monotonic() - begun)
 
+    def _killed(self) -> bool:
+        return (self._process.exitcode or 0) < 0
+
+    def _died(self, started: float, begun: float) -> _LostError:
+        what = f"the worker process died (exit code {self._process.exitcode})"
+        return _LostError("worker died", what, started, time.monotonic() - begun)
+
     def end(self) -> None:
         """Kill the process (SIGKILL also ends one that is stopped) and reap it."""
-        if self._process.pid is not None:
-            self._process.kill()
-            self._process.join()
+        self._process.kill()
+        self._process.join()
 
 
-def _work(pipe: Connection, dataset: Dataset) -> None:
-    """Be a worker: train what comes through the pipe until it closes."""
+def _work(pipe: Connection) -> None:
+    """Be a worker: take the data, then train what comes through the pipe until it closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     threading.Thread(target=_end_with_parent, daemon=True).start()
     threadpool_limits(1)
-    pipe.send(environment())
     with suppress(EOFError, OSError):
+        dataset: Dataset = pipe.recv()
+        pipe.send(environment())
         while True:
             job: TrialJob = pipe.recv()
             started, begun = time.time(), time.perf_counter()

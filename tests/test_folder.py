@@ -1,0 +1,304 @@
+"""Claims about netcore.study.folder: what lies in a study's folder, that nothing is overwritten, and who may write."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from netcore.core.params import Params, init_params
+from netcore.errors import InputError, RecordError
+from netcore.files import TEMPORARY
+from netcore.seeds import Purpose, generator
+from netcore.study.folder import StudyFolder, find_study
+from netcore.study.record import Provenance, Record
+from netcore.study.spec import Hyperparameters, StudySpec
+from netcore.study.trial import State, TrialJob, TrialResult
+
+SPEC = StudySpec.model_validate(
+    {
+        "study": {"name": "x"},
+        "data": {"source": "iris"},
+        "space": {"learning_rate": 0.1, "hidden_size": 3, "reg": 0.0, "learning_rate_decay": 0.9},
+    }
+)
+HOLDS_THE_LOCK = """
+import sys
+from pathlib import Path
+from netcore.study.folder import StudyFolder
+with StudyFolder(Path(sys.argv[1])).locked(*sys.argv[2:]):
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+
+
+def weights(number: int) -> Params:
+    """Draw the weights of a trial."""
+    return init_params(generator(0, number, Purpose.WEIGHTS), 4, 3, 3)
+
+
+def record(number: int, *, value: float = 0.5) -> Record:
+    """Make the record of a trial."""
+    job = TrialJob.of(SPEC, number, Hyperparameters(0.1, 3, 0.0, 0.9), {}, "d", "k")
+    return Record.of(job, TrialResult(State.FINISHED, (), None, value, weights(number)), Provenance(0.0, 1.0, 1, {}))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> StudyFolder:
+    """Give the empty folder of a study."""
+    made = StudyFolder(tmp_path / "results" / "x")
+    made.prepare()
+    return made
+
+
+def files(folder: StudyFolder) -> dict[str, bytes]:
+    """Give every file in a study's folder, with its content."""
+    return {str(path.relative_to(folder.path)): path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
+
+
+def test_names(folder: StudyFolder) -> None:
+    """The study bears its folder's name; a record's name is its trial's number in six digits, or more."""
+    assert folder.name == "x"
+    folder.write(record(17))
+    folder.write(record(1_234_567))
+    assert set(files(folder)) == {"trials/000017.npz", "trials/1234567.npz"}
+
+
+def test_numbers(folder: StudyFolder) -> None:
+    """The numbers are those of record files, in order; nothing else in the folder counts."""
+    for number in (10, 2, 0, 1_000_000):
+        folder.write(record(number))
+    for name in ("000003.npz.partial", "000004 copy.npz", "a.npz", ".000005.npz", "0\u00b2.npz", "000006.txt", "7.npz"):
+        (folder.trials / name).write_bytes(b"")
+    assert folder.numbers() == [0, 2, 10, 1_000_000]
+
+
+def test_read(folder: StudyFolder) -> None:
+    """What is written is what is read, but for the weights, which are a file of their own."""
+    folder.write(record(3))
+    again = folder.read(3)
+    assert again.to_bytes() == record(3).to_bytes()
+    assert again.result.weights is None
+
+
+def test_a_missing_record_is_named(folder: StudyFolder) -> None:
+    """A record that is not there is refused by its path."""
+    with pytest.raises(RecordError) as caught:
+        folder.read(3)
+    assert str(caught.value) == f"{folder.trials / '000003.npz'}: cannot be read (No such file or directory)"
+
+
+def test_another_trial_s_record_is_refused(folder: StudyFolder) -> None:
+    """A record under another trial's name is refused, though it is whole."""
+    folder.write(record(3))
+    (folder.trials / "000003.npz").rename(folder.trials / "000004.npz")
+    with pytest.raises(RecordError, match="must be the record of trial 4, got that of trial 3"):
+        folder.read(4)
+
+
+def test_a_damaged_record_is_named(folder: StudyFolder) -> None:
+    """A record that is not whole is refused by its path."""
+    folder.write(record(3))
+    path = folder.trials / "000003.npz"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(RecordError, match="truncated or altered") as caught:
+        folder.read(3)
+    assert caught.value.problems[0].place == str(path)
+
+
+@pytest.mark.parametrize(
+    ("there", "committed"),
+    [([], []), ([0], [0]), ([1], []), ([0, 1, 2], [0, 1, 2]), ([0, 1, 3, 4], [0, 1]), ([2, 0, 5], [0])],
+)
+def test_committed_is_the_prefix_without_a_gap(folder: StudyFolder, there: list[int], committed: list[int]) -> None:
+    """Committed are the trials up to the first number without a record."""
+    for number in there:
+        folder.write(record(number))
+    assert [one.number for one in folder.committed()] == committed
+
+
+def test_committed_does_not_skip_a_damaged_record(folder: StudyFolder) -> None:
+    """A damaged record among the committed ones is an error, never a shorter study."""
+    for number in range(3):
+        folder.write(record(number))
+    (folder.trials / "000001.npz").write_bytes(b"")
+    with pytest.raises(RecordError):
+        folder.committed()
+
+
+def test_supersede_never_overwrites(folder: StudyFolder) -> None:
+    """Records moved aside are all kept, each under a name of its own, whatever already lies there."""
+    contents = []
+    for value in (0.1, 0.2, 0.3, 0.4):
+        folder.write(record(5, value=value))
+        contents.append((folder.trials / "000005.npz").read_bytes())
+        target = folder.supersede(5)
+        assert target.read_bytes() == contents[-1]
+        if value == 0.2:  # a gap in the numbering
+            target.rename(folder.superseded / "000005.7.npz")
+    folder.write(record(6))
+    folder.supersede(6)
+    kept = [content for name, content in files(folder).items() if name.startswith("superseded/000005")]
+    assert sorted(kept) == sorted(contents)
+    assert not (folder.trials / "000005.npz").exists()
+
+
+def test_supersede_takes_the_weights_along(folder: StudyFolder) -> None:
+    """The cached weights of a superseded record are gone: they are no other record's; other trials' stay."""
+    for number in (5, 6):
+        folder.write(record(number))
+        folder.write_weights(record(number), weights(number))
+    folder.supersede(5)
+    assert folder.kept_weights() == {6}
+
+
+def test_weights(folder: StudyFolder) -> None:
+    """Weights are kept, read back to the bit, and dropped; dropping what is not kept is fine."""
+    one = record(3)
+    folder.write_weights(one, weights(3))
+    assert folder.kept_weights() == {3}
+    assert folder.weights_file(3).is_file()
+    assert [a.tobytes() for a in folder.read_weights(one)] == [a.tobytes() for a in weights(3)]
+    folder.drop_weights(3)
+    folder.drop_weights(3)
+    assert folder.kept_weights() == set()
+    with pytest.raises(RecordError, match="cannot be read"):
+        folder.read_weights(one)
+
+
+def test_other_weights_are_refused(folder: StudyFolder) -> None:
+    """Weights that are not those of the record are refused, though the file is whole."""
+    folder.write_weights(record(3), weights(4))
+    with pytest.raises(RecordError, match="is not the weights file of trial 3"):
+        folder.read_weights(record(3))
+
+
+def test_prepare_clears_what_interrupted_writes_left(folder: StudyFolder) -> None:
+    """Rests of interrupted writes go, wherever they are; records stay."""
+    folder.write(record(0))
+    for rest in (folder.trials / f"000001.npz{TEMPORARY}", folder.path / f"report.html{TEMPORARY}"):
+        rest.write_bytes(b"half")
+    before = (folder.trials / "000000.npz").read_bytes()
+    folder.prepare()
+    assert files(folder) == {"trials/000000.npz": before}
+
+
+@pytest.fixture
+def other_process(folder: StudyFolder) -> Iterator["subprocess.Popen[str]"]:
+    """Let another process hold the study's lock."""
+    command = [sys.executable, "-c", HOLDS_THE_LOCK, str(folder.path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "locked\n"
+        yield process
+        process.kill()
+
+
+def test_the_lock_refuses_another_process(folder: StudyFolder, other_process: "subprocess.Popen[str]") -> None:
+    """While one process runs a study, another is refused with exit code 2, by this process and by the command."""
+    with pytest.raises(InputError) as caught, folder.locked():
+        pytest.fail("the lock was taken twice")
+    said = (
+        f"{folder.path}: another `netcore run` of this study is under way"
+        "; wait until it ends; `netcore report` and `netcore list` may be used meanwhile"
+    )
+    assert str(caught.value) == said
+    study = folder.path.parent.parent / "x.toml"
+    study.write_text(
+        "study.trials = 1\ndata.source = 'iris'\ntraining.batch_size = 10\n"
+        "space = { learning_rate = 0.1, hidden_size = 3, reg = 0, learning_rate_decay = 1 }\n"
+    )
+    command = [sys.executable, "-m", "netcore", "run", study.name]
+    done = subprocess.run(command, cwd=study.parent, capture_output=True, text=True, check=False)
+    relative = said.replace(str(folder.path), "results/x")
+    assert (done.returncode, done.stderr) == (2, f"error: {relative}\n")
+    assert other_process.poll() is None
+
+
+def test_the_lock_goes_with_its_process(folder: StudyFolder, other_process: "subprocess.Popen[str]") -> None:
+    """A lock whose holder was killed holds nobody up."""
+    other_process.kill()
+    other_process.wait()
+    with folder.locked():
+        pass
+
+
+def test_locks_of_different_purposes(folder: StudyFolder, other_process: "subprocess.Popen[str]") -> None:
+    """The lock of a run keeps no sync away."""
+    assert other_process.poll() is None
+    with folder.locked("sync"):
+        pass
+
+
+def test_the_lock_is_free_after_an_error(folder: StudyFolder) -> None:
+    """An error under the lock lets go of it."""
+    with pytest.raises(RuntimeError), folder.locked():
+        raise RuntimeError
+    with folder.locked():
+        pass
+
+
+def test_find_study(tmp_path: Path, folder: StudyFolder) -> None:
+    """A study is found by its name in the results folder, or by its folder's own path."""
+    folder.study_file.write_bytes(b"")
+    assert find_study("x", tmp_path / "results").path == folder.path
+    assert find_study(folder.path, "nowhere").path == folder.path
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("digit", "did you mean 'digits'?"),
+        ("zzz", "known: digits, iris"),
+        ("..", "known: digits, iris"),
+        ("d" * 300, "known: digits, iris"),
+    ],
+)
+def test_a_study_that_is_not_there(tmp_path: Path, name: str, remedy: str) -> None:
+    """A name without a study is refused; the nearest names are shown."""
+    for known in ("digits", "iris"):
+        (tmp_path / known).mkdir()
+        (tmp_path / known / "study.toml").write_bytes(b"")
+    (tmp_path / "no study").mkdir()
+    with pytest.raises(InputError) as caught:
+        find_study(name, tmp_path)
+    assert str(caught.value) == f"{name}: there is no study of this name in {tmp_path}/; {remedy}"
+
+
+def test_no_study_at_all(tmp_path: Path) -> None:
+    """Where nothing has run, the remedy is to run it."""
+    with pytest.raises(InputError) as caught:
+        find_study("digits", tmp_path / "results")
+    said = f"digits: there is no study of this name in {tmp_path / 'results'}/; `netcore run digits` makes it"
+    assert str(caught.value) == said
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b"\xff", b"[" * 100_000])
+def test_resolved_settings_that_are_not_whole(folder: StudyFolder, content: bytes | None) -> None:
+    """A resolved.json that is missing or not whole is refused by its path, with the remedy."""
+    if content is not None:
+        folder.resolved.write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        folder.resolved_settings()
+    assert str(caught.value) == f"{folder.resolved}: is missing or not whole; `netcore run` writes it again"
+
+
+def test_trials_wanted(folder: StudyFolder) -> None:
+    """How many trials a study asks for stands in resolved.json."""
+    folder.resolved.write_text(json.dumps({"settings": SPEC.model_dump(mode="json")}))
+    assert folder.trials_wanted() == 100
+    assert folder.test_figures() is None
+
+
+def test_records_are_what_the_folder_says(folder: StudyFolder) -> None:
+    """A record that was changed by a bit after it was written is never handed out."""
+    folder.write(dataclasses.replace(record(0)))
+    path = folder.trials / "000000.npz"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+    with pytest.raises(RecordError):
+        folder.read(0)

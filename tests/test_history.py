@@ -1,0 +1,225 @@
+"""Claims about netcore.study.history: a study restored from its records knows, proposes and stops what the live one does."""
+
+import dataclasses
+import math
+from typing import Any
+
+import optuna
+import pytest
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from netcore.core.training import Epoch
+from netcore.study.history import TOLD_AS, History, direction_of, quiet_optuna, reported, told
+from netcore.study.record import Provenance, Record
+from netcore.study.space import Space
+from netcore.study.spec import Hyperparameters, StudySpec
+from netcore.study.trial import State, TrialJob, TrialResult, failed
+
+TRIALS, WINDOW, EPOCHS = 32, 5, 4
+WHEN = Provenance(0.0, 1.0, 1, {})
+SPACE: dict[str, Any] = {
+    "learning_rate": {"low": 1e-3, "high": 1.0, "log": True},
+    "hidden_size": {"low": 4, "high": 64},
+    "reg": [0.0, 0.1],
+    "learning_rate_decay": 0.9,
+}
+
+
+def study(sampler: str = "tpe", metric: str = "val_loss") -> StudySpec:
+    """Make a study of 32 trials, five in flight, with two start trials and two rungs."""
+    start = {"learning_rate": 0.1, "hidden_size": 8, "reg": 0.0}
+    return StudySpec.model_validate(
+        {
+            "study": {"name": "x", "trials": TRIALS, "window": WINDOW, "sampler": sampler, "metric": metric},
+            "data": {"source": "iris"},
+            "training": {"epochs": EPOCHS},
+            "space": SPACE,
+            "stopping": {"rungs": [1, 2], "after": 3},
+            "start": [start, {**start, "hidden_size": 16}],
+        }
+    )
+
+
+def outcome(number: int, asked: Hyperparameters) -> TrialResult:
+    """Make up a result that depends on number and hyperparameters: every state occurs, in any order."""
+    base = abs(math.log10(asked.learning_rate) + 1) + asked.hidden_size / 64 + asked.reg
+    curve = tuple(Epoch(n, 0.1, base / n, base / n, 1 - base / 9 / n, 1 - base / 9 / n) for n in range(1, EPOCHS + 1))
+    if number % 7 == 3:
+        return failed("error", "Traceback …")
+    if number % 5 == 1:
+        last = Epoch(2, 0.1, math.nan, math.nan, 0.5, 0.5)
+        return TrialResult(State.DIVERGED, (curve[0], last))
+    if number % 3 == 1:
+        return TrialResult(State.PRUNED, curve[:2], 2, curve[1].val_loss)
+    return TrialResult(State.FINISHED, curve, EPOCHS, curve[-1].val_loss)
+
+
+def record(spec: StudySpec, number: int, asked: Hyperparameters, result: TrialResult) -> Record:
+    """Make the record of a trial, as it is read from its file."""
+    made = Record.of(TrialJob.of(spec, number, asked, {}, "d", "k"), result, WHEN)
+    return Record.from_bytes(made.to_bytes(), "x.npz")
+
+
+def go_on(spec: StudySpec, history: History, records: list[Record], begin: int) -> list[tuple[Any, Any]]:
+    """Ask trials from `begin` on, each committed when the window says; give proposals and ceilings."""
+    asked: list[tuple[Any, Any]] = []
+    for number in range(begin, TRIALS):
+        if begin < number and number >= WINDOW:
+            history.commit(number - WINDOW, records[number - WINDOW].result)
+        proposal = history.propose(number)
+        asked.append((proposal, history.ceilings()))
+        if number == len(records):
+            records.append(record(spec, number, proposal, outcome(number, proposal)))
+    return asked
+
+
+def restored(spec: StudySpec, records: list[Record], there: int) -> History:
+    """Make the history anew from records, as a search does that goes on at trial `there`."""
+    history = History(spec)
+    committed = max(0, there - WINDOW + 1)
+    for number in range(committed):
+        history.commit_next(records[number])
+    for number in range(committed, there):
+        history.in_flight(records[number].job.hyperparameters)
+    return history
+
+
+Live = tuple[StudySpec, History, list[Record], list[tuple[Any, Any]]]
+
+
+@pytest.fixture(scope="module", params=["val_loss", "val_accuracy"])
+def live(request: pytest.FixtureRequest) -> Live:
+    """Give a study that ran in one go: its spec, history, records, and what was asked."""
+    spec = study(metric=request.param)
+    history, records = History(spec), []  # type: ignore[var-annotated]
+    asked = go_on(spec, history, records, 0)
+    return spec, history, records, asked
+
+
+def seen(history: History) -> list[tuple[Any, ...]]:
+    """Give all that a sampler can see of a history's trials, but for the times."""
+
+    def facts(trial: FrozenTrial) -> tuple[Any, ...]:
+        return (
+            *(trial.number, trial.state, trial.values, trial.params, trial.distributions, trial.intermediate_values),
+            *(trial.user_attrs, trial.system_attrs),
+        )
+
+    return [facts(trial) for trial in history._study.get_trials(deepcopy=False)]
+
+
+def test_every_state_is_in_the_history(live: Live) -> None:
+    """The made-up study has trials of all four states and ceilings: what follows is about something."""
+    assert {one.result.state for one in live[2]} == set(State)
+    assert any(ceilings for _, ceilings in live[3])
+
+
+@pytest.mark.parametrize("there", [0, 1, 4, 5, 6, 11, 17, 26, 31])
+def test_restored_proposes_what_live_does(live: Live, there: int) -> None:
+    """Restored at any trial, the study proposes the same hyperparameters and ceilings as if never interrupted."""
+    spec, _, records, asked = live
+    assert go_on(spec, restored(spec, records, there), records[:], there) == asked[there:]
+
+
+def test_restored_shows_a_sampler_what_live_does(live: Live) -> None:
+    """Number, state, value, parameters and curve of each trial are the same, told live or from its record."""
+    spec, history, records, _ = live
+    other = restored(spec, records, TRIALS)
+    assert len(seen(other)) == TRIALS
+    committed = TRIALS - WINDOW
+    assert seen(other)[:committed] == seen(history)[:committed]
+    assert [facts[1] for facts in seen(other)[committed + 1 :]] == [TrialState.RUNNING] * (WINDOW - 1)
+
+
+def test_what_is_known_matters(live: Live) -> None:
+    """With another result in the past the proposals become others: the test above could fail."""
+    spec, _, records, asked = live
+    best = min((one for one in records[:20] if one.result.state is State.FINISHED), key=lambda one: one.result.value)
+    worse = dataclasses.replace(best, result=dataclasses.replace(best.result, value=99.0))
+    changed = [worse if one is best else one for one in records]
+    assert go_on(spec, restored(spec, changed, 26), changed, 26) != asked[26:]
+
+
+@pytest.mark.parametrize("sampler", ["random", "qmc"])
+def test_samplers_without_history_do_not_mind_it(sampler: str) -> None:
+    """`random` and `qmc` propose the same whatever is known, and keep account of it all the same."""
+    spec = study(sampler)
+    records: list[Record] = []
+    asked = go_on(spec, History(spec), records, 0)
+    empty = History(spec)
+    assert [empty.propose(number) for number in range(TRIALS)] == [proposal for proposal, _ in asked]
+
+
+def test_start_trials_come_first(live: Live) -> None:
+    """The first proposals are the study file's [[start]] tables."""
+    first = [proposal for proposal, _ in live[3][:2]]
+    assert first == [Hyperparameters(0.1, 8, 0.0, 0.9), Hyperparameters(0.1, 16, 0.0, 0.9)]
+
+
+@pytest.mark.parametrize(
+    ("state", "told_as"),
+    [
+        (State.FINISHED, TrialState.COMPLETE),
+        (State.PRUNED, TrialState.PRUNED),
+        (State.DIVERGED, TrialState.PRUNED),
+        (State.FAILED, TrialState.FAIL),
+    ],
+)
+def test_told_states(live: Live, state: State, told_as: TrialState) -> None:
+    """Optuna is told finished trials as COMPLETE, pruned and diverged ones as PRUNED, failed ones as FAIL."""
+    assert TOLD_AS[state] is told_as
+    spec, history, records, _ = live
+    for one in (one for one in records[: TRIALS - WINDOW] if one.result.state is state):
+        assert history._study.trials[one.number].state is told_as
+        assert told(one, Space(spec.space)).state is told_as
+
+
+def test_values_and_curves_as_told(live: Live) -> None:
+    """A finished trial has its value; a pruned one its last figure; diverged and failed ones have neither figure nor curve."""
+    spec, history, records, _ = live
+    for one in records[: TRIALS - WINDOW]:
+        trial = history._study.trials[one.number]
+        figures = {epoch.epoch: getattr(epoch, spec.study.metric) for epoch in one.result.curve}
+        if one.result.state is State.FINISHED:
+            assert (trial.value, trial.intermediate_values) == (one.result.value, figures)
+        elif one.result.state is State.PRUNED:
+            assert (trial.value, trial.intermediate_values) == (figures[2], figures)
+        else:
+            assert (trial.value, trial.intermediate_values) == (None, {})
+
+
+def test_nothing_is_reported_of_divergences_and_failures() -> None:
+    """The curve of a divergence is withheld whole, for a NaN in it would mislead the sampler."""
+    curve = (Epoch(1, 0.1, 0.5, 0.5, 0.5, 0.75), Epoch(2, 0.1, 0.25, 0.375, 0.5, 0.875))
+    assert reported(TrialResult(State.FINISHED, curve), "val_loss") == {1: 0.5, 2: 0.375}
+    assert reported(TrialResult(State.PRUNED, curve), "val_accuracy") == {1: 0.75, 2: 0.875}
+    assert reported(TrialResult(State.DIVERGED, curve), "val_loss") == {}
+    assert reported(TrialResult(State.FAILED, curve), "val_loss") == {}
+
+
+def test_only_what_is_searched_is_told(live: Live) -> None:
+    """A fixed hyperparameter is no parameter of Optuna's."""
+    assert all(set(facts[3]) == {"learning_rate", "hidden_size", "reg"} for facts in seen(live[1]))
+
+
+def test_direction() -> None:
+    """A loss is minimised, an accuracy maximised."""
+    assert direction_of(study(metric="val_loss")) is StudyDirection.MINIMIZE
+    assert direction_of(study(metric="val_accuracy")) is StudyDirection.MAXIMIZE
+
+
+def test_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    """Making a history says nothing, and Optuna's log is left as it was."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.enable_propagation()
+    try:
+        optuna.logging.set_verbosity(optuna.logging.INFO)
+        History(study())
+        with pytest.raises(RuntimeError), quiet_optuna():
+            raise RuntimeError
+        assert optuna.logging.get_verbosity() == optuna.logging.INFO
+    finally:
+        optuna.logging.disable_propagation()
+        optuna.logging.set_verbosity(before)
+    assert capsys.readouterr() == ("", "")

@@ -1,0 +1,153 @@
+"""Claims about netcore.study.sampling: trial n's proposal is a function of the seed, n, and (TPE alone) what is known."""
+
+import inspect
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+from optuna.samplers import TPESampler
+from scipy.stats import qmc
+
+from netcore.seeds import Purpose, generator
+from netcore.study.sampling import SAMPLER_ARGUMENTS, Sampling
+from netcore.study.spec import Hyperparameters, StudySpec
+
+SPACE: dict[str, Any] = {
+    "learning_rate": {"low": 1e-3, "high": 1.0, "log": True},
+    "hidden_size": {"low": 1, "high": 64, "log": True},
+    "reg": [0.0, 0.1],
+    "learning_rate_decay": {"low": 0.5, "high": 1.0},
+}
+LISTS: dict[str, Any] = {
+    "learning_rate": [0.1, 1.0],
+    "hidden_size": [4, 8],
+    "reg": [0.0, 0.1],
+    "learning_rate_decay": 0.9,
+}
+START = [{"learning_rate": 0.1, "hidden_size": 4, "reg": 0.0, "learning_rate_decay": 0.9}]
+
+
+def sampling(kind: str, *, seed: int = 0, start: list[dict[str, float]] | None = None, fixed: bool = False) -> Sampling:
+    """Make the proposals of a study with this sampler."""
+    space = LISTS if kind == "grid" else SPACE
+    if fixed:
+        space = {"learning_rate": 0.1, "hidden_size": 4, "reg": 0.0, "learning_rate_decay": 0.9}
+    study = {"name": "x", "sampler": kind, "seed": seed, "trials": 1 if fixed else 8}
+    settings = {"study": study, "data": {"source": "iris"}, "space": space, "start": start or []}
+    return Sampling(StudySpec.model_validate(settings))
+
+
+def outright(kind: str, number: int, **options: Any) -> Hyperparameters:  # noqa: ANN401
+    """Propose trial `number` with a sampler made for it alone."""
+    proposal = sampling(kind, **options).outright(number)
+    assert proposal is not None
+    return proposal
+
+
+@pytest.mark.parametrize("kind", ["random", "qmc", "grid"])
+def test_proposals_are_a_function_of_seed_and_number(kind: str) -> None:
+    """Whoever asks, in whatever order, and whether or not others were asked before: trial n's proposal is the same."""
+    one = sampling(kind, seed=3)
+    forwards = [one.outright(n) for n in range(8)]
+    assert [one.outright(n) for n in reversed(range(8))] == forwards[::-1]
+    assert [outright(kind, n, seed=3) for n in range(8)] == forwards
+    assert len(set(forwards)) == 8
+
+
+@pytest.mark.parametrize("kind", ["random", "qmc"])
+def test_another_seed_proposes_something_else(kind: str) -> None:
+    """No proposal of one seed is one of another's."""
+    proposals = [{outright(kind, n, seed=seed) for n in range(16)} for seed in range(4)]
+    assert all(one.isdisjoint(other) for one, other in itertools.combinations(proposals, 2))
+
+
+def test_random_is_the_documented_stream() -> None:
+    """`random` draws from the stream of (seed, n, sampler)."""
+    one = sampling("random", seed=7)
+    for n in range(4):
+        assert one.outright(n) == one.space.at(generator(7, n, Purpose.SAMPLER).random(4))
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 3, 17, 1000])
+def test_qmc_fast_forwards_to_the_sequence(number: int) -> None:
+    """`qmc` gives the n-th point of the one scrambled Sobol sequence of the study."""
+    one = sampling("qmc", seed=5)
+    sobol = qmc.Sobol(4, scramble=True, rng=generator(5, 0, Purpose.SAMPLER))
+    points = sobol.random(1024)
+    assert one.outright(number) == one.space.at(points[number])
+
+
+def test_qmc_fills_the_space_evenly() -> None:
+    """The first 64 points of `qmc` have one in each 64th of every range."""
+    rates = np.array([outright("qmc", n).learning_rate for n in range(64)])
+    share = np.log(rates / 1e-3) / np.log(1e3)
+    assert sorted((share * 64).astype(int)) == list(range(64))
+
+
+def test_grid_tries_every_combination_once() -> None:
+    """`grid` proposes each combination exactly once."""
+    found = {outright("grid", n) for n in range(8)}
+    assert found == {Hyperparameters(*c, 0.9) for c in itertools.product([0.1, 1.0], [4, 8], [0.0, 0.1])}
+
+
+@pytest.mark.parametrize("kind", ["random", "qmc"])
+@pytest.mark.parametrize("seed", [0, 1, 2**31])
+def test_every_value_is_in_its_range(kind: str, seed: int) -> None:
+    """Every proposal lies in the space; every whole number up to 4 and every choice comes up; what is fixed stays."""
+    proposals = [outright(kind, n, seed=seed) for n in range(128)]
+    assert all(1e-3 <= p.learning_rate <= 1.0 and 0.5 <= p.learning_rate_decay <= 1.0 for p in proposals)
+    assert {p.hidden_size for p in proposals} <= set(range(1, 65))
+    assert {1, 2, 3, 4} <= {p.hidden_size for p in proposals}
+    assert {p.reg for p in proposals} == {0.0, 0.1}
+
+
+@pytest.mark.parametrize("kind", ["random", "qmc", "grid", "tpe"])
+def test_start_trials_come_first(kind: str) -> None:
+    """The [[start]] tables are the first trials, whatever the sampler; the sampler's own sequence follows whole."""
+    start = [START[0], {**START[0], "hidden_size": 8}]
+    with_start = sampling(kind, start=start)
+    assert with_start.outright(0) == Hyperparameters(0.1, 4, 0.0, 0.9)
+    assert with_start.outright(1) == Hyperparameters(0.1, 8, 0.0, 0.9)
+    assert [with_start.outright(2 + n) for n in range(4)] == [sampling(kind).outright(n) for n in range(4)]
+
+
+@pytest.mark.parametrize("kind", ["random", "qmc", "grid"])
+def test_nothing_is_searched(kind: str) -> None:
+    """Where all hyperparameters are fixed, that is the proposal."""
+    assert outright(kind, 0, fixed=True) == Hyperparameters(0.1, 4, 0.0, 0.9)
+
+
+def test_tpe_proposes_nothing_outright() -> None:
+    """TPE's proposals depend on other trials, but for the start trials."""
+    assert sampling("tpe").outright(0) is None
+
+
+def test_tpe_is_built_with_the_recorded_arguments() -> None:
+    """Every argument of TPE that has a say is given outright, as recorded, and is none that Optuna no longer knows."""
+    arguments = SAMPLER_ARGUMENTS["tpe"]
+    known = inspect.signature(TPESampler.__init__).parameters
+    assert set(arguments) <= set(known)
+    left_out = {"self", "seed", "gamma", "weights", "consider_prior", "prior_weight", "consider_magic_clip"}
+    left_out |= {"consider_endpoints", "warn_independent_sampling", "constraints_func", "categorical_distance_func"}
+    assert set(known) - set(arguments) <= left_out
+    sampler = sampling("tpe").informed(3)
+    assert isinstance(sampler, TPESampler)
+    assert sampler._n_startup_trials == arguments["n_startup_trials"]
+    assert sampler._n_ei_candidates == arguments["n_ei_candidates"]
+    assert sampler._multivariate is arguments["multivariate"]
+    assert sampler._group is arguments["group"]
+    assert sampler._constant_liar is arguments["constant_liar"]
+
+
+def test_tpe_is_seeded_anew_for_each_trial() -> None:
+    """TPE's seed is a function of the study's seed and the trial's number: no two are the same."""
+
+    def draw(seed: int, number: int) -> float:
+        sampler = sampling("tpe", seed=seed).informed(number)
+        assert isinstance(sampler, TPESampler)
+        return float(sampler._rng.rng.rand())
+
+    draws = [draw(seed, number) for seed in range(4) for number in range(16)]
+    assert draws == [draw(seed, number) for seed in range(4) for number in range(16)]
+    assert len(set(draws)) == len(draws)

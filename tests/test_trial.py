@@ -1,0 +1,216 @@
+"""Claims about netcore.study.trial: a trial is a pure function of its job and its data, and ends as its state says."""
+
+import dataclasses
+import math
+import pickle
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+
+from netcore.core.net import evaluate
+from netcore.core.params import init_params
+from netcore.core.training import Epoch, TrainConfig, epochs
+from netcore.data import Dataset, load_dataset
+from netcore.seeds import Purpose, generator
+from netcore.study.spec import Hyperparameters, StudySpec
+from netcore.study.trial import State, TrialJob, TrialResult, best_so_far, failed, run_trial
+
+SPACE = {"learning_rate": 0.1, "hidden_size": 6, "reg": 1e-3, "learning_rate_decay": 0.9}
+
+
+@pytest.fixture(scope="module")
+def iris() -> Dataset:
+    """Load iris once."""
+    return load_dataset("iris", validation=0.2, test=0.2, seed=0)
+
+
+def job(*, metric: str = "val_loss", seed: int = 0, number: int = 0, **changes: Any) -> TrialJob:  # noqa: ANN401
+    """Make a job of six epochs of iris, but for the changes asked for."""
+    study = {"name": "x", "seed": seed, "metric": metric}
+    training = {"epochs": 6, "batch_size": 10, "dtype": changes.pop("dtype", "float32")}
+    spec = StudySpec.model_validate({"study": study, "data": {"source": "iris"}, "training": training, "space": SPACE})
+    asked = {**SPACE, **{name: changes.pop(name) for name in list(changes) if name in SPACE}}
+    made = TrialJob.of(spec, number, Hyperparameters(**asked), {}, "digest", "")  # type: ignore[arg-type]
+    return dataclasses.replace(made, **changes)
+
+
+def bits(result: TrialResult) -> bytes:
+    """Give everything of a result, weights included, as bytes."""
+    figures = np.array([dataclasses.astuple(epoch) for epoch in result.curve], np.float64)
+    weights = b"" if result.weights is None else b"".join(array.tobytes() for array in result.weights)
+    return repr((result.state, result.best_epoch, result.value.hex(), result.failure)).encode() + figures.tobytes() + weights
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**40])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_same_job_same_bits(iris: Dataset, seed: int, dtype: str) -> None:
+    """A job gives the same bits again, whatever ran before and whatever the global generator says."""
+    one = job(seed=seed, number=3, dtype=dtype)
+    first = run_trial(one, iris)
+    np.random.seed(99)  # noqa: NPY002  # the global state is what must not matter
+    run_trial(job(seed=seed + 1), iris)
+    assert bits(run_trial(pickle.loads(pickle.dumps(one)), iris)) == bits(first)  # noqa: S301  # our own bytes
+    assert first.weights is not None
+    assert {array.dtype.name for array in first.weights} == {dtype}
+
+
+def test_the_data_do_not_change(iris: Dataset) -> None:
+    """A trial leaves its data and its job as they were."""
+    arrays = [value for value in vars(iris).values() if isinstance(value, np.ndarray)]
+    before = [array.tobytes() for array in arrays]
+    asked = job(ceilings={2: 0.1})
+    run_trial(asked, iris)
+    assert [array.tobytes() for array in arrays] == before
+    assert asked == job(ceilings={2: 0.1})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"seed": 1}, {"number": 1}, {"dtype": "float64"}, {"batch_size": 9}),
+        *({"learning_rate": 0.2}, {"hidden_size": 7}, {"reg": 2e-3}, {"learning_rate_decay": 0.8}),
+    ],
+)
+def test_everything_in_a_job_matters(iris: Dataset, change: dict[str, Any]) -> None:
+    """Another seed, number, precision, batch size or hyperparameter gives other numbers."""
+    assert bits(run_trial(job(**change), iris)) != bits(run_trial(job(), iris))
+
+
+def test_the_trial_is_the_documented_training(iris: Dataset) -> None:
+    """A trial is `epochs()` from He's weights, with the streams (seed, number, weights) and (seed, number, batches)."""
+    params = init_params(generator(4, 2, Purpose.WEIGHTS), 4, 6, 3)
+    config = TrainConfig(0.1, 6, 1e-3, 0.9, epochs=6, batch_size=10)
+    rng = generator(4, 2, Purpose.BATCHES)
+    curve = tuple(epochs(params, iris.X_train, iris.y_train, iris.X_val, iris.y_val, config, rng))
+    assert run_trial(job(seed=4, number=2), iris).curve == curve
+
+
+@pytest.mark.parametrize("metric", ["val_loss", "val_accuracy"])
+@pytest.mark.parametrize("seed", range(5))
+def test_best_epoch_value_and_weights(iris: Dataset, metric: str, seed: int) -> None:
+    """The value is the best metric of all epochs, the first of equal ones, and the weights are that epoch's."""
+    result = run_trial(job(metric=metric, seed=seed, learning_rate=3.0), iris)
+    values = [getattr(epoch, metric) for epoch in result.curve]
+    assert result.state is State.FINISHED
+    assert len(values) == 6
+    assert result.value == (max(values) if metric == "val_accuracy" else min(values))
+    assert result.best_epoch == values.index(result.value) + 1
+    assert result.weights is not None
+    best = result.curve[result.best_epoch - 1]
+    assert evaluate(result.weights, iris.X_val, iris.y_val) == (best.val_loss, best.val_accuracy)
+
+
+def test_some_best_epoch_is_not_the_last(iris: Dataset) -> None:
+    """The seeds above include trials whose best epoch is not their last: what they claim is no accident."""
+    results = [run_trial(job(seed=seed, learning_rate=3.0), iris) for seed in range(5)]
+    assert any(result.best_epoch != 6 for result in results)
+
+
+@pytest.mark.parametrize("metric", ["val_loss", "val_accuracy"])
+@pytest.mark.parametrize("rung", [1, 2, 5])
+def test_pruned_exactly_at_the_rung(iris: Dataset, metric: str, rung: int) -> None:
+    """A trial whose best so far is worse than the ceiling ends at that rung; a tie goes on, and so does a better one."""
+    free = run_trial(job(metric=metric), iris)
+    best = best_so_far(free.curve, metric, rung)
+    worse, better = (math.inf, -math.inf) if metric == "val_accuracy" else (-math.inf, math.inf)
+    for ceiling in (best, math.nextafter(best, better)):
+        assert bits(run_trial(job(metric=metric, ceilings={rung: ceiling}), iris)) == bits(free)
+    pruned = run_trial(job(metric=metric, ceilings={rung: math.nextafter(best, worse)}), iris)
+    assert pruned.state is State.PRUNED
+    assert pruned.curve == free.curve[:rung]
+    assert pruned.value == best
+    assert pruned.best_epoch == [getattr(epoch, metric) for epoch in pruned.curve].index(best) + 1
+    assert pruned.weights is not None
+    shown = pruned.curve[pruned.best_epoch - 1]
+    assert evaluate(pruned.weights, iris.X_val, iris.y_val) == (shown.val_loss, shown.val_accuracy)
+
+
+def test_the_best_so_far_counts_not_the_last(iris: Dataset) -> None:
+    """A trial that was good enough before the rung goes on, though it is worse at the rung."""
+    free = run_trial(job(learning_rate=0.9, seed=1), iris)
+    losses = [epoch.val_loss for epoch in free.curve]
+    rung = next(n for n in range(2, 6) if losses[n - 1] > min(losses[: n - 1]))
+    ceiling = (losses[rung - 1] + min(losses[: rung - 1])) / 2
+    assert run_trial(job(learning_rate=0.9, seed=1, ceilings={rung: ceiling}), iris).state is State.FINISHED
+
+
+def test_nothing_is_pruned_at_the_last_epoch(iris: Dataset) -> None:
+    """A trial that has trained to its end is finished, whatever the ceiling there."""
+    assert run_trial(job(ceilings={6: -1.0}), iris).state is State.FINISHED
+
+
+@pytest.mark.parametrize("learning_rate", [1e3, 1e6, 1e30, 1e300])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_diverged(iris: Dataset, learning_rate: float, dtype: str) -> None:
+    """A loss that is not finite ends the trial in that epoch, without a warning; it has no value and no weights."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = run_trial(job(learning_rate=learning_rate, reg=0.1, dtype=dtype, epochs=40), iris)
+    assert result.state is State.DIVERGED
+    *before, last = result.curve
+    assert not (math.isfinite(last.train_loss) and math.isfinite(last.val_loss))
+    assert all(math.isfinite(epoch.train_loss) and math.isfinite(epoch.val_loss) for epoch in before)
+    assert result.best_epoch is None
+    assert math.isnan(result.value)
+    assert result.weights is None
+
+
+def test_a_divergence_is_not_pruned(iris: Dataset) -> None:
+    """A trial whose loss is not finite at a rung has diverged; the ceiling is not asked."""
+    first = len(run_trial(job(learning_rate=1e30), iris).curve)
+    result = run_trial(job(learning_rate=1e30, ceilings={first: 0.0}), iris)
+    assert result.state is State.DIVERGED
+
+
+@pytest.mark.parametrize("end", [1, 3])
+def test_stop_callback(iris: Dataset, end: int) -> None:
+    """`stop` is asked after each epoch with that epoch and the best so far, takes the ceilings' place, and is obeyed."""
+    seen: list[tuple[Epoch, float]] = []
+
+    def stop(epoch: Epoch, best: float) -> bool:
+        seen.append((epoch, best))
+        return epoch.epoch == end
+
+    result = run_trial(job(ceilings={1: -1.0}), iris, stop=stop)
+    assert result.state is State.PRUNED
+    assert tuple(epoch for epoch, _ in seen) == result.curve
+    assert [best for _, best in seen] == [best_so_far(result.curve, "val_loss", n) for n in range(1, end + 1)]
+
+
+def test_stop_is_asked_after_the_last_epoch_too(iris: Dataset) -> None:
+    """Every epoch is shown to `stop`, the last one included; there it has no say."""
+    asked: list[int] = []
+    result = run_trial(job(), iris, stop=lambda epoch, _: asked.append(epoch.epoch) or epoch.epoch == 6)  # type: ignore[func-returns-value]
+    assert asked == [1, 2, 3, 4, 5, 6]
+    assert result.state is State.FINISHED
+
+
+def test_best_so_far() -> None:
+    """The best so far is the lowest loss or highest accuracy of the first epochs."""
+    curve = tuple(Epoch(n, 0.1, 0, loss, 0, 1 - loss) for n, loss in enumerate([0.5, 0.25, 0.75], start=1))
+    assert [best_so_far(curve, "val_loss", n) for n in (1, 2, 3)] == [0.5, 0.25, 0.25]
+    assert [best_so_far(curve, "val_accuracy", n) for n in (1, 2, 3)] == [0.5, 0.75, 0.75]
+
+
+def test_failed() -> None:
+    """A failed trial has its traceback and nothing else."""
+    result = failed("error", "Traceback …")
+    assert (result.state, result.failure, result.traceback) == (State.FAILED, "error", "Traceback …")
+    assert result.curve == ()
+    assert result.best_epoch is None
+    assert math.isnan(result.value)
+
+
+def test_settings_are_the_study_s_identity() -> None:
+    """A job carries the study's settings as JSON: with other trials the same, with another window others."""
+    study = {"name": "x", "trials": 4}
+    settings: dict[str, Any] = {"study": study, "data": {"source": "iris"}, "space": SPACE}
+
+    def asked(**changes: int) -> TrialJob:
+        spec = StudySpec.model_validate({**settings, "study": {**study, **changes}})
+        return TrialJob.of(spec, 0, Hyperparameters(0.1, 6, 1e-3, 0.9), {}, "digest", "")
+
+    assert asked(trials=9) == asked()
+    assert asked(window=3) != asked()
