@@ -98,12 +98,15 @@ def live(request: pytest.FixtureRequest) -> Live:
 
 
 def seen(history: History) -> list[tuple[Any, ...]]:
-    """Give all that a sampler can see of a history's trials, but for the times."""
+    """Give what a sampler can see of a history's trials, but for the times and the notes that TPE leaves for itself.
+
+    (They repeat the parameters while a trial is running, and are not looked at otherwise.)
+    """
 
     def facts(trial: FrozenTrial) -> tuple[Any, ...]:
         return (
             *(trial.number, trial.state, trial.values, trial.params, trial.distributions, trial.intermediate_values),
-            *(trial.user_attrs, trial.system_attrs),
+            trial.user_attrs,
         )
 
     return [facts(trial) for trial in history._study.get_trials(deepcopy=False)]

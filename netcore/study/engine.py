@@ -65,7 +65,7 @@ class LocalEngine:
         self._jobs: queue.SimpleQueue[tuple[TrialJob, Future[Trained]] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._workers: set[_Worker] = set()
-        self._closed = False
+        self._closed = threading.Event()
         self._threads = [threading.Thread(target=self._mind_a_worker, daemon=True) for _ in range(workers)]
         for thread in self._threads:
             thread.start()
@@ -89,7 +89,7 @@ class LocalEngine:
     def close(self) -> None:
         """End all workers now. Trials in flight are lost; nothing else can be, for workers hold nothing."""
         with self._lock:
-            self._closed = True
+            self._closed.set()
             workers = list(self._workers)
         for worker in workers:
             worker.end()
@@ -103,7 +103,7 @@ class LocalEngine:
         worker: _Worker | None = None
         with suppress(WorkError, _LostError):  # ahead of the first job, which meets the error again
             worker = self._start()
-        while (task := self._jobs.get()) is not None and not self._closed:
+        while (task := self._jobs.get()) is not None and not self._closed.is_set():
             job, future = task
             for attempt in range(1, ATTEMPTS + 1):
                 try:
@@ -116,7 +116,7 @@ class LocalEngine:
                     if worker:
                         self._end(worker)
                     worker = None
-                    if self._closed:
+                    if self._closed.is_set():
                         return
                     if attempt < ATTEMPTS:
                         continue
@@ -131,7 +131,7 @@ class LocalEngine:
         worker = _Worker(self._dataset)
         with self._lock:
             self._workers.add(worker)
-            closed = self._closed
+            closed = self._closed.is_set()
         if closed:
             worker.end()
         try:

@@ -1,0 +1,449 @@
+"""Claims about the commands' answers to wrong input: one clear line, exit code 2, and nothing trained or written."""
+
+import json
+import os
+import re
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import netcore
+from netcore.study.record import pack
+
+STUDY = """
+[study]
+trials = 3
+window = 2
+[data]
+source = "iris"
+[training]
+epochs = 4
+batch_size = 10
+[space]
+learning_rate = { low = 0.01, high = 1.0, log = true }
+hidden_size = [4, 8]
+reg = { low = 1e-6, high = 0.1, log = true }
+learning_rate_decay = 0.9
+[stopping]
+rungs = [2]
+"""
+HEAVY = {"mlflow", "optuna", "pandas", "matplotlib", "sklearn", "scipy", "numpy", "pydantic", "pyarrow", "rich"}
+COMMANDS = ["check", "list", "report", "run", "show", "sync", "ui"]
+GRID = STUDY.replace("trials = 3", "trials = 3\nsampler = 'grid'")
+START = STUDY + "[[start]]\nlearning_rate = 0.1\nhidden_size = 4\nreg = 0.5\n"
+NOTHING_WRITTEN = {"x.toml"}
+
+
+def command(*arguments: object, cwd: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Run a netcore command as a user does."""
+    line = [sys.executable, "-m", "netcore", *map(str, arguments)]
+    return subprocess.run(
+        line, cwd=cwd, capture_output=True, text=True, check=False, timeout=120, env={**os.environ, **environment}
+    )
+
+
+def refused(done: "subprocess.CompletedProcess[str]") -> str:
+    """Check that a command was refused in one line, and give that line."""
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert line.isprintable()
+    return line.removeprefix("error: ")
+
+
+# Study files
+
+WRONG: dict[str, tuple[str, str]] = {
+    "syntax": ("[study\n", "is not valid TOML: Expected ']' at the end of a table declaration (at line 1, column 7)"),
+    "unknown key": (STUDY.replace("window", "windw"), "study.windw: unknown key; did you mean 'window'?"),
+    "type": (STUDY.replace("trials = 3", "trials = '3'"), "study.trials: must be a whole number, got '3'"),
+    "low >= high": (
+        STUDY.replace("low = 0.01", "low = 1.0"),
+        "space.learning_rate: `low < high` must hold, got low=1.0, high=1.0"
+        "; swap or change them; one number alone fixes a hyperparameter",
+    ),
+    "log from 0": (
+        STUDY.replace("low = 1e-6", "low = 0.0"),
+        "space.reg: a range with `log = true` starts above 0, got low=0.0; raise `low`, or leave `log` out",
+    ),
+    "hidden_size 0": (STUDY.replace("[4, 8]", "0"), "space.hidden_size: must be >= 1, got 0"),
+    "negative reg": (STUDY.replace("low = 1e-6", "low = -1.0"), "space.reg.low: must be >= 0.0, got -1.0"),
+    "decay 0": (STUDY.replace("= 0.9", "= 0.0"), "space.learning_rate_decay: must be > 0.0, got 0.0"),
+    "decay > 1": (STUDY.replace("= 0.9", "= 1.1"), "space.learning_rate_decay: must be <= 1.0, got 1.1"),
+    "learning rate 0": (STUDY.replace("low = 0.01", "low = 0.0"), "space.learning_rate.low: must be > 0.0, got 0.0"),
+    "sampler": (
+        STUDY.replace("trials = 3", "sampler = 'randm'"),
+        "study.sampler: must be one of tpe, random, qmc, grid, got 'randm'; did you mean 'random'?",
+    ),
+    "source": (STUDY.replace("iris", "irs"), "data.source: unknown data source, got 'irs'; did you mean 'iris'?"),
+    "rungs": (
+        STUDY.replace("[2]", "[2, 9]"),
+        "stopping.rungs: a rung must come before the last epoch, got 9 with training.epochs=4"
+        "; leave that rung out, or train longer",
+    ),
+    "window 0": (STUDY.replace("window = 2", "window = 0"), "study.window: must be >= 1, got 0"),
+    "nan": (STUDY.replace("= 0.9", "= nan"), "space.learning_rate_decay: must be a finite number, got nan"),
+    "name": (
+        STUDY.replace("trials = 3", "name = '../x'"),
+        "study.name: a name is 1 to 64 letters, digits, `.`, `_` or `-`, the first a letter or digit, got '../x'",
+    ),
+    "size": (STUDY + "#" * 65536, "a study file has at most 65536 bytes, got more; is this the right file?"),
+    "nesting": ("a = " + "[" * 9999, "is nested too deeply; a study file has tables of plain values"),
+    "no table": ("", "data: must be given, got nothing; add it; docs/study-file.md shows how"),
+    "start": (START, "start[0].reg: must be in [1e-06, 0.1], got 0.5; change it, or widen the range"),
+    "batch": (
+        STUDY.replace("batch_size = 10", "batch_size = 91"),
+        "x: training.batch_size: must be at most the 90 rows of the training set, got 91",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_wrong_study_file_runs_nothing(tmp_path: Path, what: str) -> None:
+    """`run` answers a mistake in the study file by its line, and neither folder nor database appears."""
+    text, line = WRONG[what]
+    (tmp_path / "x.toml").write_text(text)
+    said = refused(command("run", "x.toml", cwd=tmp_path))
+    if what == "no table":
+        pytest.fail("a file without data and space has two mistakes")
+    assert said in (f"x.toml: {line}", line)
+    assert set(os.listdir(tmp_path)) == NOTHING_WRITTEN
+
+
+def test_several_mistakes_are_several_lines(tmp_path: Path) -> None:
+    """`run` says all mistakes of a file, one line each."""
+    (tmp_path / "x.toml").write_text(STUDY.replace("window = 2", "window = 0\nseed = -1").replace("= 0.9", "= 2.0"))
+    done = command("run", "x.toml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "error: x.toml: study.window: must be >= 1, got 0",
+        "error: x.toml: study.seed: must be >= 0, got -1",
+        "error: x.toml: space.learning_rate_decay: must be <= 1.0, got 2.0",
+    ]
+    assert set(os.listdir(tmp_path)) == NOTHING_WRITTEN
+
+
+@pytest.mark.parametrize("what", ["syntax", "grid", "batch"])
+def test_check_finds_what_run_finds(tmp_path: Path, what: str) -> None:
+    """`check` gives the answer that `run` gives, whether the file, its parts together, or the data show the mistake."""
+    (tmp_path / "x.toml").write_text(GRID if what == "grid" else WRONG[what][0])
+    one, other = (command(name, "x.toml", cwd=tmp_path) for name in ("check", "run"))
+    assert (one.returncode, one.stderr, one.stdout) == (other.returncode, other.stderr, other.stdout)
+    assert one.returncode == 2
+    assert set(os.listdir(tmp_path)) == NOTHING_WRITTEN
+
+
+def test_bytes_that_are_no_text(tmp_path: Path) -> None:
+    """A file that is not UTF-8 is refused."""
+    (tmp_path / "x.toml").write_bytes(b"\x89PNG\r\n")
+    assert refused(command("run", "x.toml", cwd=tmp_path)) == "x.toml: must be UTF-8 text, got byte 0x89 at offset 0"
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("missing.toml", "missing.toml: there is no such study file"),
+        ("below/missing", "below/missing: there is no such study file"),
+        ("digit", "digit: there is no study of this name in studies/; did you mean 'digits'?"),
+        ("", ": there is no study of this name in studies/; known: digits, iris"),
+        ("d" * 300, "d" * 300 + ": there is no study of this name in studies/; known: digits, iris"),
+    ],
+)
+def test_a_study_that_is_not_there(tmp_path: Path, name: str, line: str) -> None:
+    """`run` of a file or name that is not there says so, with the nearest names."""
+    (tmp_path / "studies").mkdir()
+    for known in ("digits", "iris"):
+        (tmp_path / "studies" / f"{known}.toml").write_bytes(b"")
+    assert refused(command("run", name, cwd=tmp_path)) == line
+    assert set(os.listdir(tmp_path)) == {"studies"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nonsense"], "No such command 'nonsense'"),
+        (["run"], "Missing argument 'STUDY'"),
+        (["run", "x.toml", "--trials", "0"], "0 is not in the range x>=1"),
+        (["run", "x.toml", "--trials", "many"], "'many' is not a valid integer"),
+        (["run", "x.toml", "--workers", "0"], "0 is not in the range x>=1"),
+        (["run", "x.toml", "--worker", "2"], "No such option: --worker"),
+        (["run", "x.toml", "y.toml"], "Got unexpected extra argument (y.toml)"),
+        (["show", "x", "first"], "'first' is not a valid integer"),
+        (["show", "x", "--", "-1"], "-1 is not in the range x>=0"),
+        (["ui", "--port", "70000"], "70000 is not in the range 1<=x<=65535"),
+        (["check"], "give a STUDY, or --schema"),
+    ],
+)
+def test_wrong_usage(tmp_path: Path, arguments: list[str], said: str) -> None:
+    """A command, option or argument that there is not is answered by the usage, exit code 2."""
+    (tmp_path / "x.toml").write_text(STUDY)
+    done = command(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("Usage: ")
+    assert f"Error: {said}" in done.stderr or f": {said}" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert set(os.listdir(tmp_path)) == NOTHING_WRITTEN
+
+
+def test_trials_beyond_the_grid(tmp_path: Path) -> None:
+    """`--trials` is checked like the file's own number."""
+    lists = STUDY.replace("{ low = 0.01, high = 1.0, log = true }", "[0.1, 1.0]")
+    lists = lists.replace("{ low = 1e-6, high = 0.1, log = true }", "0.0").replace("window = 2", "sampler = 'grid'")
+    (tmp_path / "x.toml").write_text(lists)
+    said = refused(command("run", "x.toml", "--trials", "5", cwd=tmp_path))
+    assert said == "x: study.trials: the grid has 4 combinations and 0 start trials, got trials=5; set trials = 4"
+    assert set(os.listdir(tmp_path)) == NOTHING_WRITTEN
+
+
+@pytest.mark.parametrize("by", ["option", "environment"])
+def test_results_that_cannot_be_written(tmp_path: Path, by: str) -> None:
+    """A results folder that cannot be made is refused before anything is trained."""
+    (tmp_path / "x.toml").write_text(STUDY)
+    (tmp_path / "file").write_bytes(b"")
+    if by == "option":
+        done = command("run", "x.toml", "--results", "file/results", cwd=tmp_path)
+    else:
+        done = command("run", "x.toml", cwd=tmp_path, NETCORE_RESULTS="file/results")
+    assert refused(done) == (
+        "file/results/x: cannot be written (Not a directory); choose another folder with --results"
+    )
+    assert set(os.listdir(tmp_path)) == {*NOTHING_WRITTEN, "file"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs the limit of a process on the size of its files")
+def test_no_space(tmp_path: Path) -> None:
+    """A system that takes no more bytes ends the run with exit code 1 and one line that names the file, no half of it."""
+    (tmp_path / "x.toml").write_text(STUDY)
+    done = subprocess.run(
+        [sys.executable, "-m", "netcore", "run", "x.toml", "--workers", "1"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300)),  # noqa: PLW1509  # no threads here
+        env={**os.environ, "MLFLOW_TRACKING_URI": "sqlite:///elsewhere.db"},
+    )
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert re.match(r"error: results/x/\S+: cannot be written \(File too large\); make room ", lines[0])
+    assert not list(tmp_path.rglob("*.partial"))
+    assert all(path.stat().st_size <= 300 for path in (tmp_path / "results").rglob("*") if path.is_file())
+
+
+# Studies that have run
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a folder in which the study has run. Look, do not touch."""
+    folder = tmp_path_factory.mktemp("ran")
+    (folder / "x.toml").write_text(STUDY)
+    netcore.run_study(folder / "x.toml", results=folder / "results", workers=1)
+    return folder
+
+
+@pytest.fixture
+def own(ran: Path, tmp_path: Path) -> Path:
+    """Give a copy of it that a test may damage."""
+    shutil.copytree(ran, tmp_path / "own")
+    return tmp_path / "own"
+
+
+def test_show(ran: Path) -> None:
+    """`show` says what a trial tried and gave, epoch by epoch."""
+    done = command("show", "x", "1", cwd=ran)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("trial 1: finished, ")
+    assert all(name in done.stdout for name in ("learning_rate", "hidden_size", "reg", "learning_rate_decay"))
+    assert len(re.findall(r"^ +[1-4]  ", done.stdout, re.MULTILINE)) == 4
+
+
+def test_show_of_a_missing_trial(ran: Path) -> None:
+    """`show` of a trial that is not there names the file that is missing."""
+    said = refused(command("show", "x", "99", cwd=ran))
+    assert said == "results/x/trials/000099.npz: cannot be read (No such file or directory)"
+
+
+@pytest.mark.parametrize("name", ["show", "report", "sync"])
+def test_a_study_that_has_not_run(ran: Path, tmp_path: Path, name: str) -> None:
+    """The commands that come after a run say so where there was none, with the nearest names."""
+    arguments = [name, "xx", "0"] if name == "show" else [name, "xx"]
+    assert refused(command(*arguments, cwd=tmp_path)) == (
+        "xx: there is no study of this name in results/; `netcore run xx` makes it"
+    )
+    assert os.listdir(tmp_path) == []
+    assert refused(command(*arguments, "--results", ran / "results", cwd=tmp_path)) == (
+        f"xx: there is no study of this name in {ran / 'results'}/; did you mean 'x'?"
+    )
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["report", "show", "list", "sync"])
+@pytest.mark.parametrize("damage", ["truncated", "altered", "pickled"])
+def test_a_damaged_record_is_an_error_for_those_who_read(own: Path, name: str, damage: str) -> None:
+    """A record that is not whole is named by every command that only reads, exit code 2, and stays where it is."""
+    record = own / "results" / "x" / "trials" / "000001.npz"
+    data = record.read_bytes()
+    damaged = {
+        "truncated": data[:-7],
+        "altered": data[:100] + bytes([data[100] ^ 1]) + data[101:],
+        "pickled": pack({"record.json": b"cposix\nmkdir\n(S'canary'\ntR."}),
+    }[damage]
+    record.write_bytes(damaged)
+    done = command(*{"show": ["show", "x", "1"], "list": ["list"]}.get(name, [name, "x"]), cwd=own)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: results/x/trials/000001.npz: ")
+    assert line.endswith("; `netcore run` moves it aside and trains the trial again")
+    assert record.read_bytes() == damaged
+    assert not (own / "canary").exists()
+
+
+def test_a_changed_study_file_is_refused(own: Path) -> None:
+    """A study file that has become another question is refused, each difference in a line, and nothing is written."""
+    before = {path: path.read_bytes() for path in (own / "results").rglob("*") if path.is_file()}
+    (own / "x.toml").write_text(STUDY.replace("epochs = 4", "epochs = 5").replace("= 0.9", "= 0.8"))
+    done = command("run", "x.toml", cwd=own)
+    remedy = "; give it another name, or `--fresh` moves the old folder aside"
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        f"error: x: results/x answers another question: training.epochs was 4, is 5{remedy}",
+        f"error: x: results/x answers another question: space.learning_rate_decay was 0.9, is 0.8{remedy}",
+    ]
+    assert {path: path.read_bytes() for path in (own / "results").rglob("*") if path.is_file()} == before
+    assert not (own / "mlflow.db").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"{}", b'{"settings": {}}', b'{"settings": 3}'])
+def test_resolved_settings_that_are_not_whole(own: Path, content: bytes) -> None:
+    """`list` and `report` name a damaged resolved.json; a run writes it again, as that message promises."""
+    resolved = own / "results" / "x" / "resolved.json"
+    whole = resolved.read_bytes()
+    resolved.write_bytes(content)
+    said = "results/x/resolved.json: is missing or not whole; `netcore run` writes it again"
+    assert refused(command("list", cwd=own)) == said
+    tables = netcore.run_study(own / "x.toml", results=own / "results", workers=1)
+    assert len(tables.trials) == 3
+    assert resolved.read_bytes() == whole
+
+
+def test_fresh_twice_after_an_old_folder_was_deleted(own: Path) -> None:
+    """`--fresh` finds a free place for the old folder, whichever earlier ones have been deleted."""
+    from netcore.run import Run
+    from netcore.study.spec import load_spec
+
+    spec = load_spec(own / "x.toml")
+    for _ in range(2):
+        with Run(spec, results=own / "results", fresh=True):
+            pass
+    aside = own / "results" / "_superseded"
+    assert len(os.listdir(aside)) == 2
+    shutil.rmtree(aside / "x.1")
+    with Run(spec, results=own / "results", fresh=True):
+        pass
+    assert len(os.listdir(aside)) == 2
+
+
+def test_a_time_out_of_years_is_none(tmp_path: Path) -> None:
+    """A trial_timeout that no timer can hold is refused, or as good as none: it never stalls the search."""
+    (tmp_path / "x.toml").write_text(STUDY.replace("trials = 3", "trials = 1\ntrial_timeout = 1e9"))
+    code = "import netcore, sys; print(len(netcore.run_study('x.toml', workers=1).trials))"
+    script = tmp_path / "script.py"
+    script.write_text(f"if __name__ == '__main__':\n    {code.replace('; ', chr(10) + '    ')}\n")
+    try:
+        done = subprocess.run(
+            [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=25
+        )
+    except subprocess.TimeoutExpired:
+        pytest.fail("the search waits for ever")
+    assert done.stdout.strip() == "1" or "InputError" in done.stderr
+
+
+# What is right
+
+
+def test_check_of_a_right_file(tmp_path: Path) -> None:
+    """`check` says in one line what would run, and writes nothing."""
+    (tmp_path / "x.toml").write_text(STUDY)
+    done = command("check", "x.toml", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "x: 3 trials of 4 epochs on iris (90 rows to train, 30 to validate, 30 to test)\n"
+    assert set(os.listdir(tmp_path)) == NOTHING_WRITTEN
+
+
+def test_check_schema(tmp_path: Path) -> None:
+    """`check --schema` prints JSON, and a pipe that closes early is no error."""
+    done = command("check", "--schema", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert set(json.loads(done.stdout)["properties"]) == {"study", "data", "training", "space", "stopping", "start"}
+    line = f"{sys.executable} -m netcore check --schema | head -c 1"
+    piped = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=False)  # noqa: S607
+    assert (piped.stdout, piped.stderr) == ("{", "")
+
+
+def test_list(ran: Path, tmp_path: Path) -> None:
+    """`list` gives one line for each study; where there is none it says how to make one."""
+    done = command("list", cwd=ran)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(r"x +3/3 trials: 3 finished, best val_loss 0\.\d{4} \(trial [0-2]\)\n", done.stdout)
+    nothing = command("list", cwd=tmp_path)
+    assert (nothing.returncode, nothing.stdout) == (0, "no studies in results; `netcore run digits` makes one\n")
+    assert os.listdir(tmp_path) == []
+
+
+def test_help_lists_the_commands(tmp_path: Path) -> None:
+    """`--help` names every command with what it does, and so does each command's own help."""
+    done = command("--help", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.findall(r"^  (\w+)  +\S", done.stdout.partition("Commands:")[2], re.MULTILINE) == COMMANDS
+    for name in ("run", "show"):
+        helped = command(name, "--help", cwd=tmp_path)
+        assert (helped.returncode, helped.stdout.splitlines()[0]) == (0, f"Usage: python -m netcore {name} " + (
+            "[OPTIONS] STUDY" if name == "run" else "[OPTIONS] STUDY TRIAL"
+        ))
+
+
+def loaded(*line: str, cwd: Path) -> set[str]:
+    """Give the top-level names of everything a Python process imports."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", *line], cwd=cwd, capture_output=True, text=True, check=True
+    )
+    return {row.split("|")[-1].strip().partition(".")[0] for row in done.stderr.splitlines() if "|" in row}
+
+
+@pytest.mark.parametrize("line", [["-m", "netcore", "--help"], ["-c", "import netcore"], ["-c", "import netcore.cli"]])
+def test_nothing_heavy_is_loaded(tmp_path: Path, line: list[str]) -> None:
+    """`--help` and `import netcore` load no heavy library."""
+    names = loaded(*line, cwd=tmp_path)
+    assert "netcore" in names
+    assert names & HEAVY == set()
+
+
+@pytest.mark.parametrize(("name", "heavy"), [("load_spec", "pydantic"), ("Objective", "optuna"), ("load_study", "pandas")])
+def test_the_check_for_heavy_libraries_bites(tmp_path: Path, name: str, heavy: str) -> None:
+    """Touching a public name does load its library, and the check above would see it."""
+    assert heavy in loaded("-c", f"import netcore; netcore.{name}", cwd=tmp_path)
+
+
+def test_public_names() -> None:
+    """The package shows its public names, all of them there, and no other attribute."""
+    assert dir(netcore) == ["Objective", "load_spec", "load_study", "run_study"]
+    assert all(callable(getattr(netcore, name)) for name in dir(netcore))
+    with pytest.raises(AttributeError, match="module 'netcore' has no attribute 'nonsense'"):
+        _ = netcore.nonsense  # type: ignore[attr-defined]
+
+
+def test_version(tmp_path: Path) -> None:
+    """`--version` says the package's version."""
+    from importlib.metadata import version
+
+    assert version("netcore") in command("--version", cwd=tmp_path).stdout
