@@ -197,5 +197,4 @@ def _write_views(folder: "StudyFolder") -> None:
     tables = load_study(folder.path)
     write_tables(tables, folder)
     write_journal(folder.committed(), folder)
-    draw_all(tables, folder)
-    write_report(tables, folder)
+    write_report(tables, folder, draw_all(tables, folder))

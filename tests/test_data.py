@@ -1,4 +1,4 @@
-"""Claims about netcore.data: the split is stratified and seeded, the scale is the training part's, the digest is all."""
+"""Claims about netcore.data: the split is stratified and seeded, the scale is the training part's, the digest whole."""
 
 import dataclasses
 import re
@@ -157,7 +157,7 @@ def test_the_digest_covers_every_field(field: str) -> None:
 
     dataset = loaded("iris")
     value = getattr(dataset, field)
-    other = value + 1 if isinstance(value, np.ndarray) else "other"
+    other: Any = value + 1 if isinstance(value, np.ndarray) else "other"
     assert _digest(dataset) == dataset.digest
     assert _digest(dataclasses.replace(dataset, **{field: other})) != dataset.digest
 

@@ -57,7 +57,7 @@ def test_writes_exactly_the_bytes(tmp_path: Path, data: bytes) -> None:
     """What is written is what is read, and it replaces what was there."""
     write_atomically(tmp_path / "a.bin", data)
     assert (tmp_path / "a.bin").read_bytes() == data
-    assert os.listdir(tmp_path) == ["a.bin"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.bin"]
 
 
 @pytest.mark.parametrize("before", [None, b"old"])
@@ -116,7 +116,7 @@ def test_two_writers_at_once(tmp_path: Path) -> None:
             torn.append(len(seen))
     assert [writer.communicate()[1] for writer in writers] == ["", ""]
     assert torn == []
-    assert os.listdir(tmp_path) == ["trials.parquet"]
+    assert [path.name for path in tmp_path.iterdir()] == ["trials.parquet"]
 
 
 def test_make_folder(tmp_path: Path) -> None:

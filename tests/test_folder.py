@@ -288,7 +288,7 @@ def test_resolved_settings_that_are_not_whole(folder: StudyFolder, content: byte
 
 def test_trials_wanted(folder: StudyFolder) -> None:
     """How many trials a study asks for stands in resolved.json."""
-    folder.resolved.write_text(json.dumps({"settings": SPEC.model_dump(mode="json")}))
+    folder.resolved.write_text(json.dumps({"settings": SPEC.model_dump(mode="json"), "data": {}}))
     assert folder.trials_wanted() == 100
     assert folder.test_figures() is None
 

@@ -1,4 +1,4 @@
-"""Claims about netcore.study.history: a study restored from its records knows, proposes and stops what the live one does."""
+"""Claims about netcore.study.history: restored from its records, a study proposes what the live one does."""
 
 import dataclasses
 import math
@@ -179,7 +179,7 @@ def test_told_states(live: Live, state: State, told_as: TrialState) -> None:
 
 
 def test_values_and_curves_as_told(live: Live) -> None:
-    """A finished trial has its value; a pruned one its last figure; diverged and failed ones have neither figure nor curve."""
+    """A finished trial has its value, a pruned one its last figure, a diverged or failed one nothing."""
     spec, history, records, _ = live
     for one in records[: TRIALS - WINDOW]:
         trial = history._study.trials[one.number]

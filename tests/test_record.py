@@ -1,4 +1,4 @@
-"""Claims about netcore.study.record: a record says all of a trial, is read back as it was, and any change is noticed."""
+"""Claims about netcore.study.record: a record is read back as it was, and any change to it is noticed."""
 
 import dataclasses
 import hashlib
@@ -36,7 +36,7 @@ from netcore.study.record import (
 from netcore.study.spec import Hyperparameters, StudySpec
 from netcore.study.trial import State, TrialJob, TrialResult, failed, run_trial
 
-SPACE = {"learning_rate": 0.1, "hidden_size": 3, "reg": 1e-3, "learning_rate_decay": 0.9}
+SPACE: dict[str, Any] = {"learning_rate": 0.1, "hidden_size": 3, "reg": 1e-3, "learning_rate_decay": 0.9}
 REMEDY = "`netcore run` moves it aside and trains the trial again"
 ALTERED = f"x.npz: is truncated or altered (its checksum does not hold); {REMEDY}"
 WHEN = Provenance(started=1.7e9, seconds=0.25, attempts=1, environment={"numpy": "2", "blas": "openblas"})
@@ -47,7 +47,12 @@ def job(**changes: Any) -> TrialJob:  # noqa: ANN401
     training = {"epochs": 3, "batch_size": 30}
     study = {"study": {"name": "x"}, "data": {"source": "iris"}, "training": training, "space": SPACE}
     made = TrialJob.of(
-        StudySpec.model_validate(study), 7, Hyperparameters(**SPACE), {2: 0.75, 3: 0.1 + 0.2}, "d" * 64, "k" * 64  # type: ignore[arg-type]
+        StudySpec.model_validate(study),
+        7,
+        Hyperparameters(**SPACE),
+        {2: 0.75, 3: 0.1 + 0.2},
+        "d" * 64,
+        "k" * 64,
     )
     return dataclasses.replace(made, **changes)
 
@@ -121,7 +126,9 @@ EPOCHS = st.lists(st.tuples(FINITE, st.floats(), st.floats(), FINITE, FINITE), m
 
 
 @settings(deadline=None, derandomize=True)
-@given(EPOCHS, FINITE, st.dictionaries(st.integers(1, 99), FINITE), st.text(), st.floats(0, 1e12), st.sampled_from(State))
+@given(
+    EPOCHS, FINITE, st.dictionaries(st.integers(1, 99), FINITE), st.text(), st.floats(0, 1e12), st.sampled_from(State)
+)
 def test_any_record_round_trips(
     curve: list[tuple[float, ...]],
     value: float,
@@ -237,7 +244,7 @@ def test_any_change_with_a_right_checksum_is_read_or_refused(records: dict[str, 
     try:
         Record.from_bytes(sealed(bytes(body)), "x.npz")
     except RecordError as error:
-        assert len(str(error).splitlines()) == 1
+        assert len(str(error).splitlines()) == 1  # noqa: PT017  # it may be a record still
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
@@ -281,7 +288,7 @@ def test_a_record_with_a_wrong_fact(records: dict[str, Record], key: str, wrong:
     try:
         Record.from_bytes(repacked(records["finished"], record__json=json.dumps(altered).encode()), "x.npz")
     except RecordError as error:
-        assert str(error).startswith("x.npz: does not hold a record (")  # noqa: PT017
+        assert error.problems[0].place == "x.npz"  # noqa: PT017  # the same
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff", b"[]", b"null", b"{", b"[" * 100_000, b'{"trial": 1e999}'])
@@ -339,8 +346,8 @@ def test_a_pickle_in_a_record_is_never_run(records: dict[str, Record], tmp_path:
         Record.from_bytes(repacked(records["finished"], val_loss__npy=buffer.getvalue()), "x.npz")
     with pytest.raises(RecordError):
         Record.from_bytes(sealed(pickle.dumps(Canary(tmp_path / "canary"))), "x.npz")
+    raw = repacked(records["finished"], val_loss__npy=pickle.dumps(Canary(tmp_path / "canary")))
     with pytest.raises(RecordError):
-        raw = repacked(records["finished"], val_loss__npy=pickle.dumps(Canary(tmp_path / "canary")))
         Record.from_bytes(raw, "x.npz")
     assert not (tmp_path / "canary").exists()
     np.load(io.BytesIO(buffer.getvalue()), allow_pickle=True)  # the canary does sing where pickles are run
@@ -374,7 +381,8 @@ def test_the_digest_covers_the_result(records: dict[str, Record]) -> None:
     others = [dataclasses.replace(result, state=State.PRUNED), dataclasses.replace(result, curve=result.curve[:-1])]
     for n, epoch in enumerate(result.curve):
         for name in CURVES:
-            nudged = dataclasses.replace(epoch, **{name: math.nextafter(getattr(epoch, name), math.inf)})
+            change: dict[str, Any] = {name: math.nextafter(getattr(epoch, name), math.inf)}
+            nudged = dataclasses.replace(epoch, **change)
             others.append(dataclasses.replace(result, curve=(*result.curve[:n], nudged, *result.curve[n + 1 :])))
     for name, array in result.weights._asdict().items():
         changed = array.copy()

@@ -1,4 +1,4 @@
-"""Claims about netcore.study.sampling: trial n's proposal is a function of the seed, n, and (TPE alone) what is known."""
+"""Claims about netcore.study.sampling: a proposal is a function of seed, number and (TPE alone) what is known."""
 
 import inspect
 import itertools

@@ -1,11 +1,10 @@
-"""Claims about netcore.study.spec and netcore.study.reading: what a study file may say, and every answer to a mistake."""
+"""Claims about netcore.study.spec and its reading: what a study file may say, and the answer to each mistake."""
 
-import dataclasses
 import json
 import tomllib
+from collections.abc import Mapping
 from datetime import date, datetime, time
 from pathlib import Path
-from typing import Any
 
 import pydantic
 import pytest
@@ -32,7 +31,7 @@ WHOLE: dict[str, dict[str, str]] = {
 }
 
 
-def toml(changes: dict[str, str | None] | None = None, *, more: str = "") -> str:
+def toml(changes: Mapping[str, str | None] | None = None, *, more: str = "") -> str:
     """Give a study file: a plain one, with some of its values changed, left out (None) or added, and more behind."""
     tables: dict[str, dict[str, str]] = {name: dict(table) for name, table in WHOLE.items()}
     for key, value in (changes or {}).items():
@@ -57,9 +56,9 @@ def mistakes(folder: Path, content: str | bytes, name: str = "x.toml") -> list[s
     try:
         load(folder, content, name)
     except InputError as error:
-        assert error.exit_code == 2
+        assert error.exit_code == 2  # noqa: PT017  # a mistake may be none
         lines = str(error).split("\n")
-        assert len(lines) == len(error.problems)
+        assert len(lines) == len(error.problems)  # noqa: PT017
         return [line.replace(f"{folder}/", "") for line in lines]
     return []
 
@@ -120,7 +119,7 @@ def test_tables_may_be_left_out(tmp_path: Path) -> None:
 
 
 def test_three_forms_of_a_hyperparameter(tmp_path: Path) -> None:
-    """A table is a range, a list a choice, a bare number fixes; `reg` and `learning_rate` may be written without a dot."""
+    """A table is a range, a list a choice, a bare number fixes; a number may be written without a dot."""
     space = load(tmp_path, toml({"space.reg": "0", "space.learning_rate": "[1, 0.5]"})).space
     assert space.reg == 0.0
     assert type(space.reg) is float
@@ -164,6 +163,7 @@ def test_start_trials(tmp_path: Path) -> None:
 GRID = {"study.sampler": "'grid'", "space.learning_rate": "[0.1, 1]", "space.reg": "0"}
 START = "[[start]]\nlearning_rate = 0.1\nhidden_size = 4\n"
 NAME_RULE = "a name is 1 to 64 letters, digits, `.`, `_` or `-`, the first a letter or digit"
+LEAVE_OUT = "leave that rung out, or train longer"
 SWAP = "swap or change them; one number alone fixes a hyperparameter"
 STUDY_KEYS = "max_failures, metric, name, sampler, seed, trial_timeout, trials, weights, window"
 
@@ -172,9 +172,12 @@ ONE_MISTAKE: list[tuple[dict[str, str | None], str]] = [
     ({"study.trails": "3"}, "study.trails: unknown key; did you mean 'trials'?"),
     ({"study.zzz": "3"}, f"study.zzz: unknown key; known: {STUDY_KEYS}"),
     ({"stoping.rungs": "[1]"}, "stoping: unknown key; did you mean 'stopping'?"),
-    ({"range.low": "1"}, "range: unknown key; known: data, space, start, stopping, study, training"),
+    ({"range.low": "1"}, "range: unknown key; did you mean 'training'?"),
     ({"study.choice": "1"}, f"study.choice: unknown key; known: {STUDY_KEYS}"),
-    ({"space.learning_rat": "1"}, "space.learning_rat: unknown key; did you mean 'learning_rate' or 'learning_rate_decay'?"),
+    (
+        {"space.learning_rat": "1"},
+        "space.learning_rat: unknown key; did you mean 'learning_rate' or 'learning_rate_decay'?",
+    ),
     ({"space.reg": "{ low = 0, high = 1, lo = 1 }"}, "space.reg.lo: unknown key; did you mean 'low' or 'log'?"),
     ({"space.reg": "{ low = 0, high = 1, fixed = 1 }"}, "space.reg.fixed: unknown key; known: high, log, low"),
     # missing
@@ -200,7 +203,10 @@ ONE_MISTAKE: list[tuple[dict[str, str | None], str]] = [
     # ranges
     ({"space.reg": "{ low = 0.1, high = 0.01 }"}, f"space.reg: `low < high` must hold, got low=0.1, high=0.01; {SWAP}"),
     ({"space.reg": "{ low = 0.1, high = 0.1 }"}, f"space.reg: `low < high` must hold, got low=0.1, high=0.1; {SWAP}"),
-    ({"space.hidden_size": "{ low = 9, high = 3 }"}, f"space.hidden_size: `low < high` must hold, got low=9, high=3; {SWAP}"),
+    (
+        {"space.hidden_size": "{ low = 9, high = 3 }"},
+        f"space.hidden_size: `low < high` must hold, got low=9, high=3; {SWAP}",
+    ),
     (
         {"space.reg": "{ low = 0.0, high = 1, log = true }"},
         "space.reg: a range with `log = true` starts above 0, got low=0.0; raise `low`, or leave `log` out",
@@ -252,7 +258,10 @@ ONE_MISTAKE: list[tuple[dict[str, str | None], str]] = [
         "data: `validation + test < 1` must hold, got validation=0.5, test=0.5",
     ),
     # choices of words
-    ({"study.sampler": "'tpee'"}, "study.sampler: must be one of tpe, random, qmc, grid, got 'tpee'; did you mean 'tpe'?"),
+    (
+        {"study.sampler": "'tpee'"},
+        "study.sampler: must be one of tpe, random, qmc, grid, got 'tpee'; did you mean 'tpe'?",
+    ),
     ({"study.sampler": "1"}, "study.sampler: must be one of tpe, random, qmc, grid, got 1"),
     (
         {"study.metric": "'accuracy'"},
@@ -264,12 +273,11 @@ ONE_MISTAKE: list[tuple[dict[str, str | None], str]] = [
         "training.dtype: must be one of float32, float64, got 'float16'; did you mean 'float64' or 'float32'?",
     ),
     ({"data.source": "'digit'"}, "data.source: unknown data source, got 'digit'; did you mean 'digits'?"),
-    ({"data.source": "'mnist'"}, "data.source: unknown data source, got 'mnist'; did you mean 'digits' or 'iris'?"),
+    ({"data.source": "'zzz'"}, "data.source: unknown data source, got 'zzz'; known: digits, iris"),
     # stopping
     (
         {"stopping.rungs": "[2, 5]"},
-        "stopping.rungs: a rung must come before the last epoch, got 5 with training.epochs=5"
-        "; leave that rung out, or train longer",
+        ("stopping.rungs: a rung must come before the last epoch, got 5 with training.epochs=5; " + LEAVE_OUT),
     ),
     ({"stopping.rungs": "[0]"}, "stopping.rungs[0]: must be >= 1, got 0"),
     ({"stopping.rungs": "[2, 2]"}, "stopping.rungs: rungs are epochs in rising order, got [2, 2]"),
@@ -280,10 +288,15 @@ ONE_MISTAKE: list[tuple[dict[str, str | None], str]] = [
     # the grid
     (
         {**GRID, "space.reg": "{ low = 0.1, high = 1.0 }"},
-        'space.reg: sampler = "grid" needs a list of values or a bare number, got a range'
-        "; list the values to try, or take another sampler",
+        (
+            'space.reg: sampler = "grid" needs a list of values or a bare number, got a range'
+            "; list the values to try, or take another sampler"
+        ),
     ),
-    ({**GRID, "study.trials": "5"}, "study.trials: the grid has 4 combinations and 0 start trials, got trials=5; set trials = 4"),
+    (
+        {**GRID, "study.trials": "5"},
+        "study.trials: the grid has 4 combinations and 0 start trials, got trials=5; set trials = 4",
+    ),
 ]
 
 
@@ -338,7 +351,7 @@ def test_start_with_a_wrong_value(tmp_path: Path, start: str, line: str) -> None
         ("start = 3\n" + toml(), "start: must be a list, got 3"),
         ("start = [3]\n" + toml(), "start[0]: must be a table, got 3"),
         ("stopping = 3\n" + toml(), "stopping: must be a table, got 3"),
-        ("range = 3\n" + toml(), "range: unknown key; known: data, space, start, stopping, study, training"),
+        ("range = 3\n" + toml(), "range: unknown key; did you mean 'training'?"),
         ("fixed = 3\n" + toml(), "fixed: unknown key; known: data, space, start, stopping, study, training"),
     ],
 )
@@ -379,7 +392,12 @@ def test_all_start_mistakes_at_once(tmp_path: Path) -> None:
     """Every value of every [[start]] table that is outside the space is reported, in one go."""
     wrong = "[[start]]\nlearning_rate = 9\nhidden_size = 5\nreg = 0\n"
     places = [line.removeprefix("x.toml: ").partition(":")[0] for line in mistakes(tmp_path, toml(more=wrong + wrong))]
-    assert places == ["start[0].learning_rate", "start[0].hidden_size", "start[1].learning_rate", "start[1].hidden_size"]
+    assert places == [
+        "start[0].learning_rate",
+        "start[0].hidden_size",
+        "start[1].learning_rate",
+        "start[1].hidden_size",
+    ]
 
 
 def test_all_mistakes_between_tables_at_once(tmp_path: Path) -> None:
@@ -458,7 +476,8 @@ def test_syntax_errors(tmp_path: Path, content: str, what: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "byte", "offset"), [(b"\xff\xfe[study]", "0xff", 0), (b"# caf\xe9\n", "0xe9", 5), (b"a='\xed\xa0\x80'", "0xed", 3)]
+    ("content", "byte", "offset"),
+    [(b"\xff\xfe[study]", "0xff", 0), (b"# caf\xe9\n", "0xe9", 5), (b"a='\xed\xa0\x80'", "0xed", 3)],
 )
 def test_not_utf8(tmp_path: Path, content: bytes, byte: str, offset: int) -> None:
     """What is not UTF-8 is refused; the first wrong byte is named."""
@@ -494,7 +513,9 @@ def test_absurd_nesting(tmp_path: Path, form: str) -> None:
 
 
 @pytest.mark.parametrize("digits", ["9" * 5000, "0x" + "f" * 5000, "-0b" + "1" * 20_000])
-@pytest.mark.parametrize("place", ["study.seed", "study.trials", "space.learning_rate", "space.hidden_size", "study.zzz"])
+@pytest.mark.parametrize(
+    "place", ["study.seed", "study.trials", "space.learning_rate", "space.hidden_size", "study.zzz"]
+)
 def test_absurd_numbers(tmp_path: Path, place: str, digits: str) -> None:
     """Whole numbers beyond what TOML promises are refused in one line, not a traceback."""
     assert len(mistakes(tmp_path, toml({place: digits}))) == 1
@@ -643,14 +664,16 @@ def test_schema_describes_every_key() -> None:
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert set(schema["properties"]) == set(StudySpec.model_fields)
     sections = {name: node for name, node in schema["$defs"].items() if name.endswith("Section")}
-    assert set(sections) == {
-        f"{name}Section" for name in ("Study", "Data", "Training", "Space", "Stopping", "Start")
-    }
+    assert set(sections) == {f"{name}Section" for name in ("Study", "Data", "Training", "Space", "Stopping", "Start")}
     for name, section in sections.items():
         assert section["additionalProperties"] is False
         if name != "StartSection":
             assert all(node.get("description") for node in section["properties"].values())
-    assert set(sections["SpaceSection"]["properties"]) == set(HYPERPARAMETERS) == set(sections["StartSection"]["properties"])
+    assert (
+        set(sections["SpaceSection"]["properties"])
+        == set(HYPERPARAMETERS)
+        == set(sections["StartSection"]["properties"])
+    )
     assert sections["DataSection"]["properties"]["source"]["enum"] == ["digits", "iris"]
 
 
@@ -697,15 +720,17 @@ def _table(items: dict[str, str]) -> str:
 
 VALUES = st.recursive(
     SCALARS,
-    lambda inner: st.lists(inner, max_size=4).map(lambda items: "[" + ", ".join(items) + "]")
-    | st.dictionaries(KEYS, inner, max_size=4).map(_table),
+    lambda inner: (
+        st.lists(inner, max_size=4).map(lambda items: "[" + ", ".join(items) + "]")
+        | st.dictionaries(KEYS, inner, max_size=4).map(_table)
+    ),
     max_leaves=8,
 )
 DOCUMENTS = st.dictionaries(KEYS, st.dictionaries(KEYS, VALUES, max_size=5).map(_table) | VALUES, max_size=6).map(
     lambda items: "".join(f"{json.dumps(key)} = {value}\n" for key, value in items.items())
 )
 FUZZ = settings(
-    deadline=None, derandomize=True, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None, derandomize=True, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
@@ -720,7 +745,7 @@ def test_any_toml_is_read_or_refused(tmp_path: Path, text: str) -> None:
 @given(st.data())
 def test_any_value_in_a_right_file_is_read_or_refused(tmp_path: Path, data: st.DataObject) -> None:
     """Whatever stands in one place of a file that is right otherwise, it is a study or an InputError."""
-    table = data.draw(st.sampled_from(list(WHOLE) + ["stopping"]))
+    table = data.draw(st.sampled_from([*WHOLE, "stopping"]))
     key = data.draw(st.sampled_from(list(WHOLE.get(table, {"rungs": "", "keep": ""}))))
     assert all(line.isprintable() for line in mistakes(tmp_path, toml({f"{table}.{key}": data.draw(VALUES)})))
 
@@ -732,11 +757,3 @@ def test_any_value_in_a_right_file_is_read_or_refused(tmp_path: Path, data: st.D
 def test_any_bytes_are_read_or_refused(tmp_path: Path, content: bytes) -> None:
     """Whatever bytes a file has, it is a study or an InputError of printable lines."""
     assert all(line.isprintable() for line in mistakes(tmp_path, content))
-
-
-def test_the_file_s_own_mistake_is_not_swallowed(tmp_path: Path) -> None:
-    """A mistake inside netcore is no InputError: the guard above would show it."""
-    spec = load(tmp_path, toml())
-    assert dataclasses.is_dataclass(spec) is False
-    with pytest.raises(TypeError):
-        load_spec(None)  # type: ignore[arg-type]

@@ -1,8 +1,8 @@
 """MLflow and Optuna's journal show what the records say: read back with their own clients, from real databases."""
 
 import json
+import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
@@ -47,6 +47,7 @@ def runs_of(folder: Path, view: int = ViewType.ACTIVE_ONLY) -> tuple[MlflowClien
     """Read a study's runs with MLflow's own client: the parent, and the trials by number."""
     client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
     experiment = client.get_experiment_by_name("mixed")
+    assert experiment is not None
     found = client.search_runs([experiment.experiment_id], run_view_type=view, max_results=1000)
     trials = [run for run in found if "netcore.trial" in run.data.tags]
     parents = [run for run in found if "netcore.trial" not in run.data.tags]
@@ -60,15 +61,16 @@ def everything(folder: Path) -> str:
     """Dump all that MLflow has of a study, deleted runs included."""
     client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
     experiment = client.get_experiment_by_name("mixed")
+    assert experiment is not None
     found = client.search_runs([experiment.experiment_id], run_view_type=ViewType.ALL, max_results=1000)
     return json.dumps([run.to_dictionary() for run in sorted(found, key=lambda r: r.info.run_id)], default=str)
 
 
 @pytest.fixture
-def copied(tracked: Path, tmp_path: Path) -> Iterator[Path]:
+def copied(tracked: Path, tmp_path: Path) -> Path:
     """Give a copy of the tracked folder, to be changed; its runs' artifacts are still those of the original."""
     shutil.copytree(tracked, tmp_path / "copy")
-    return (tmp_path / "copy").resolve()  # type: ignore[return-value]
+    return (tmp_path / "copy").resolve()
 
 
 def test_the_command_gives_the_tables_of_the_function(tracked: Path, mixed: tuple[object, Path, StudyTables]) -> None:
@@ -140,20 +142,25 @@ def test_the_data_set_and_the_kept_weights_are_there(tracked: Path) -> None:
     client, parent, runs = runs_of(tracked)
     digest = json.loads((tracked / "results" / "mixed" / "resolved.json").read_text())["data"]["digest"]
     for run in (parent, *runs.values()):
-        (used,) = client.get_run(run.info.run_id).inputs.dataset_inputs
+        inputs = client.get_run(run.info.run_id).inputs
+        assert inputs is not None
+        (used,) = inputs.dataset_inputs
         assert (used.dataset.name, used.dataset.digest) == ("iris", digest[:36])
         assert json.loads(used.dataset.source)["digest"] == digest
     kept = sorted((tracked / "results" / "mixed" / "weights").glob("*.npz"))
     assert len(kept) == 5
     for file in kept:
         (artifact,) = client.list_artifacts(runs[int(file.stem)].info.run_id, "weights")
-        assert Path(client.download_artifacts(runs[int(file.stem)].info.run_id, artifact.path)).read_bytes() == file.read_bytes()
+        assert (
+            Path(client.download_artifacts(runs[int(file.stem)].info.run_id, artifact.path)).read_bytes()
+            == file.read_bytes()
+        )
 
 
 def test_the_experiment_is_of_the_model_training_kind(tracked: Path) -> None:
     """The experiment says that it trains models, or MLflow would show it as one of another kind."""
-    client, _, _ = runs_of(tracked)
-    assert client.get_experiment_by_name("mixed").tags["mlflow.experimentKind"] == "custom_model_development"
+    client, parent, _ = runs_of(tracked)
+    assert client.get_experiment(parent.info.experiment_id).tags["mlflow.experimentKind"] == "custom_model_development"
 
 
 def test_a_second_sync_changes_nothing(copied: Path) -> None:
@@ -176,9 +183,8 @@ def test_sync_rebuilds_a_lost_database(copied: Path) -> None:
     assert after.keys() == before.keys()
     for number, run in after.items():
         assert run.data.params == before[number].data.params
-        assert {k: v for k, v in run.data.metrics.items() if v == v} == {
-            k: v for k, v in before[number].data.metrics.items() if v == v
-        }
+        metrics, metrics_before = pd.Series(run.data.metrics), pd.Series(before[number].data.metrics)
+        pd.testing.assert_series_equal(metrics.sort_index(), metrics_before.sort_index(), check_exact=True)
         assert run.info.status == before[number].info.status
         assert run.info.start_time == before[number].info.start_time
 
@@ -228,7 +234,7 @@ def test_an_mlflow_that_refuses_loses_nothing(copied: Path) -> None:
 def test_a_password_in_the_address_is_never_shown(copied: Path) -> None:
     """The address of a database is shown without user and password, in errors too."""
     address = "postgresql://me:hush@127.0.0.1:1/mlflow"
-    done = netcore_command("sync", "mixed", cwd=copied, env={**__import__("os").environ, "MLFLOW_TRACKING_URI": address})
+    done = netcore_command("sync", "mixed", cwd=copied, env={**os.environ, "MLFLOW_TRACKING_URI": address})
     assert done.returncode == 1
     assert "hush" not in done.stdout + done.stderr
     assert "error: MLflow at postgresql://127.0.0.1:1/mlflow: refuses" in done.stderr
@@ -246,6 +252,7 @@ def test_optuna_loads_the_study(tracked: Path) -> None:
         assert trial.state is TOLD[row["state"]]
         assert trial.params == {name: row[name] for name in HYPERPARAMETERS if name != "learning_rate_decay"}
         assert trial.user_attrs == {"netcore.state": row["state"], "netcore.digest": row["digest"]}
+        assert trial.datetime_start is not None
         assert abs(trial.datetime_start.timestamp() - row["started"].timestamp()) < 0.01
         if row["state"] in {"finished", "pruned"}:
             assert trial.intermediate_values == curve.to_dict()

@@ -4,6 +4,7 @@ An Optuna study in memory, told in the order of the trials' numbers, with the on
 anew from the records at every start and thrown away at the end; nothing here is stored.
 """
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -84,11 +85,13 @@ def direction_of(spec: StudySpec) -> StudyDirection:
 
 @contextmanager
 def quiet_optuna() -> Iterator[None]:
-    """Keep Optuna from announcing every study that is made, and leave its log as it was."""
+    """Keep Optuna from announcing every study that is made and every new feature, and leave its log as it was."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
     finally:
         optuna.logging.set_verbosity(before)
 

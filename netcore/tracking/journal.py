@@ -46,7 +46,7 @@ def write_journal(records: list[Record], folder: StudyFolder) -> None:
     space, journal = Space(spec.space), _Entries()
     with quiet_optuna():
         study = optuna.create_study(study_name=spec.name, storage=JournalStorage(journal), direction=direction_of(spec))
-    study.set_metric_names([spec.study.metric])
+        study.set_metric_names([spec.study.metric])
     for record in records:
         trial = told(record, space)
         trial.datetime_start = datetime.fromtimestamp(record.provenance.started)  # noqa: DTZ006  # Optuna's are local

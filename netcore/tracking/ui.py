@@ -2,11 +2,12 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from urllib.parse import quote, urlencode
 
-from netcore.errors import WorkError
+from netcore.errors import InputError, WorkError
 from netcore.tracking.client import ENVIRONMENT, connect, tracking_uri
 
 __all__ = ["links", "serve"]
@@ -44,8 +45,12 @@ def serve(port: int) -> int:
     pickles.
 
     Raises:
-        WorkError: the server ends by itself (the port is taken, say).
+        InputError: the port is taken.
+        WorkError: the server ends by itself.
     """
+    with socket.socket() as probe:
+        if probe.connect_ex((_HOST, port)) == 0:
+            raise InputError.at(f"{_HOST}:{port}", "the port is taken", remedy="choose another with --port")
     hosts = f"{_HOST}:{port},localhost:{port}"
     origins = f"http://{_HOST}:{port},http://localhost:{port}"
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracking_uri()]
@@ -65,5 +70,5 @@ def serve(port: int) -> int:
         f"{_HOST}:{port}",
         "the MLflow server ended by itself",
         f"exit code {code}",
-        "is the port taken? choose another with --port",
+        "its own message is above",
     )
