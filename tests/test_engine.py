@@ -17,6 +17,7 @@ from conftest import fingerprint, netcore_command
 import netcore
 from netcore.data import load_dataset
 from netcore.study.engine import LocalEngine, usable_cores
+from netcore.study.folder import StudyFolder
 from netcore.study.spec import Hyperparameters, StudySpec, load_spec
 from netcore.study.trial import State, TrialJob
 
@@ -213,7 +214,7 @@ def test_the_same_study_cannot_run_twice_at_once(slow: tuple[Path, str], tmp_pat
 def test_a_worker_says_what_its_numbers_depend_on(slow: tuple[Path, str]) -> None:
     """Every record carries versions, processor and BLAS."""
     folder = slow[0].parent / "results" / "slow"
-    record = netcore.study.folder.StudyFolder(folder).read(0)
+    record = StudyFolder(folder).read(0)
     environment = record.provenance.environment
     assert {"numpy", "optuna", "netcore", "python", "processor", "blas", "system"} <= environment.keys()
     assert all(environment.values())

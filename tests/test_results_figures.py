@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from netcore.results import figures
+from netcore.results import figures, summary
 from netcore.results.tables import CURVE, TRIALS, WEIGHTS, StudyTables
 from netcore.study.folder import StudyFolder
 
@@ -134,15 +134,15 @@ def test_ranking_puts_finished_trials_first_and_the_earlier_of_equals() -> None:
     tables = a_study(
         ("pruned", 0.1, 2), ("failed", NAN, 0), ("finished", 0.3, 5), ("finished", 0.3, 5), ("diverged", NAN, 1)
     )
-    assert figures.ranked(tables)["trial"].tolist() == [2, 3, 0, 4, 1]
-    assert figures.winner(tables) == 2
-    assert figures.winner(STUDIES["all pruned"]) is None
+    assert summary.ranked(tables)["trial"].tolist() == [2, 3, 0, 4, 1]
+    assert summary.winner(tables) == 2
+    assert summary.winner(STUDIES["all pruned"]) is None
 
 
 def test_more_accuracy_and_less_loss_is_better() -> None:
     """The metric says which of the same two values wins."""
-    assert figures.winner(STUDIES["mixed"]) == 4
-    assert figures.winner(STUDIES["accuracy"]) == 0
+    assert summary.winner(STUDIES["mixed"]) == 4
+    assert summary.winner(STUDIES["accuracy"]) == 0
 
 
 def test_best_so_far_counts_finished_trials_alone() -> None:
@@ -154,9 +154,9 @@ def test_best_so_far_counts_finished_trials_alone() -> None:
         ("finished", 0.7, 5),
         ("finished", 0.4, 5),
     )
-    assert figures.best_so_far(a_study(*trials))[1:].tolist() == [0.5, 0.5, 0.5, 0.4]
-    assert np.isnan(figures.best_so_far(a_study(*trials))[0])
-    assert figures.best_so_far(a_study(*trials, metric="val_accuracy"))[1:].tolist() == [0.5, 0.5, 0.7, 0.7]
+    assert summary.best_so_far(a_study(*trials))[1:].tolist() == [0.5, 0.5, 0.5, 0.4]
+    assert np.isnan(summary.best_so_far(a_study(*trials))[0])
+    assert summary.best_so_far(a_study(*trials, metric="val_accuracy"))[1:].tolist() == [0.5, 0.5, 0.7, 0.7]
 
 
 @pytest.mark.parametrize(
@@ -175,19 +175,19 @@ def test_readable_range_leaves_out_what_would_hide_the_rest(
     values: list[float], metric: str, expected: tuple[float, float]
 ) -> None:
     """A loss of 1e13 or an accuracy far below the others does not stretch the axis; a wide but even spread stays."""
-    assert figures.readable_range(np.array(values), metric) == expected
+    assert summary.readable_range(np.array(values), metric) == expected
 
 
 def test_scale_follows_the_study_file() -> None:
     """A range is linear unless it says log, a list is a choice, a number is fixed."""
-    assert [figures.scale_of(setting) for setting in SPACE.values()] == ["log", "choice", "linear", "fixed"]
+    assert [summary.scale_of(setting) for setting in SPACE.values()] == ["log", "choice", "linear", "fixed"]
 
 
 def test_mosaic_puts_each_weight_in_its_place() -> None:
     """Unit 1 has the larger norm and comes first; a tile is upright; NaN separates the tiles."""
     weights = image_weights(2, (2, 3, 1))
     weights["value"] = np.arange(12.0)
-    image, units = figures.mosaic(weights)
+    image, units = summary.mosaic(weights)
     assert units == [1, 0]
     zoom = 14
     assert image.shape == (2 * zoom, 3 * zoom * 2 + 3)
@@ -198,7 +198,7 @@ def test_mosaic_puts_each_weight_in_its_place() -> None:
 
 def test_mosaic_keeps_colour_and_limits_the_tiles() -> None:
     """Three channels stay three channels; of 130 units the 100 of largest norm are shown."""
-    image, units = figures.mosaic(image_weights(130, (2, 2, 3)))
+    image, units = summary.mosaic(image_weights(130, (2, 2, 3)))
     assert image.shape[2] == 3
     assert units == list(range(129, 29, -1))
 

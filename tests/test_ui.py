@@ -68,12 +68,11 @@ def test_the_server_answers_mlflows_client(server: tuple[int, str, object]) -> N
     """MLflow's own REST client reads the trials from it."""
     client = MlflowClient(f"http://127.0.0.1:{server[0]}")
     experiment = client.get_experiment_by_name("mixed")
+    assert experiment is not None
     runs = client.search_runs([experiment.experiment_id], "tags.`netcore.trial` LIKE '%'")
-    assert len(runs) == 8
-    names = {
-        item.path for item in client.list_artifacts(client.search_runs([experiment.experiment_id])[-1].info.run_id)
-    }
-    assert isinstance(names, set)
+    assert {run.data.tags["netcore.trial"] for run in runs} == {str(number) for number in range(8)}
+    (parent,) = {run.data.tags["mlflow.parentRunId"] for run in runs}
+    assert "study.toml" in {item.path for item in client.list_artifacts(parent)}
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:{port}", "127.0.0.1:1", "10.0.0.1:{port}", "localhost"])

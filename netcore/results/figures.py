@@ -1,8 +1,8 @@
 """Figures from tables: how the search went, what the hyperparameters do, what the best net looks like.
 
-Compute, then draw. `ranked`, `winner`, `best_so_far`, `readable_range`, `scale_of` and `mosaic` give numbers. Each
-figure function takes a study's tables and gives a matplotlib Figure, or None where the study has nothing to show in it;
-none needs a display, pyplot or the user's matplotlibrc. `draw_all` writes PNG and SVG files: equal tables, equal bytes.
+Each figure function takes a study's tables and gives a matplotlib Figure, or None where the study has nothing to show
+in it; none needs a display, pyplot or the user's matplotlibrc. The numbers behind them come from `summary`. `draw_all`
+writes PNG and SVG files: equal tables, equal bytes.
 
 The colours are Okabe and Ito's, which colour-blind readers can tell apart; marker and fill say the state once more.
 """
@@ -12,7 +12,7 @@ import math
 import textwrap
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import matplotlib.style
 import numpy as np
@@ -23,31 +23,24 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
-from numpy.typing import NDArray
 
 from netcore.files import cannot_write, make_folder, write_atomically
+from netcore.results.summary import (
+    FloatArray,
+    Scale,
+    best_so_far,
+    mosaic,
+    ranked,
+    readable_range,
+    scale_of,
+    winner,
+)
 from netcore.results.tables import StudyTables
 from netcore.study.folder import StudyFolder
 from netcore.study.spec import HYPERPARAMETERS
 
-__all__ = [
-    "Mosaic",
-    "best_so_far",
-    "best_trial",
-    "draw_all",
-    "first_layer",
-    "loss_curves",
-    "mosaic",
-    "progress",
-    "ranked",
-    "readable_range",
-    "scale_of",
-    "slice_plot",
-    "winner",
-]
+__all__ = ["best_trial", "draw_all", "first_layer", "loss_curves", "progress", "slice_plot"]
 
-FloatArray = NDArray[np.float64]
-Scale = Literal["log", "linear", "choice", "fixed"]
 
 STATES: dict[str, dict[str, Any]] = {
     "finished": {"color": "#0072B2", "marker": "o", "markerfacecolor": "#0072B2"},
@@ -55,7 +48,7 @@ STATES: dict[str, dict[str, Any]] = {
     "diverged": {"color": "#CC79A7", "marker": "X", "markerfacecolor": "#CC79A7"},
     "failed": {"color": "#000000", "marker": "P", "markerfacecolor": "#000000"},
 }
-"""How each state is drawn; the order is that of the ranking."""
+"""How each state is drawn."""
 
 BEST, INK, GREY = "#D55E00", "#222222", "#8A8A8A"
 
@@ -84,79 +77,6 @@ STYLE = {
 
 _STAR: dict[str, Any] = {"color": BEST, "markersize": 16, "markeredgecolor": "white", "zorder": 5}
 _styled = matplotlib.style.context(["default", STYLE])
-
-
-class Mosaic(NamedTuple):
-    """First-layer weights as one picture."""
-
-    image: FloatArray
-    """Tiles with NaN between them: shape (height, width), or (height, width, 3) for colour."""
-    units: list[int]
-    """The hidden units that are shown, by rows."""
-
-
-def ranked(tables: StudyTables) -> pd.DataFrame:
-    """Give the trials, the best first: by state, then by value, the earlier of equals first."""
-    order = tables.trials["state"].map({state: place for place, state in enumerate(STATES)})
-    trials = tables.trials.assign(order=order)
-    ascending = [True, tables.metric != "val_accuracy", True]
-    return trials.sort_values(["order", "value", "trial"], ascending=ascending).drop(columns="order")
-
-
-def winner(tables: StudyTables) -> int | None:
-    """Give the number of the best trial; only finished trials can win."""
-    finished = ranked(tables).query("state == 'finished'")
-    return None if finished.empty else int(finished["trial"].iloc[0])
-
-
-def best_so_far(tables: StudyTables) -> FloatArray:
-    """Give the best value of the finished trials up to each trial, by their numbers; NaN before the first."""
-    trials = tables.trials.sort_values("trial")
-    value = np.where(trials["state"] == "finished", trials["value"], np.nan)
-    best: FloatArray = (np.fmax if tables.metric == "val_accuracy" else np.fmin).accumulate(value)
-    return best
-
-
-def readable_range(values: FloatArray, metric: str) -> tuple[float, float]:
-    """Give the range of values in which the good trials can be told apart; what lies beyond goes to the axis's edge.
-
-    A loss may be 100 times the lower quartile. An accuracy may fall short of the best by 0.2, or by ten times as much
-    as the median does.
-    """
-    values = values[np.isfinite(values)]
-    if metric == "val_accuracy":
-        room = max(0.2, 10 * (values.max() - np.median(values)))
-        return float(values[values >= values.max() - room].min()), float(values.max())
-    values = values[values > 0]  # the axis is logarithmic
-    if not values.size:
-        return 1e-3, 1.0
-    return float(values.min()), float(values[values <= 100 * np.quantile(values, 0.25)].max())
-
-
-def scale_of(setting: object) -> Scale:
-    """Say how a hyperparameter's axis is scaled, from its setting in the study file's [space]."""
-    if isinstance(setting, dict):
-        return "log" if setting["log"] else "linear"
-    return "choice" if isinstance(setting, list | tuple) else "fixed"
-
-
-def mosaic(weights: pd.DataFrame, most: int = 100) -> Mosaic:
-    """Lay out an image's first-layer weights as tiles, one for each of the `most` hidden units of largest norm."""
-    places = weights[["unit", "row", "column", "channel"]].to_numpy(np.int64).T
-    W1 = np.full(places.max(axis=1) + 1, np.nan)
-    W1[tuple(places)] = weights["value"]
-    units = np.argsort(-np.square(W1).sum(axis=(1, 2, 3)), kind="stable")[:most]
-    zoom, gap = math.ceil(40 / max(W1.shape[1:3])), 3  # a tile of few pixels grows, so that the gap is thin beside it
-    tiles = W1[units].repeat(zoom, 1).repeat(zoom, 2)
-    tiles = np.pad(tiles, [(0, 0), (0, gap), (0, gap), (0, 0)], constant_values=np.nan)
-    across = min(len(units), math.ceil(math.sqrt(1.6 * len(units) * tiles.shape[1] / tiles.shape[2])))
-    down = math.ceil(len(units) / across)
-    image = np.full((down * tiles.shape[1], across * tiles.shape[2], tiles.shape[3]), np.nan)
-    for place, tile in enumerate(tiles):
-        top, left = place // across * tile.shape[0], place % across * tile.shape[1]
-        image[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
-    image = image[:-gap, :-gap]
-    return Mosaic(image if image.shape[2] == 3 else image.mean(axis=2), units.tolist())  # noqa: PLR2004  # RGB
 
 
 @_styled

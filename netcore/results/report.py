@@ -15,7 +15,8 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from netcore.files import write_atomically
-from netcore.results.figures import STATES, draw_all, ranked, winner
+from netcore.results.figures import STATES, draw_all
+from netcore.results.summary import ranked, winner
 from netcore.results.tables import StudyTables
 from netcore.study.folder import StudyFolder
 from netcore.study.record import Record
