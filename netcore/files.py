@@ -4,13 +4,16 @@ The bytes go to a temporary file beside the target, to the disk (fsync), and onl
 at the end the folder is flushed too. Whoever reads sees the old file or the new one, never half of either.
 """
 
+import errno
 import os
 from contextlib import suppress
 from pathlib import Path
 
-from netcore.errors import WorkError
+from netcore.errors import InputError, NetcoreError, WorkError
 
-__all__ = ["TEMPORARY", "make_folder", "write_atomically"]
+__all__ = ["TEMPORARY", "cannot_write", "make_folder", "write_atomically"]
+
+_WRONG_PLACE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG}
 
 TEMPORARY = ".partial"
 """Suffix of a file that is being written; one that is found later is the rest of an interrupted write."""
@@ -20,7 +23,8 @@ def write_atomically(path: Path, data: bytes) -> None:
     """Put `data` at `path`, durably.
 
     Raises:
-        WorkError: the system refuses (no space, no permission); `path` is as it was before.
+        InputError: the place is not for writing (no permission, read-only); `path` is as it was before.
+        WorkError: the system refuses otherwise (no space, an error of the disk); `path` is as it was before.
     """
     temporary = path.with_name(path.name + TEMPORARY)
     try:
@@ -43,7 +47,7 @@ def make_folder(path: Path) -> None:
     """Make a folder and those above it.
 
     Raises:
-        WorkError: the system refuses.
+        InputError, WorkError: as for a file.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -51,10 +55,12 @@ def make_folder(path: Path) -> None:
         raise cannot_write(path, error) from error
 
 
-def cannot_write(path: Path, error: OSError) -> WorkError:
-    """Say which file the system would not take, and why."""
-    remedy = "make room or fix the permissions, then run the same command again: it goes on where it stopped"
-    return WorkError.at(path, f"cannot be written ({error.strerror or error})", remedy=remedy)
+def cannot_write(path: Path, error: OSError) -> NetcoreError:
+    """Say which file the system would not take, and why: the wrong place is wrong input, a full disk failed work."""
+    what = f"cannot be written ({error.strerror or error})"
+    if error.errno in _WRONG_PLACE:
+        return InputError.at(path, what, remedy="choose another folder with --results, or change its permissions")
+    return WorkError.at(path, what, remedy="see to it, then run the same command again: it goes on where it stopped")
 
 
 def _flush_folder(folder: Path) -> None:

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from netcore.core.training import STEP
 from netcore.data import Dataset, load_dataset
-from netcore.errors import InputError, Problem, WorkError
+from netcore.errors import InputError, Problem
 from netcore.files import make_folder, write_atomically
 from netcore.study.engine import LocalEngine, usable_cores
 from netcore.study.finish import read_test_set, settle_weights
@@ -84,10 +84,7 @@ class Run:
     def __enter__(self) -> Self:
         """Check everything that can be checked, then take the folder."""
         self.dataset = dataset_of(self.spec)
-        try:
-            make_folder(self.folder.path)
-        except WorkError as error:
-            raise _not_writable(self.folder, error) from error
+        make_folder(self.folder.path)
         with ExitStack() as stack:
             stack.enter_context(self.folder.locked())
             if self._fresh:
@@ -186,8 +183,3 @@ def _move_aside(folder: StudyFolder) -> None:
     make_folder(aside)
     number = 1 + sum(1 for _ in aside.glob(f"{folder.name}.*"))
     folder.path.rename(aside / f"{folder.name}.{number}")
-
-
-def _not_writable(folder: StudyFolder, error: WorkError) -> InputError:
-    problem = error.problems[0]
-    return InputError(Problem(str(folder.path), problem.rule, remedy="choose another folder with --results"))

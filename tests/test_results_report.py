@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from netcore.results.report import question, short, write_report
+from netcore.results.report import short, write_report
 from netcore.results.tables import StudyTables, load_study
 from netcore.study.folder import StudyFolder
-from netcore.study.spec import StudySpec
+from netcore.study.spec import StudySpec, question
 
 Study = tuple[StudyTables, StudyFolder]
 NAUGHTY = "<script>alert('x')</script>&amp;"

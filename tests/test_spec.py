@@ -1,7 +1,6 @@
 """Claims about netcore.study.spec and its reading: what a study file may say, and the answer to each mistake."""
 
 import json
-import tomllib
 from collections.abc import Mapping
 from datetime import date, datetime, time
 from pathlib import Path
@@ -684,13 +683,6 @@ def test_schema_bounds_ranges() -> None:
     ranges = [node for name, node in schema["$defs"].items() if name.startswith("Range") and name in text]
     assert [node["properties"]["low"].get("type") for node in ranges] == ["integer"]
     assert [node["properties"]["low"].get("minimum") for node in ranges] == [1]
-
-
-@pytest.mark.parametrize("file", STUDY_FILES, ids=lambda file: file.stem)
-def test_schema_accepts_the_study_files(file: Path) -> None:
-    """Each file in studies/ is valid by the schema."""
-    jsonschema = pytest.importorskip("jsonschema")
-    jsonschema.validate(tomllib.loads(file.read_text(encoding="utf-8")), json.loads(json_schema()))
 
 
 # Anything else

@@ -208,6 +208,18 @@ def test_sync_mends_what_was_changed_in_mlflow(copied: Path) -> None:
     assert "RUNNING" not in {run.info.status for run in (parent, *mended.values())}
 
 
+def test_an_extended_study_keeps_its_runs(copied: Path) -> None:
+    """More trials add runs to the same parent; the ones that are there are not touched."""
+    _, parent_before, before = runs_of(copied)
+    done = netcore_command("run", "mixed.toml", "--trials", "44", cwd=copied)
+    assert done.returncode == 0, done.stderr
+    _, parent, runs = runs_of(copied)
+    assert parent.info.run_id == parent_before.info.run_id
+    assert sorted(runs) == list(range(44))
+    assert {n: runs[n].info.run_id for n in before} == {n: run.info.run_id for n, run in before.items()}
+    assert parent.data.metrics["trials"] == 44
+
+
 def test_an_experiment_deleted_in_the_ui_comes_back(copied: Path) -> None:
     """A deleted experiment still owns its name: sync brings it back with its runs."""
     client, parent, _ = runs_of(copied)

@@ -54,7 +54,7 @@ def test_same_job_same_bits(iris: Dataset, seed: int, dtype: str) -> None:
     one = job(seed=seed, number=3, dtype=dtype)
     first = run_trial(one, iris)
     np.random.seed(99)  # noqa: NPY002  # the global state is what must not matter
-    run_trial(job(seed=seed + 1), iris)
+    run_trial(job(seed=5), iris)
     assert bits(run_trial(pickle.loads(pickle.dumps(one)), iris)) == bits(first)  # noqa: S301  # our own bytes
     assert first.weights is not None
     assert {array.dtype.name for array in first.weights} == {dtype}

@@ -20,9 +20,9 @@ from netcore.results.summary import ranked, winner
 from netcore.results.tables import StudyTables
 from netcore.study.folder import StudyFolder
 from netcore.study.record import Record
-from netcore.study.spec import HYPERPARAMETERS
+from netcore.study.spec import HYPERPARAMETERS, question
 
-__all__ = ["question", "short", "write_report"]
+__all__ = ["short", "write_report"]
 
 _SHOWN_FAILURES = 10
 _LONG = 10**7
@@ -49,18 +49,6 @@ def write_report(tables: StudyTables, folder: StudyFolder, figures: Mapping[str,
     page = templates.get_template("report.html.jinja").render(_facts(tables, folder, figures))
     write_atomically(folder.report, page.encode())
     return folder.report
-
-
-def question(study_file: str) -> str:
-    """Give what a study file asks: its opening comment `# Question: …`, with the lines that carry it on."""
-    lines: list[str] = []
-    for line in study_file.lstrip().splitlines():
-        text = line.removeprefix("#").strip()
-        if not line.startswith("#") or (lines and text.partition(" ")[0].endswith(":")):
-            break
-        if lines or text.startswith("Question:"):
-            lines.append(text.removeprefix("Question:").strip())
-    return " ".join(lines).strip()
 
 
 def short(value: object) -> str:

@@ -58,9 +58,7 @@ class StudyFolder:
                 self.path, f"another `netcore {purpose}` of this study is under way", remedy=remedy
             ) from None
         except OSError as error:
-            raise InputError.at(
-                self.path, f"is not writable ({error.strerror or error})", remedy="choose another folder with --results"
-            ) from error
+            raise cannot_write(self.path, error) from error
         try:
             yield
         finally:

@@ -27,7 +27,7 @@ from netcore.data import SOURCES
 from netcore.errors import InputError, nearest
 from netcore.study.reading import read_toml, rule, validated
 
-__all__ = ["HYPERPARAMETERS", "Hyperparameters", "Range", "StudySpec", "json_schema", "load_spec"]
+__all__ = ["HYPERPARAMETERS", "Hyperparameters", "Range", "StudySpec", "json_schema", "load_spec", "question"]
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 STUDIES = Path("studies")
@@ -320,6 +320,18 @@ def load_spec(study: str | Path) -> StudySpec:
         spec = validated(StudySpec, named, place=str(path))
     spec._text = text  # noqa: SLF001  # set once, here, where the spec is made
     return spec
+
+
+def question(study_file: str) -> str:
+    """Give what a study file asks: its opening comment `# Question: …`, with the lines that carry it on."""
+    lines: list[str] = []
+    for line in study_file.lstrip().splitlines():
+        text = line.removeprefix("#").strip()
+        if not line.startswith("#") or (lines and text.partition(" ")[0].endswith(":")):
+            break
+        if lines or text.startswith("Question:"):
+            lines.append(text.removeprefix("Question:").strip())
+    return " ".join(lines).strip()
 
 
 def _find(study: str | Path) -> Path:

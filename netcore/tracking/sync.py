@@ -16,6 +16,7 @@ from mlflow.entities import Dataset, DatasetInput, Experiment, InputTag, Metric,
 
 from netcore.study.folder import StudyFolder
 from netcore.study.record import CURVES, Record, ranked
+from netcore.study.spec import StudySpec, question
 from netcore.study.trial import State
 
 __all__ = ["Projection"]
@@ -124,18 +125,19 @@ class Projection:
 
     def _settle_parent(self, parents: list[Run]) -> str:
         """Find or make the study's own run; that of another question under the same name is deleted."""
-        question = hashlib.sha256(json.dumps(self._resolved, sort_keys=True).encode()).hexdigest()
+        settings = StudySpec.identity_of(self._resolved["settings"])
+        asked = json.dumps([settings, self._resolved["data"]["digest"]], sort_keys=True)
+        digest = hashlib.sha256(asked.encode()).hexdigest()
         kept = None
         for run in parents:
-            if kept is None and run.data.tags.get("netcore.question") == question:
+            if kept is None and run.data.tags.get("netcore.question") == digest:
                 kept = run.info.run_id
             else:
                 self._client.delete_run(run.info.run_id)
         if kept is not None:
             return str(kept)
-        tags = {"netcore.study": self.name, "netcore.question": question, "mlflow.source.name": "netcore"}
+        tags = {"netcore.study": self.name, "netcore.question": digest, "mlflow.source.name": "netcore"}
         run = self._client.create_run(self.experiment_id, tags=tags, run_name=self.name)
-        settings = self._resolved["settings"]
         flat = {
             f"{table}.{key}": value for table in ("study", "data", "training") for key, value in settings[table].items()
         }
@@ -252,8 +254,7 @@ def _metrics(record: Record) -> Iterable[Metric]:
 
 def _note(name: str, folder: StudyFolder, best: Record | None, figures: dict[str, float]) -> str:
     """Write the parent's description: what was asked, what was found, where the report is."""
-    lines = folder.study_file.read_text(encoding="utf-8").splitlines()
-    question = next((line.partition("Question:")[2].strip() for line in lines if line.startswith("# Question:")), name)
+    asked = question(folder.study_file.read_text(encoding="utf-8")) or name
     found = "no trial finished"
     if best:
         hyperparameters = ", ".join(f"{key} {value:.4g}" for key, value in best.job.hyperparameters._asdict().items())
@@ -261,7 +262,7 @@ def _note(name: str, folder: StudyFolder, best: Record | None, figures: dict[str
         found += f"{best.job.metric} {best.result.value:.4f} with {hyperparameters}"
     if "test_accuracy" in figures:
         found += f"; test accuracy {figures['test_accuracy']:.4f}"
-    return f"**Question:** {question}\n\n**Found:** {found}\n\n**Report:** report.html, under Artifacts"
+    return f"**Question:** {asked}\n\n**Found:** {found}\n\n**Report:** report.html, under Artifacts"
 
 
 def _finite(value: float) -> float:
