@@ -284,7 +284,7 @@ def test_results_that_cannot_be_written(quick: Command, tmp_path: Path, by: str)
     else:
         done = quick("run", "x.toml", cwd=tmp_path, NETCORE_RESULTS="file/results")
     assert refused(done) == (
-        "file/results/x: cannot be written (Not a directory); choose another folder with --results"
+        "file/results/x: cannot be written (Not a directory); choose another folder with --results, or change its permissions"
     )
     assert names(tmp_path) == {*NOTHING_WRITTEN, "file"}
 
@@ -307,7 +307,7 @@ def test_no_space(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
     lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1
-    assert re.match(r"error: results/x/\S+: cannot be written \(File too large\); make room ", lines[0])
+    assert re.match(r"error: results/x/\S+: cannot be written \(File too large\); see to it, ", lines[0])
     assert not list(tmp_path.rglob("*.partial"))
     assert all(path.stat().st_size <= 300 for path in (tmp_path / "results").rglob("*") if path.is_file())
 

@@ -10,15 +10,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from netcore.errors import WorkError
+from netcore.errors import InputError, NetcoreError, WorkError
 from netcore.files import TEMPORARY, make_folder, write_atomically
 
-REMEDY = "make room or fix the permissions, then run the same command again: it goes on where it stopped"
+REMEDY = "see to it, then run the same command again: it goes on where it stopped"
+ELSEWHERE = "choose another folder with --results, or change its permissions"
 
 NO_SPACE = """
 import resource, signal, sys
 from pathlib import Path
-from netcore.errors import WorkError
+from netcore.errors import InputError, NetcoreError, WorkError
 from netcore.files import write_atomically
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # the system then answers EFBIG instead of ending the process
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
@@ -85,23 +86,23 @@ def test_killed_before_the_rename(tmp_path: Path) -> None:
     assert rest.name.endswith(TEMPORARY)
 
 
-@pytest.mark.parametrize("above", ["missing/a.bin", "file/a.bin"])
-def test_refused_place(tmp_path: Path, above: str) -> None:
-    """A folder that is not there, or is a file, is a WorkError that names the path; nothing appears."""
+@pytest.mark.parametrize(
+    ("place", "kind", "said"),
+    [
+        ("missing/a.bin", WorkError, f"cannot be written (No such file or directory); {REMEDY}"),
+        ("file/a.bin", InputError, f"cannot be written (Not a directory); {ELSEWHERE}"),
+        ("folder", InputError, f"cannot be written (Is a directory); {ELSEWHERE}"),
+        ("a" * 300, InputError, f"cannot be written (File name too long); {ELSEWHERE}"),
+    ],
+)
+def test_refused_place(tmp_path: Path, place: str, kind: type[NetcoreError], said: str) -> None:
+    """A place that is not for writing is wrong input, any other refusal failed work; nothing is left behind."""
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(WorkError) as caught:
-        write_atomically(tmp_path / above, b"x")
-    assert caught.value.problems[0].place == str(tmp_path / above)
-    assert caught.value.exit_code == 1
-    assert [path.name for path in tmp_path.rglob("*")] == ["file"]
-
-
-def test_target_is_a_folder(tmp_path: Path) -> None:
-    """A folder in the target's place is a WorkError, stays, and no temporary file is left."""
-    (tmp_path / "a.bin").mkdir()
-    with pytest.raises(WorkError, match="cannot be written"):
-        write_atomically(tmp_path / "a.bin", b"x")
-    assert [path.name for path in tmp_path.iterdir()] == ["a.bin"]
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(kind) as caught:
+        write_atomically(tmp_path / place, b"x")
+    assert str(caught.value) == f"{tmp_path / place}: {said}"
+    assert {path.name for path in tmp_path.rglob("*")} == {"file", "folder"}
 
 
 def test_two_writers_at_once(tmp_path: Path) -> None:
@@ -127,8 +128,8 @@ def test_make_folder(tmp_path: Path) -> None:
 
 
 def test_folder_below_a_file(tmp_path: Path) -> None:
-    """A folder that cannot be made is a WorkError that names it and says why."""
+    """A folder that cannot be made is wrong input: the error names it and says why."""
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(WorkError) as caught:
+    with pytest.raises(InputError) as caught:
         make_folder(tmp_path / "file" / "below")
-    assert str(caught.value) == f"{tmp_path / 'file' / 'below'}: cannot be written (Not a directory); {REMEDY}"
+    assert str(caught.value) == f"{tmp_path / 'file' / 'below'}: cannot be written (Not a directory); {ELSEWHERE}"
