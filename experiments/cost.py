@@ -211,7 +211,8 @@ def _timed(stopwatch: Stopwatch) -> Iterator[None]:
 
 def loop_seconds(folder: Path, trials: int) -> list[Seconds]:
     """Search with ready-made results; after each commit, the seconds spent so far: by part, in `all`, and as CPU."""
-    spec = load_spec(DIGITS).with_trials(trials)
+    window = load_spec(DIGITS).study.window
+    spec = load_spec(DIGITS).with_trials(trials + window)  # so that each of these commits is followed by an ask
     study, stopwatch = StudyFolder(folder / f"loop-{trials}"), Stopwatch()
     study.prepare()
     with threadpool_limits(1), _timed(stopwatch):
@@ -224,7 +225,7 @@ def loop_seconds(folder: Path, trials: int) -> list[Seconds]:
 
 def measure_loop(folder: Path, wanted: dict[int, float]) -> Seconds:
     """Measure ask + record + commit around some numbers of trials; give the seconds of the first 100 trials by part."""
-    after = loop_seconds(folder, max(wanted) + NEAR + 1)
+    after = loop_seconds(folder, max(wanted) + NEAR)
     for trials, most in wanted.items():
         first, last = after[trials - NEAR], after[trials + NEAR]
         parts = {name: 1000 * (last[name] - first[name]) / (2 * NEAR) for name in last}

@@ -83,7 +83,9 @@ def run(
                 err=True,
             )
             return INTERRUPTED
+        click.echo("making tables, figures and the report ...", err=True)
         _write_views(this.folder)
+        click.echo("bringing MLflow up to date ...", err=True)
         tracked, said = follower.finish()
         where = f"{tally.done} trials in {shown_uri()}; `netcore ui` (or `make ui`) shows them"
         say_outcome(this, tally, time.monotonic() - begun, where if tracked else "not up to date (see below)")

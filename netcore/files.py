@@ -7,13 +7,16 @@ at the end the folder is flushed too. Whoever reads sees the old file or the new
 import errno
 import os
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 from netcore.errors import InputError, NetcoreError, WorkError
 
-__all__ = ["TEMPORARY", "cannot_write", "make_folder", "write_atomically"]
+__all__ = ["TEMPORARY", "cannot_write", "is_file", "make_folder", "write_atomically"]
 
 _WRONG_PLACE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG}
+
+_WRITES = count()
 
 TEMPORARY = ".partial"
 """Suffix of a file that is being written; one that is found later is the rest of an interrupted write."""
@@ -24,9 +27,10 @@ def write_atomically(path: Path, data: bytes) -> None:
 
     Raises:
         InputError: the place is not for writing (no permission, read-only); `path` is as it was before.
-        WorkError: the system refuses otherwise (no space, an error of the disk); `path` is as it was before.
+        WorkError: the system refuses otherwise (no space, an error of the disk). `path` is as it was before, or, where
+            the disk took the file and only failed to confirm its name, the new one.
     """
-    temporary = path.with_name(path.name + TEMPORARY)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}-{next(_WRITES)}{TEMPORARY}")  # no two writers share it
     try:
         try:
             with temporary.open("wb") as file:
@@ -41,6 +45,14 @@ def write_atomically(path: Path, data: bytes) -> None:
             raise
     except OSError as error:
         raise cannot_write(path, error) from error
+
+
+def is_file(path: Path) -> bool:
+    """Say whether there is such a file; a name that the system does not even take is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def make_folder(path: Path) -> None:

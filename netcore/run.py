@@ -8,6 +8,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -16,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from netcore.core.training import STEP
 from netcore.data import Dataset, load_dataset
 from netcore.errors import InputError, Problem
-from netcore.files import make_folder, write_atomically
+from netcore.files import cannot_write, make_folder, write_atomically
 from netcore.study.engine import LocalEngine, usable_cores
 from netcore.study.finish import read_test_set, settle_weights
 from netcore.study.folder import StudyFolder
@@ -127,9 +128,10 @@ class Run:
 
     def _same_question(self) -> None:
         """Refuse a study file that has become another question than the folder's records answer."""
-        if not self.folder.resolved.exists():
+        try:
+            before = StudySpec.identity_of(self.folder.resolved_settings()["settings"])
+        except InputError:  # none yet, or a damaged one; each record carries its own settings, which are checked
             return
-        before = StudySpec.identity_of(self.folder.resolved_settings()["settings"])
         changes = setting_differences(before, self.spec.identity())
         if changes:
             remedy = "give it another name, or `--fresh` moves the old folder aside"
@@ -181,5 +183,8 @@ def _move_aside(folder: StudyFolder) -> None:
     """Move a study's folder to _superseded/ beside it, which no study can be called."""
     aside = folder.path.parent / "_superseded"
     make_folder(aside)
-    number = 1 + sum(1 for _ in aside.glob(f"{folder.name}.*"))
-    folder.path.rename(aside / f"{folder.name}.{number}")
+    target = next(path for n in count(1) if not (path := aside / f"{folder.name}.{n}").exists())
+    try:
+        folder.path.rename(target)
+    except OSError as error:
+        raise cannot_write(target, error) from error

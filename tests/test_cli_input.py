@@ -284,7 +284,8 @@ def test_results_that_cannot_be_written(quick: Command, tmp_path: Path, by: str)
     else:
         done = quick("run", "x.toml", cwd=tmp_path, NETCORE_RESULTS="file/results")
     assert refused(done) == (
-        "file/results/x: cannot be written (Not a directory); choose another folder with --results, or change its permissions"
+        "file/results/x: cannot be written (Not a directory)"
+        "; choose another folder with --results, or change its permissions"
     )
     assert names(tmp_path) == {*NOTHING_WRITTEN, "file"}
 

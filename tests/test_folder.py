@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -177,13 +178,15 @@ def test_other_weights_are_refused(folder: StudyFolder) -> None:
 
 
 def test_prepare_clears_what_interrupted_writes_left(folder: StudyFolder) -> None:
-    """Rests of interrupted writes go, wherever they are; records stay."""
+    """Rests of interrupted writes go; records stay, and so does a view that somebody may be writing right now."""
     folder.write(record(0))
-    for rest in (folder.trials / f"000001.npz{TEMPORARY}", folder.path / f"report.html{TEMPORARY}"):
+    old, young = folder.path / f"report.html.1-0{TEMPORARY}", folder.path / f"report.html.2-0{TEMPORARY}"
+    for rest in (folder.trials / f"000001.npz.1-0{TEMPORARY}", old, young):
         rest.write_bytes(b"half")
+    os.utime(old, (0, 0))
     before = (folder.trials / "000000.npz").read_bytes()
     folder.prepare()
-    assert files(folder) == {"trials/000000.npz": before}
+    assert files(folder) == {"trials/000000.npz": before, young.name: b"half"}
 
 
 @pytest.fixture
@@ -288,7 +291,8 @@ def test_resolved_settings_that_are_not_whole(folder: StudyFolder, content: byte
 
 def test_trials_wanted(folder: StudyFolder) -> None:
     """How many trials a study asks for stands in resolved.json."""
-    folder.resolved.write_text(json.dumps({"settings": SPEC.model_dump(mode="json"), "data": {}}))
+    data = dict.fromkeys(("name", "digest", "rows", "class_names", "feature_names", "image_shape"))
+    folder.resolved.write_text(json.dumps({"settings": SPEC.model_dump(mode="json"), "data": data}))
     assert folder.trials_wanted() == 100
     assert folder.test_figures() is None
 

@@ -80,15 +80,19 @@ def prepare(raw: RawData, *, validation: float, test: float, seed: int, dtype: D
     rows = np.arange(len(raw.y))
     states = [int(word) for word in seed_sequence(seed, 0, Purpose.SPLIT).generate_state(2)]
     n_test, n_val = round(test * len(rows)), round(validation * len(rows))
+    remedy = "take larger or smaller shares for data.validation and data.test"
     try:
         rest, test_rows = train_test_split(rows, test_size=n_test, stratify=raw.y, random_state=states[0])
         train_rows, val_rows = train_test_split(rest, test_size=n_val, stratify=raw.y[rest], random_state=states[1])
     except ValueError as error:
-        remedy = "take larger or smaller shares for data.validation and data.test"
         raise DataError.at(
             raw.name, f"cannot be split so that every class is in each part ({error})", remedy=remedy
         ) from error
 
+    if any(len(np.unique(raw.y[part])) < len(raw.class_names) for part in (train_rows, val_rows, test_rows)):
+        raise DataError.at(
+            raw.name, "cannot be split so that every class is in each part (one has too few rows)", remedy=remedy
+        )
     scaler = StandardScaler().fit(raw.X[train_rows])
 
     def part(numbers: IntArray) -> tuple[FloatArray, IntArray]:

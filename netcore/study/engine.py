@@ -109,9 +109,6 @@ class LocalEngine:
                 try:
                     worker = worker or self._start()
                     result, started, seconds = worker.train(job, self._timeout)
-                except WorkError as error:
-                    future.set_exception(error)
-                    break
                 except _LostError as loss:
                     if worker:
                         self._end(worker)
@@ -122,6 +119,9 @@ class LocalEngine:
                         continue
                     result = failed(loss.failure, f"{loss} in each of {ATTEMPTS} attempts")
                     started, seconds = loss.started, loss.seconds
+                except Exception as error:  # noqa: BLE001  # whoever waits for the future must learn of it
+                    future.set_exception(error)
+                    break
                 provenance = Provenance(started, seconds, attempt, worker.environment if worker else environment())
                 future.set_result(Trained(result, provenance))
                 break

@@ -7,6 +7,7 @@ superseded/                  records that were replaced; never deleted
 """
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -14,13 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+from pydantic import ValidationError
 
 from netcore.core.params import Params
 from netcore.errors import InputError, RecordError, nearest
-from netcore.files import TEMPORARY, cannot_write, make_folder, write_atomically
+from netcore.files import TEMPORARY, cannot_write, is_file, make_folder, write_atomically
 from netcore.study.record import Record, pack_weights, unpack_weights
+from netcore.study.spec import StudySpec
 
 __all__ = ["StudyFolder", "find_study"]
+
+
+_OLD = 3600.0
 
 
 class StudyFolder:
@@ -66,7 +72,7 @@ class StudyFolder:
 
     def numbers(self) -> list[int]:
         """Give the numbers of the trials that have a record file, in order."""
-        return sorted(int(file.stem) for file in self.trials.glob("[0-9]*.npz") if file.stem.isdigit())
+        return sorted(_numbered(self.trials))
 
     def read(self, number: int) -> Record:
         """Read a record.
@@ -117,7 +123,7 @@ class StudyFolder:
 
     def kept_weights(self) -> set[int]:
         """Give the numbers of the trials whose weights are kept."""
-        return {int(file.stem) for file in self.weights.glob("[0-9]*.npz") if file.stem.isdigit()}
+        return _numbered(self.weights)
 
     def write_weights(self, record: Record, weights: Params) -> None:
         """Keep a trial's weights."""
@@ -151,8 +157,13 @@ class StudyFolder:
         Raises:
             InputError: the folder holds none.
         """
-        resolved = _read_json(self.resolved)
-        if resolved is None:
+        resolved = _read_json(self.resolved) or {}
+        try:
+            StudySpec.model_validate(resolved["settings"])
+            whole = resolved["data"].keys() >= {"name", "digest", "rows", "class_names", "feature_names", "image_shape"}
+        except (KeyError, AttributeError, ValidationError):
+            whole = False
+        if not whole:
             raise InputError.at(self.resolved, "is missing or not whole", remedy="`netcore run` writes it again")
         return resolved
 
@@ -166,13 +177,15 @@ class StudyFolder:
             make_folder(folder)
         for rest in self.path.rglob(f"*{TEMPORARY}"):
             with suppress(OSError):
-                rest.unlink()
+                # Views may be in the making beside this run (`netcore report`); the rest of one is old before it goes.
+                if rest.parent in {self.trials, self.weights} or time.time() - rest.stat().st_mtime > _OLD:
+                    rest.unlink()
 
     def _record(self, number: int) -> Path:
-        return self.trials / f"{number:06d}.npz"
+        return self.trials / _file_name(number)
 
     def _weights(self, number: int) -> Path:
-        return self.weights / f"{number:06d}.npz"
+        return self.weights / _file_name(number)
 
 
 def find_study(name: str | Path, results: str | Path) -> StudyFolder:
@@ -182,17 +195,27 @@ def find_study(name: str | Path, results: str | Path) -> StudyFolder:
         InputError: there is none; the nearest names are shown.
     """
     for path in (Path(results) / name, Path(name)):
-        if (path / "study.toml").is_file():
+        if is_file(path / "study.toml"):
             return StudyFolder(path)
     known = [file.parent.name for file in Path(results).glob("*/study.toml")]
     remedy = nearest(str(name), known) if known else f"`netcore run {name}` makes it"
     raise InputError.at(name, f"there is no study of this name in {results}/", remedy=remedy)
 
 
+def _file_name(number: int) -> str:
+    return f"{number:06d}.npz"
+
+
+def _numbered(folder: Path) -> set[int]:
+    """Give the numbers of the trials that have a file in a folder."""
+    stems = (file.stem for file in folder.glob("*.npz") if file.stem.isascii() and file.stem.isdecimal())
+    return {int(stem) for stem in stems if _file_name(int(stem)) == f"{stem}.npz"}
+
+
 def _read_json(path: Path) -> dict[str, Any] | None:
     try:
         content = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None
 

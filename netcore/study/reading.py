@@ -3,6 +3,7 @@
 pydantic finds the mistakes; here they are put in the house's words: place, rule, value, remedy.
 """
 
+import re
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,9 +19,14 @@ __all__ = ["LARGEST", "read_toml", "rule", "validated"]
 LARGEST = 64 * 1024
 """Bytes that a study file may have; no honest one comes near."""
 
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_DEPTH = 8
+_NUMBERS = "a whole number must fit in 64 bits"
+
 Model = TypeVar("Model", bound=BaseModel)
 
-_TAGS = {"fixed", "choice", "range"}
+_TAGS = {(2, "fixed"), (2, "choice"), (2, "range")}
+"""What pydantic puts into a place below [space] that is not in the file: the form of the value."""
 _TYPES = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
@@ -54,7 +60,8 @@ def read_toml(path: Path) -> tuple[bytes, dict[str, Any]]:
     if len(text) > LARGEST:
         raise InputError.at(path, f"a study file has at most {LARGEST} bytes", "more", "is this the right file?")
     try:
-        return text, tomllib.loads(text.decode())
+        settings = tomllib.loads(text.decode())
+        _refuse_the_absurd(settings)
     except UnicodeDecodeError as error:
         raise InputError.at(
             path, "must be UTF-8 text", f"byte {error.object[error.start]:#04x} at offset {error.start}"
@@ -63,15 +70,27 @@ def read_toml(path: Path) -> tuple[bytes, dict[str, Any]]:
         raise InputError.at(path, f"is not valid TOML: {error}") from error
     except RecursionError as error:
         raise InputError.at(path, "is nested too deeply", remedy="a study file has tables of plain values") from error
+    except ValueError as error:  # Python refuses numbers of thousands of digits
+        raise InputError.at(path, _NUMBERS) from error
+    return text, settings
 
 
-def rule(
-    text: str, value: object = "", remedy: str = "", *, place: str = "", known: Iterable[str] = ()
-) -> PydanticCustomError:
-    """Make the error of a rule of our own, for a validator to raise; `place` says where when pydantic cannot know."""
+def _refuse_the_absurd(value: object, depth: int = 0) -> None:
+    """Refuse what no study file holds and what libraries further on would choke on."""
+    if depth > _DEPTH:
+        raise RecursionError
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError(_NUMBERS)
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for child in children:
+        _refuse_the_absurd(child, depth + 1)
+
+
+def rule(text: str, value: object = "", remedy: str = "", *, known: Iterable[str] = ()) -> PydanticCustomError:
+    """Make the error of a rule of our own, for a validator to raise."""
     if known:
         remedy = nearest(str(value).strip("'"), known)
-    problem = {"rule": text, "value": str(value), "remedy": remedy, "place": place}
+    problem = {"rule": text, "value": str(value), "remedy": remedy}
     return PydanticCustomError("rule", "{rule}", problem)
 
 
@@ -79,7 +98,7 @@ def validated(model: type[Model], settings: object, *, place: str) -> Model:
     """Check settings against a model.
 
     Raises:
-        InputError: with one problem for each mistake, in the order of the file.
+        InputError: with one problem for each mistake.
     """
     try:
         return model.model_validate(settings)
@@ -92,8 +111,8 @@ def validated(model: type[Model], settings: object, *, place: str) -> Model:
 def _problem(details: ErrorDetails, model: type[BaseModel], place: str) -> Problem:  # noqa: PLR0911  # one for each kind
     """Put one of pydantic's errors in the house's words."""
     kind, context, found = details["type"], details.get("ctx", {}), details["input"]
-    keys = [key for key in details["loc"] if key not in _TAGS]
-    where = f"{place}: {context.get('place') or _dotted(keys)}".removesuffix(": ")
+    keys = [key for index, key in enumerate(details["loc"]) if (index, key) not in _TAGS]
+    where = f"{place}: {_dotted(keys)}".removesuffix(": ")
     value = _shown(found)
     if kind == "rule":
         return Problem(where, context["rule"], context["value"], context["remedy"])
@@ -124,8 +143,8 @@ def _keys_beside(model: type[BaseModel], location: tuple[int | str, ...]) -> lis
     """Give the keys that are allowed in the table in which an unknown one was found."""
     schema = model.model_json_schema()
     node: dict[str, Any] = schema
-    for key in location[:-1]:
-        if key in _TAGS:
+    for index, key in enumerate(location[:-1]):
+        if (index, key) in _TAGS:
             node = next((form for form in node.get("oneOf", []) if "$ref" in form), {})
         elif isinstance(key, int):
             node = node.get("items", {})
@@ -143,6 +162,8 @@ def _dotted(keys: list[int | str]) -> str:
     """Write a place in the file the way its author would: space.learning_rate, start[0].reg."""
     text = ""
     for key in keys:
+        if isinstance(key, str) and not _BARE_KEY.fullmatch(key):
+            key = ascii(key)  # it may hold line breaks, or what moves a terminal's cursor
         text += f"[{key}]" if isinstance(key, int) else f".{key}" if text else key
     return text
 

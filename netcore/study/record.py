@@ -41,6 +41,7 @@ CURVES = ("learning_rate", "train_loss", "val_loss", "train_accuracy", "val_accu
 
 _FORMAT = 1
 _CHECKSUM = 64
+_NOT_A_RECORD = (AttributeError, KeyError, MemoryError, OverflowError, RecursionError, TypeError, ValueError)
 _NAN = np.float64("nan")
 
 
@@ -103,7 +104,7 @@ class Record:
             facts = json.loads(members.pop("record.json"))
             arrays = {name.removesuffix(".npy"): _array(content) for name, content in members.items()}
             return cls._from_parts(facts, arrays)
-        except (KeyError, TypeError, ValueError) as error:
+        except _NOT_A_RECORD as error:
             raise _not_whole(place, f"does not hold a record ({error!r})") from error
 
     def _facts(self) -> dict[str, Any]:
@@ -133,6 +134,10 @@ class Record:
 
     @classmethod
     def _from_parts(cls, facts: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> "Record":
+        if facts["format"] != _FORMAT:
+            raise ValueError(f"format {facts['format']} is not {_FORMAT}")
+        if any(array.dtype != np.float64 or array.ndim != 1 for array in arrays.values()):
+            raise ValueError("a curve is a row of float64 numbers")
         settings = facts["settings"]
         job = TrialJob(
             number=facts["trial"],
@@ -243,8 +248,10 @@ def _unpack(data: bytes, place: object) -> dict[str, bytes]:
         raise _not_whole(place, "is truncated or altered (its checksum does not hold)")
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            return {name: archive.read(name) for name in archive.namelist()}
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, RuntimeError) as error:
+            # Ours are stored as they are; what is compressed could be of any size, and is not read.
+            stored = [member for member in archive.infolist() if member.compress_type == zipfile.ZIP_STORED]
+            return {member.filename: archive.read(member) for member in stored}
+    except (zipfile.BadZipFile, EOFError, OSError, OverflowError, RuntimeError, ValueError) as error:
         raise _not_whole(place, f"is not a zip archive ({error})") from error
 
 

@@ -7,6 +7,8 @@ as place, rule, value, remedy. docs/study-file.md describes every key.
 import json
 import math
 import re
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, Literal, NamedTuple, Self, TypeVar
@@ -24,7 +26,8 @@ from pydantic import (
 )
 
 from netcore.data import SOURCES
-from netcore.errors import InputError, nearest
+from netcore.errors import InputError, Problem, nearest
+from netcore.files import is_file
 from netcore.study.reading import read_toml, rule, validated
 
 __all__ = ["HYPERPARAMETERS", "Hyperparameters", "Range", "StudySpec", "json_schema", "load_spec", "question"]
@@ -82,13 +85,11 @@ def _form(value: object) -> str:
     return "choice" if isinstance(value, list | tuple) else "fixed"
 
 
-Searchable = Annotated[
-    Annotated[T, Tag("fixed")]
-    | Annotated[tuple[T, ...], Field(strict=False, min_length=1), Tag("choice")]
-    | Annotated[Range[T], Tag("range")],
-    Discriminator(_form),
-]
-LearningRate = Annotated[float, Gt(0)]
+# pydantic fills in a type variable of its own models only, so each hyperparameter spells its three forms out.
+Fixed = Annotated[T, Tag("fixed")]
+Choice = Annotated[tuple[T, ...], Field(strict=False, min_length=1), Tag("choice")]
+_FORM = Discriminator(_form)
+Rate = Annotated[float, Gt(0)]
 HiddenSize = Annotated[int, Ge(1)]
 Reg = Annotated[float, Ge(0)]
 Decay = Annotated[float, Gt(0), Le(1)]
@@ -99,7 +100,7 @@ class StudySection(_Section):
 
     name: str | None = None
     """Name of the study, its MLflow experiment and its folder; the file's own name if left out."""
-    seed: Annotated[int, Ge(0), Lt(2**63)] = 0
+    seed: Annotated[int, Ge(0), Lt(2**32)] = 0
     """Where all random numbers of the search come from."""
     trials: Annotated[int, Ge(1)] = 100
     """Trials in all; may be raised later."""
@@ -113,7 +114,7 @@ class StudySection(_Section):
     """Whose weights are kept: the five best finished trials', or all."""
     max_failures: Annotated[int, Ge(0)] = 3
     """So many trials may fail with an error before the study stops."""
-    trial_timeout: Annotated[float, Gt(0)] = 3600.0
+    trial_timeout: Annotated[float, Gt(0), Le(1_000_000)] = 3600.0
     """Seconds after which a trial's worker counts as stalled."""
 
     @field_validator("name")
@@ -133,7 +134,7 @@ class DataSection(_Section):
     """Share of the rows that judge the trials."""
     test: Annotated[float, Gt(0), Lt(1)] = 0.2
     """Share of the rows that are looked at once, at the end."""
-    seed: Annotated[int, Ge(0), Lt(2**63)] = 0
+    seed: Annotated[int, Ge(0), Lt(2**32)] = 0
     """Draws the split, whatever the study's seed."""
 
     @field_validator("source")
@@ -164,13 +165,13 @@ class TrainingSection(_Section):
 class SpaceSection(_Section):
     """[space]: where to search. A table { low, high, log } is a range, a list a choice, a bare number fixes it."""
 
-    learning_rate: Searchable[LearningRate]
+    learning_rate: Annotated[Fixed[Rate] | Choice[Rate] | Annotated[Range[Rate], Tag("range")], _FORM]
     """Step size of the first epoch."""
-    hidden_size: Searchable[HiddenSize]
+    hidden_size: Annotated[Fixed[HiddenSize] | Choice[HiddenSize] | Annotated[Range[HiddenSize], Tag("range")], _FORM]
     """Number of hidden units."""
-    reg: Searchable[Reg]
+    reg: Annotated[Fixed[Reg] | Choice[Reg] | Annotated[Range[Reg], Tag("range")], _FORM]
     """Factor of the penalty on squared weights."""
-    learning_rate_decay: Searchable[Decay]
+    learning_rate_decay: Annotated[Fixed[Decay] | Choice[Decay] | Annotated[Range[Decay], Tag("range")], _FORM]
     """Factor of the learning rate from one epoch to the next."""
 
 
@@ -195,7 +196,7 @@ class StoppingSection(_Section):
 class StartSection(_Section):
     """[[start]]: a trial to begin with; what [space] fixes may be left out."""
 
-    learning_rate: LearningRate | None = None
+    learning_rate: Rate | None = None
     hidden_size: HiddenSize | None = None
     reg: Reg | None = None
     learning_rate_decay: Decay | None = None
@@ -247,63 +248,57 @@ class StudySpec(_Section):
             return self
         settings = self.model_dump()
         settings["study"]["trials"] = trials
-        spec = validated(StudySpec, settings, place=self.name)
+        spec = _checked(settings, self.name)
         spec._text = self._text  # noqa: SLF001
         return spec
 
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
+    def misfits(self) -> Iterator[Problem]:
+        """Find what is right by itself and wrong together."""
         if self.stopping and self.stopping.rungs[-1] >= self.training.epochs:
-            raise rule(
+            yield Problem(
+                "stopping.rungs",
                 "a rung must come before the last epoch",
                 f"{self.stopping.rungs[-1]} with training.epochs={self.training.epochs}",
                 "leave that rung out, or train longer",
-                place="stopping.rungs",
             )
         if self.study.sampler == "grid":
-            self._check_grid()
+            yield from self._grid_misfits()
         for number, start in enumerate(self.start):
-            self._check_start(f"start[{number}]", start)
-        return self
+            for name in HYPERPARAMETERS:
+                yield from _start_misfits(f"start[{number}].{name}", getattr(self.space, name), getattr(start, name))
 
-    def _check_grid(self) -> None:
-        ranges = [name for name in HYPERPARAMETERS if isinstance(getattr(self.space, name), Range)]
-        if ranges:
-            raise rule(
+    def _grid_misfits(self) -> Iterator[Problem]:
+        searched = {name: getattr(self.space, name) for name in HYPERPARAMETERS}
+        ranges = [name for name, value in searched.items() if isinstance(value, Range)]
+        for name in ranges:
+            yield Problem(
+                f"space.{name}",
                 'sampler = "grid" needs a list of values or a bare number',
                 "a range",
                 "list the values to try, or take another sampler",
-                place=f"space.{ranges[0]}",
             )
-        values = (getattr(self.space, name) for name in HYPERPARAMETERS)
-        combinations = math.prod(len(value) for value in values if isinstance(value, tuple))
-        if self.study.trials > combinations + len(self.start):
-            raise rule(
+        combinations = math.prod(len(value) for value in searched.values() if isinstance(value, tuple))
+        if not ranges and self.study.trials > combinations + len(self.start):
+            yield Problem(
+                "study.trials",
                 f"the grid has {combinations} combinations and {len(self.start)} start trials",
                 f"trials={self.study.trials}",
                 f"set trials = {combinations + len(self.start)}",
-                place="study.trials",
             )
 
-    def _check_start(self, place: str, start: StartSection) -> None:
-        for name in HYPERPARAMETERS:
-            searched, value = getattr(self.space, name), getattr(start, name)
-            if isinstance(searched, Range):
-                inside, what = (
-                    value is not None and searched.low <= value <= searched.high,
-                    f"in [{searched.low}, {searched.high}]",
-                )
-            elif isinstance(searched, tuple):
-                inside, what = value in searched, f"one of {list(searched)}"
-            else:
-                inside, what = value in {None, searched}, f"{searched}, which [space] fixes"
-            if not inside:
-                raise rule(
-                    f"must be {what}",
-                    "nothing" if value is None else value,
-                    "change it, or widen the range",
-                    place=f"{place}.{name}",
-                )
+
+def _start_misfits(place: str, searched: object, value: float | None) -> Iterator[Problem]:
+    """Find a start value outside the space: the sampler could not learn from it."""
+    got = "nothing" if value is None else repr(value)
+    if isinstance(searched, Range):
+        if value is None or not searched.low <= value <= searched.high:
+            rule_ = f"must be in [{searched.low}, {searched.high}]"
+            yield Problem(place, rule_, got, "change it, or widen the range")
+    elif isinstance(searched, tuple):
+        if value not in searched:
+            yield Problem(place, f"must be one of {list(searched)}", got, "change it, or add it to the list")
+    elif value not in {None, searched}:
+        yield Problem(place, f"must be {searched}, which [space] fixes", got, "leave it out")
 
 
 def load_spec(study: str | Path) -> StudySpec:
@@ -314,11 +309,19 @@ def load_spec(study: str | Path) -> StudySpec:
     """
     path = _find(study)
     text, settings = read_toml(path)
-    spec = validated(StudySpec, settings, place=str(path))
-    if spec.study.name is None:
-        named = {**settings, "study": {**settings.get("study", {}), "name": path.stem}}
-        spec = validated(StudySpec, named, place=str(path))
+    if isinstance(settings.get("study", {}), dict):
+        settings["study"] = {"name": path.stem, **settings.get("study", {})}
+    spec = _checked(settings, str(path))
     spec._text = text  # noqa: SLF001  # set once, here, where the spec is made
+    return spec
+
+
+def _checked(settings: object, place: str) -> StudySpec:
+    """Make a spec of settings, or say all that is wrong with them."""
+    spec = validated(StudySpec, settings, place=place)
+    problems = [replace(problem, place=f"{place}: {problem.place}") for problem in spec.misfits()]
+    if problems:
+        raise InputError(*problems)
     return spec
 
 
@@ -338,11 +341,11 @@ def _find(study: str | Path) -> Path:
     """Give the file that is meant: a path, or the name of a study in ./studies."""
     path = Path(study)
     if path.suffix == ".toml" or len(path.parts) > 1:
-        if not path.is_file():
+        if not is_file(path):
             raise InputError.at(path, "there is no such study file")
         return path
     named = STUDIES / f"{study}.toml"
-    if not named.is_file():
+    if not is_file(named):
         known = [file.stem for file in STUDIES.glob("*.toml")]
         remedy = nearest(str(study), known) if known else "give the path of a TOML file"
         raise InputError.at(study, f"there is no study of this name in {STUDIES}/", remedy=remedy)

@@ -1,0 +1,323 @@
+"""The documentation speaks the truth: keys, defaults, links, commands, targets, messages and snippets are checked."""
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import astuple
+from pathlib import Path
+from typing import Literal, NamedTuple, get_args, get_origin
+
+import click
+import pytest
+from annotated_types import Ge, Gt, Le, Lt
+from conftest import netcore_command
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from netcore.cli import commands
+from netcore.data import SOURCES
+from netcore.results.tables import CURVE, TRIALS, WEIGHTS, StudyTables
+from netcore.study.folder import StudyFolder
+from netcore.study.record import CURVES, Record
+from netcore.study.sampling import SAMPLER_ARGUMENTS
+from netcore.study.spec import (
+    DataSection,
+    Range,
+    SpaceSection,
+    StartSection,
+    StoppingSection,
+    StudySection,
+    StudySpec,
+    TrainingSection,
+    load_spec,
+)
+from netcore.tracking.journal import write_journal
+
+ROOT = Path(__file__).parent.parent
+STUDY_FILE = ROOT / "docs" / "study-file.md"
+RESULTS = ROOT / "docs" / "results.md"
+ARCHITECTURE = ROOT / "ARCHITECTURE.md"
+PAGES = [
+    *(ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *ROOT.glob("docs/*.md"),
+]
+STUDIES = sorted(ROOT.glob("studies/*.toml"))
+MODELS: dict[str, type[BaseModel]] = {
+    "table": StudySpec,
+    "`[study]`": StudySection,
+    "`[data]`": DataSection,
+    "`[training]`": TrainingSection,
+    "`[space]`": SpaceSection,
+    "key of a range": Range[float],
+    "`[stopping]`": StoppingSection,
+    "`[[start]]`": StartSection,
+}
+"""The models of a study file, by the heading of the section that documents them, or of the table's first column."""
+
+BOUNDS = {Ge: "{} or more", Gt: "above {}", Le: "at most {}", Lt: "below {}"}
+"""How the documentation states a bound."""
+
+
+class Block(NamedTuple):
+    """A fenced block of code."""
+
+    language: str
+    text: str
+
+
+def blocks(page: Path) -> list[Block]:
+    """Give the fenced blocks of a page, in order."""
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return [Block(*block) for block in found]
+
+
+def spans(page: Path) -> list[str]:
+    """Give the code spans of a page, and the commands of its console blocks."""
+    prose = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    consoles = "\n".join(block.text for block in blocks(page) if block.language == "console")
+    return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", prose)] + re.findall(
+        r"^\$ (.*?)(?:  #.*)?$", consoles, re.MULTILINE
+    )
+
+
+def tables(page: Path) -> Iterator[tuple[str, list[dict[str, str]]]]:
+    """Give the tables of a page: the heading above each, and its rows by column."""
+    heading, rows, columns = "", [], []  # type: tuple[str, list[dict[str, str]], list[str]]
+    for line in [*page.read_text(encoding="utf-8").splitlines(), ""]:
+        if line.startswith("|"):
+            cells = [cell.strip() for cell in line.strip("|").split("|")]
+            if not columns:
+                columns = cells
+            elif not set(line) <= set("|-: "):
+                rows.append(dict(zip(columns, cells, strict=True)))
+            continue
+        if columns:
+            yield heading, rows
+            rows, columns = [], []
+        if line.startswith("#"):
+            heading = line.lstrip("# ")
+
+
+def documented(where: str) -> dict[str, dict[str, str]]:
+    """Give the rows of the table that documents a model, by key."""
+    for heading, rows in tables(STUDY_FILE):
+        first = next(iter(rows[0]))
+        if where in {first, heading if first == "key" else ""}:
+            return {row[first].strip("`"): row for row in rows}
+    pytest.fail(f"docs/study-file.md has no table for {where}")
+
+
+def default_of(model: type[BaseModel], key: str) -> object:
+    """Give a key's default in the words of the documentation's last column but two."""
+    default = model.model_fields[key].default
+    if default is PydanticUndefined:
+        return "required"
+    if default is None or default == ():
+        return "none"
+    return "the defaults of its keys" if isinstance(default, BaseModel) else default
+
+
+@pytest.mark.parametrize("where", MODELS)
+def test_every_key_is_documented_with_its_default(where: str) -> None:
+    """Each table of docs/study-file.md has the keys of its model, all and no other, in order, with their defaults."""
+    rows, model = documented(where), MODELS[where]
+    assert list(rows) == list(model.model_fields)
+    for key, row in rows.items():
+        text = row["default"]
+        stated = tomllib.loads(f"x = {text.strip('`')}")["x"] if text.startswith("`") else text
+        assert (stated, type(stated)) == ((default := default_of(model, key)), type(default)), key
+
+
+@pytest.mark.parametrize("where", MODELS)
+def test_every_bound_is_documented(where: str) -> None:
+    """The rule of a key with a least or a largest value states it."""
+    rows = documented(where)
+    for key, field in MODELS[where].model_fields.items():
+        for bound in field.metadata:
+            if type(bound) in BOUNDS:
+                (limit,) = astuple(bound)
+                number = "2³²" if limit == 2**32 else f"{limit:,}"
+                rule = rows[key]["rule"].replace("between 0 and 1", "above 0, below 1")
+                assert BOUNDS[type(bound)].format(number) in rule, key
+
+
+@pytest.mark.parametrize("where", MODELS)
+def test_every_choice_is_documented(where: str) -> None:
+    """The rule of a key that takes one of several words names them all."""
+    rows = documented(where)
+    for key, field in MODELS[where].model_fields.items():
+        if get_origin(field.annotation) is Literal:
+            assert re.findall(r'`"(\w+)"`', rows[key]["rule"]) == list(get_args(field.annotation)), key
+
+
+def test_every_source_is_documented() -> None:
+    """The rule of data.source names all sources."""
+    assert set(re.findall(r'`"(\w+)"`', documented("`[data]`")["source"]["rule"])) == set(SOURCES)
+
+
+def test_what_may_change_is_documented() -> None:
+    """The page names exactly the keys that may change while the question stays the same."""
+    assert {key.removeprefix("study.") for key in documented("may change")} == StudySpec.MAY_CHANGE
+
+
+def test_every_sampler_is_documented_with_its_arguments() -> None:
+    """The table of samplers says outright what each is built with."""
+    stated = {
+        name: tomllib.loads("\n".join(re.findall(r"`([^`]+)`", row["explicit arguments"])))
+        for name, row in documented("sampler").items()
+    }
+    assert stated == SAMPLER_ARGUMENTS
+
+
+def test_the_example_is_a_study_file(tmp_path: Path) -> None:
+    """The study file that docs/study-file.md opens with has no mistake."""
+    (tmp_path / "my_study.toml").write_text(blocks(STUDY_FILE)[0].text)
+    assert load_spec(tmp_path / "my_study.toml").name == "my_study"
+
+
+def test_the_messages_are_the_real_ones(tmp_path: Path) -> None:
+    """Each `netcore check` that docs/study-file.md shows says just that of the file that is shown."""
+    shutil.copytree(ROOT / "studies", tmp_path / "studies")
+    for block in blocks(STUDY_FILE):
+        if block.language == "toml" and (name := re.match(r"# (\w+\.toml)\n", block.text)):
+            (tmp_path / name[1]).write_text(block.text)
+    shown = "".join(block.text for block in blocks(STUDY_FILE) if block.language == "console")
+    checks = re.findall(r"^\$ netcore (check [\w.]+)\n((?:(?!\$).*\n)*)", shown, re.MULTILINE)
+    assert len(checks) == 4
+    for command, said in checks:
+        done = netcore_command(*command.split(), cwd=tmp_path)
+        assert done.stdout + done.stderr == said
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.name)
+def test_study_files_open_with_their_question(path: Path) -> None:
+    """Every study file says at its top what it asks, how it is run, how long it takes, and what to expect."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    found = [line.split()[1] for line in lines[:4] if re.match(r"# \w+: +\S", line)]
+    assert found == ["Question:", "Command:", "Takes:", "Expect:"]
+
+
+def slug(heading: str) -> str:
+    """Give the anchor of a heading, as it is made where Markdown is shown."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_relative_links_point_at_something(page: Path) -> None:
+    """Every relative link or picture is a file or folder that exists, and every anchor a heading of it."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    targets = re.findall(r"\]\(([^)\s]+)\)", text)
+    for target in targets:
+        if re.match(r"\w+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path) if path else page
+        assert file.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in map(slug, headings), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_make_targets_exist(page: Path) -> None:
+    """Every `make` target that a page names is one of the Makefile's."""
+    known = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = {match[1] for span in spans(page) if (match := re.match(r"make ([a-z]+)\b", span))}
+    assert named <= known
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_and_options_exist(page: Path) -> None:
+    """Every netcore command that a page names exists, and takes the options it is shown with."""
+    general = {"-h", "--help", "--version"}
+    options = {name: {o for p in command.params for o in p.opts} for name, command in commands.commands.items()}
+    for span in spans(page):
+        words = [word for word in span.split() if word != ">"]
+        given = {word.partition("=")[0].rstrip(",.;") for word in words if word.startswith("-")}
+        if words[0] == "netcore" and len(words) > 1 and not words[1].startswith("-"):
+            assert words[1] in options, span
+            assert given <= options[words[1]] | general, span
+        elif words[0] == "netcore":
+            assert given <= general, span
+        elif words[0].startswith("--"):
+            assert given <= general.union(*options.values()), span
+
+
+@pytest.mark.parametrize(
+    ("guard", "text"),
+    [
+        (test_commands_and_options_exist, "`netcore runs digits`"),
+        (test_commands_and_options_exist, "```console\n$ netcore run digits --worker 3\n```"),
+        (test_commands_and_options_exist, "`--refresh`"),
+        (test_make_targets_exist, "`make tests`"),
+        (test_relative_links_point_at_something, "[there](nowhere.md)"),
+        (test_relative_links_point_at_something, "[there](#nowhere)"),
+    ],
+)
+def test_the_guards_can_fail(tmp_path: Path, guard: Callable[[Path], None], text: str) -> None:
+    """A command, option, target, file or heading that does not exist is found, in prose and in a console block."""
+    (tmp_path / "page.md").write_text(f"# Somewhere\n\n{text}\n")
+    with pytest.raises(AssertionError):
+        guard(tmp_path / "page.md")
+
+
+def test_every_command_is_documented() -> None:
+    """Every command, and every option of `run` that a user is shown, stands in docs/results.md or study-file.md."""
+    text = " ".join(span for page in (STUDY_FILE, RESULTS) for span in spans(page))
+    run = [p for p in commands.commands["run"].params if isinstance(p, click.Option) and not p.hidden]
+    for name in [f"netcore {command}" for command in commands.commands] + [p.opts[0] for p in run]:
+        assert name in text, name
+
+
+def test_columns_and_types_are_the_tables() -> None:
+    """The three tables of docs/results.md have the columns of the frames, in order, with their types."""
+    stated = [
+        {row["column"].strip("`"): row["type"] for row in rows} for _, rows in tables(RESULTS) if "column" in rows[0]
+    ]
+    assert stated == [TRIALS, CURVE, WEIGHTS]
+    assert [list(table) for table in stated] == [list(TRIALS), list(CURVE), list(WEIGHTS)]
+
+
+def test_the_records_fields_are_documented(mixed: tuple[StudySpec, Path, StudyTables]) -> None:
+    """The page lists the fields of a real record's record.json, all and no other, in order, and its arrays."""
+    record: Record = StudyFolder(mixed[1] / "mixed").read(0)
+    fields = next(rows for _, rows in tables(RESULTS) if "field of `record.json`" in rows[0])
+    assert [row["field of `record.json`"].strip("`") for row in fields] == list(record._facts())
+    assert set(CURVES) <= set(spans(RESULTS))
+
+
+def test_the_snippets_run(mixed: tuple[StudySpec, Path, StudyTables], tmp_path: Path) -> None:
+    """All Python of docs/results.md, one after the other, runs against a real study with every view of it."""
+    shutil.copytree(mixed[1], tmp_path / "results")
+    folder = StudyFolder(tmp_path / "results" / "mixed")
+    write_journal(folder.committed(), folder)
+    assert netcore_command("sync", "mixed", cwd=tmp_path).returncode == 0
+    code = "\n".join(block.text for block in blocks(RESULTS) if block.language == "python")
+    done = subprocess.run(
+        [sys.executable, "-c", code.replace("digits", "mixed")],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    best = mixed[2].trials.query("state == 'finished'").sort_values("value")["trial"].iloc[0]
+    assert f"\n{best}\n" in done.stdout
+
+
+def test_the_house_is_as_it_is_drawn() -> None:
+    """The tree in ARCHITECTURE.md names every module of netcore, and none that is not there."""
+    text = next(block.text for block in blocks(ARCHITECTURE) if block.text.startswith("netcore/\n"))
+    folders, drawn = [""], set()
+    for line in text.splitlines():
+        depth, name = (len(line) - len(line.lstrip())) // 2, line.split()[0]
+        folders[depth:] = [name]
+        path = "".join(folders)
+        assert (ROOT / path).exists(), path
+        if path.endswith((".py", ".jinja")):
+            drawn.add(path)
+    there = [*ROOT.glob("netcore/**/*.py"), *ROOT.glob("netcore/**/*.jinja")]
+    assert drawn == {file.relative_to(ROOT).as_posix() for file in there}
