@@ -64,14 +64,16 @@ def run(
     study: str, results: Path, trials: int | None, workers: int | None, fresh: bool, retrain: bool, retry_failed: bool
 ) -> int:
     """Run a study, or go on with it: STUDY is a TOML file, or the name of one in ./studies."""
-    from netcore.run import Run  # noqa: PLC0415
     from netcore.study.spec import load_spec  # noqa: PLC0415
+
+    begun = time.monotonic()
+    spec = load_spec(study).with_trials(trials)  # a mistake in the file is said before anything heavy is imported
+
+    from netcore.run import Run  # noqa: PLC0415
     from netcore.terminal import Tally, say_outcome, show_progress  # noqa: PLC0415
     from netcore.tracking.client import shown_uri  # noqa: PLC0415
     from netcore.tracking.follow import Follower  # noqa: PLC0415
 
-    begun = time.monotonic()
-    spec = load_spec(study).with_trials(trials)
     tally = Tally(spec.study.trials, spec.study.metric)
     options = {"fresh": fresh, "retrain": retrain, "retry_failed": retry_failed}
     with Run(spec, results=results, workers=workers, **options) as this, Follower(this.folder) as follower:
@@ -156,7 +158,6 @@ def show(study: str, trial: int, results: Path) -> None:
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of study files, for editors.")
 def check(study: str | None, schema: bool) -> None:
     """Check a study file, and its data, without running anything."""
-    from netcore.run import dataset_of  # noqa: PLC0415
     from netcore.study.spec import json_schema, load_spec  # noqa: PLC0415
 
     if schema:
@@ -166,6 +167,8 @@ def check(study: str | None, schema: bool) -> None:
         raise click.UsageError(message)
     else:
         spec = load_spec(study)
+        from netcore.run import dataset_of  # noqa: PLC0415  # heavier than the file
+
         data = dataset_of(spec)
         rows = f"{len(data.y_train)} rows to train, {len(data.y_val)} to validate, {len(data.y_test)} to test"
         click.echo(f"{spec.name}: {spec.study.trials} trials of {spec.training.epochs} epochs on {data.name} ({rows})")

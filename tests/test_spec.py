@@ -210,6 +210,7 @@ ONE_MISTAKE: list[tuple[dict[str, str | None], str]] = [
         {"space.reg": "{ low = 0.0, high = 1, log = true }"},
         "space.reg: a range with `log = true` starts above 0, got low=0.0; raise `low`, or leave `log` out",
     ),
+    ({"space.reg": "[0.1, 0.2, 0.1]"}, "space.reg: a list names each value once, got [0.1, 0.2, 0.1]"),
     ({"space.reg": "[]"}, "space.reg: a list must have at least one value, got []"),
     ({"stopping.rungs": "[]"}, "stopping.rungs: a list must have at least one value, got []"),
     # bounds of the hyperparameters, in each of the three forms

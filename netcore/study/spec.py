@@ -174,6 +174,13 @@ class SpaceSection(_Section):
     learning_rate_decay: Annotated[Fixed[Decay] | Choice[Decay] | Annotated[Range[Decay], Tag("range")], _FORM]
     """Factor of the learning rate from one epoch to the next."""
 
+    @field_validator("*")
+    @classmethod
+    def _each_once(cls, value: object) -> object:
+        if isinstance(value, tuple) and len(set(value)) < len(value):
+            raise rule("a list names each value once", list(value))
+        return value
+
 
 class StoppingSection(_Section):
     """[stopping]: when a trial that lags behind is stopped; without this table none is."""
