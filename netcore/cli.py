@@ -147,10 +147,16 @@ def list_studies(results: Path) -> None:
 @results_option
 def show(study: str, trial: int, results: Path) -> None:
     """Show one trial: its figures, or its traceback."""
+    from netcore.errors import InputError  # noqa: PLC0415
     from netcore.study.folder import find_study  # noqa: PLC0415
     from netcore.terminal import say_trial  # noqa: PLC0415
 
-    say_trial(find_study(study, results).read(trial))
+    folder = find_study(study, results)
+    numbers = folder.numbers()
+    if trial not in numbers:
+        there = f"there are {len(numbers)}, the last is {numbers[-1]}" if numbers else "there is none"
+        raise InputError.at(f"{folder.name}: trial {trial}", "has no record", remedy=there)
+    say_trial(folder.read(trial))
 
 
 @commands.command()

@@ -34,6 +34,7 @@ class Tally:
     def add(self, record: Record) -> None:
         """Count one more."""
         self.states[record.result.state] += 1
+        self.trials = max(self.trials, self.done)  # a study may have more trials than are asked for now
         if record.result.state is State.FINISHED and (self.best is None or rank(record) < rank(self.best)):
             self.best = record
 
@@ -87,7 +88,7 @@ def _bar(tally: Tally) -> "Iterator[Callable[[], None]]":
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task("trials", total=tally.trials, tally=str(tally))
-        yield lambda: progress.update(task, completed=tally.done, tally=str(tally))
+        yield lambda: progress.update(task, completed=tally.done, total=tally.trials, tally=str(tally))
 
 
 def say_outcome(run: "Run", tally: Tally, seconds: float, tracked: str) -> None:

@@ -344,7 +344,7 @@ def test_show(quick: Command, ran: Path) -> None:
 def test_show_of_a_missing_trial(quick: Command, ran: Path) -> None:
     """`show` of a trial that is not there names the file that is missing."""
     said = refused(quick("show", "x", "99", cwd=ran))
-    assert said == "results/x/trials/000099.npz: cannot be read (No such file or directory)"
+    assert said == "x: trial 99: has no record; there are 3, the last is 2"
 
 
 @pytest.mark.parametrize("name", ["show", "report", "sync"])

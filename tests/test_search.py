@@ -102,6 +102,16 @@ def test_fewer_trials_than_there_are_changes_nothing(mixed: Mixed, tmp_path: Pat
     assert fingerprint(netcore.load_study(folder.path)) == fingerprint(mixed[2])
 
 
+def test_fewer_trials_and_a_lost_record_lose_no_other(mixed: Mixed, tmp_path: Path) -> None:
+    """With a record lost below a smaller number of trials, that one is trained and all stay part of the study."""
+    folder = copy_of(mixed, tmp_path)
+    (folder.trials / "000003.npz").unlink()
+    _, new = go_on(mixed[0].with_trials(10), tmp_path / "results")
+    assert new == [3]
+    assert fingerprint(netcore.load_study(folder.path)) == fingerprint(mixed[2])
+    assert folder.kept_weights() == {int(path.stem) for path in (mixed[1] / "mixed" / "weights").iterdir()}
+
+
 @pytest.mark.parametrize("sampler", ["random", "qmc"])
 def test_samplers_without_history_keep_the_promise_too(tmp_path: Path, sampler: str) -> None:
     """Random and quasi-random studies are equal with 1 and 2 workers, and in two goes."""

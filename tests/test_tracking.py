@@ -3,6 +3,9 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import optuna
@@ -101,6 +104,28 @@ def test_every_trial_in_mlflow_equals_its_row(tracked: Path) -> None:
             assert run.data.metrics["best_epoch"] == row["best_epoch"]
         if row["state"] == "failed":
             assert "Unable to allocate" in run.data.tags["mlflow.note.content"]
+
+
+def test_a_run_writes_each_trial_once(tracked: Path) -> None:
+    """What was written while the study ran is right, and is not written again at its end."""
+    client, parent, _ = runs_of(tracked)
+    deleted = client.search_runs([parent.info.experiment_id], run_view_type=ViewType.DELETED_ONLY, max_results=1000)
+    assert deleted == []
+
+
+def test_a_run_that_is_stopped_while_mlflow_makes_its_database_leaves_none(tmp_path: Path) -> None:
+    """The database is made whole or not at all: a stop at any moment of its making does not spoil it for later."""
+    write_mixed(tmp_path, 200)
+    for seconds in (2.5, 4, 5.5):
+        command = [sys.executable, "-m", "netcore", "run", "mixed.toml"]
+        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(seconds)
+        process.terminate()
+        assert process.wait(30) in {0, 130}
+    done = netcore_command("run", "mixed.toml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(runs_of(tmp_path)[2]) == 200
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".mlflow")] == []
 
 
 def test_every_curve_in_mlflow_equals_its_rows(tracked: Path) -> None:

@@ -189,12 +189,12 @@ class StudyFolder:
 
 
 def find_study(name: str | Path, results: str | Path) -> StudyFolder:
-    """Give the folder of a study that has run: by its name in the results folder, or by its own path.
+    """Give the folder of a study that has run: by its name in the results folder, its own path, or its study file's.
 
     Raises:
         InputError: there is none; the nearest names are shown.
     """
-    for path in (Path(results) / name, Path(name)):
+    for path in (Path(results) / name, Path(name), Path(results) / Path(name).stem):
         if is_file(path / "study.toml"):
             return StudyFolder(path)
     known = [file.parent.name for file in Path(results).glob("*/study.toml")]

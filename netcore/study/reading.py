@@ -6,6 +6,7 @@ pydantic finds the mistakes; here they are put in the house's words: place, rule
 import re
 import tomllib
 from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -132,7 +133,7 @@ def _problem(details: ErrorDetails, model: type[BaseModel], place: str) -> Probl
             where,
             f"must be one of {', '.join(known)}",
             value,
-            nearest(str(found), known) if isinstance(found, str) else "",
+            nearest(str(found), known) if get_close_matches(str(found), known) else "",
         )
     if kind == "too_short":
         return Problem(where, "a list must have at least one value", value)

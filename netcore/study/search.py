@@ -66,6 +66,8 @@ class Search:
         """
         yield from self._read_records()
         trials, window = self._spec.study.trials, self._spec.study.window
+        while trials in self._records:  # fewer trials than there are: all of them stay part of the study
+            trials += 1
         there = self._first_to_ask()
         committed = there if there >= trials else max(0, there - window + 1)
         for number in range(committed):

@@ -188,7 +188,7 @@ class StoppingSection(_Section):
     rungs: Annotated[tuple[Annotated[int, Ge(1)], ...], Field(strict=False, min_length=1)]
     """The epochs at which a trial may be stopped, in rising order."""
     keep: Annotated[float, Gt(0), Lt(1)] = 0.5
-    """Share of the trials that goes on at each rung."""
+    """A trial goes on at a rung if it is as good as this share, the better one, of the trials before it."""
     after: Annotated[int, Ge(1)] = 10
     """So many trials must have reached a rung before any is stopped there."""
 
@@ -349,7 +349,9 @@ def _find(study: str | Path) -> Path:
     path = Path(study)
     if path.suffix == ".toml" or len(path.parts) > 1:
         if not is_file(path):
-            raise InputError.at(path, "there is no such study file")
+            meant = path.with_name(f"{path.name}.toml")
+            remedy = f"did you mean {str(meant)!r}?" if is_file(meant) else ""
+            raise InputError.at(path, "there is no such study file", remedy=remedy)
         return path
     named = STUDIES / f"{study}.toml"
     if not is_file(named):

@@ -2,6 +2,9 @@
 
 import logging
 import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -41,4 +44,21 @@ def connect() -> "MlflowClient":
         logging.getLogger(name).setLevel(logging.WARNING)
     from mlflow import MlflowClient  # noqa: PLC0415  # after its settings; and it takes 1.3 s
 
+    scheme, _, path = tracking_uri().partition("sqlite:///")
+    if not scheme and path and not Path(path).exists():
+        _make_database(Path(path))
     return MlflowClient(tracking_uri())
+
+
+def _make_database(path: Path) -> None:
+    """Make MLflow's SQLite database whole or not at all.
+
+    Its tables take some seconds and thousands of writes; a database that was cut short would never open again.
+    """
+    from mlflow import MlflowClient  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory(prefix=".mlflow-", dir=path.parent) as folder:
+        made = Path(folder) / path.name
+        MlflowClient(f"sqlite:///{made}").search_experiments()
+        with suppress(FileExistsError):  # somebody else was faster: theirs is as good
+            path.hardlink_to(made)

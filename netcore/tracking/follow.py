@@ -58,6 +58,7 @@ def follow(folder: StudyFolder, commands: IO[str]) -> int:
         from netcore.tracking.sync import Projection  # noqa: PLC0415  # MLflow takes 1.3 s to import
 
         projection = Projection(connect(), folder)
+        projection.begin()
         number = 0
         while not said.wait(_POLL):
             # A record that is missing or being replaced right now is seen to by `finish`.
@@ -94,7 +95,11 @@ class Follower:
     def __exit__(self, *_: object) -> None:
         if self._process.poll() is None:
             try:
-                self._process.communicate(timeout=_PATIENCE)
+                self._process.communicate(timeout=_PATIENCE / 2)
+            except subprocess.TimeoutExpired:
+                self._process.terminate()
+            try:
+                self._process.communicate(timeout=_PATIENCE / 2)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.communicate()

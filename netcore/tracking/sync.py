@@ -44,10 +44,21 @@ class Projection:
         self.experiment_id = self._experiment().experiment_id
         parents, self._runs = self._read_runs()
         self._parent = self._settle_parent(parents)
-        self.written = 0
+        self._written: dict[int, str] = {}
+
+    @property
+    def written(self) -> int:
+        """How many runs were written."""
+        return len(self._written)
+
+    def begin(self) -> None:
+        """Show the study as under way."""
+        self._client.update_run(self._parent, "RUNNING")
 
     def add(self, record: Record) -> None:
         """Make sure that a trial has its run, and only one, and that it is right."""
+        if self._written.get(record.number) == record.digest:
+            return
         right = None
         for run in self._runs.pop(record.number, []):
             if right is None and self._is_right(run, record):
@@ -56,7 +67,7 @@ class Projection:
                 self._client.delete_run(run.info.run_id)
         if right is None:
             right = self._write(record)
-            self.written += 1
+            self._written[record.number] = record.digest
         self._runs[record.number] = [right]
 
     def finish(self, records: list[Record], *, complete: bool) -> None:
