@@ -8,7 +8,7 @@ READY  := .venv/.ready
 export MLFLOW_DISABLE_TELEMETRY = true
 
 .DEFAULT_GOAL := help
-.PHONY: help study ui report test check bench lock clean
+.PHONY: help study ui report test fuzz check bench lock clean
 
 help: ## list the targets
 	@echo "make TARGET [STUDY=digits] [PYTHON=python3]"
@@ -25,6 +25,9 @@ report: $(READY) ## make a study's tables, plots and report again from its recor
 
 test: $(READY) ## run the tests
 	$(BIN)/python -m pytest $(PYTEST)
+
+fuzz: $(READY) ## put ten thousand damaged files of each format through the readers
+	$(BIN)/python -m pytest -m fuzz
 
 check: $(READY) ## all that must hold before a change is merged: style, types, imports, tests with branch coverage
 	$(BIN)/ruff check

@@ -20,9 +20,8 @@ own, seeded with 1. The loss of a step is that of its batch before the step, pen
 import argparse
 import math
 import os
-import pickle
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,6 +44,7 @@ from netcore.core import (
     scores,
     sgd_step,
 )
+from netcore.data.cifar10 import CHANNELS, PIXELS, SIDE, TEST_FILE, TRAINING_FILES, read_batch
 from netcore.errors import DataError, InputError, NetcoreError
 from netcore.results.figures import BEST, GREY, STATES, STYLE
 
@@ -69,10 +69,8 @@ VAL_ACCURACY = "0.287"
 
 STEPS, BATCH_SIZE, REG = 1000, 200, 0.25
 
-TRAINING_FILES, TEST_FILE = tuple(f"data_batch_{number}" for number in range(1, 6)), "test_batch"
 ROWS, HELD_OUT = 50_000, 1000
-SIDE, CHANNELS, CLASSES, HIDDEN = 32, 3, 10, 50
-PIXELS = SIDE * SIDE * CHANNELS
+CLASSES, HIDDEN = 10, 50
 
 
 # What is compared
@@ -255,64 +253,6 @@ def load(folder: Path) -> Cifar:
         test=test and Rows(test[0][:HELD_OUT], test[1][:HELD_OUT], mean),
         missing=missing,
     )
-
-
-def read_batch(path: Path) -> tuple[NDArray[np.uint8], IntArray]:
-    """Read one of CIFAR-10's files: pixels of shape (n, 3072), height by width by channel, and classes of shape (n,).
-
-    Raises:
-        DataError: the file cannot be read, or is something else. Whatever it holds, none of it is run.
-    """
-    try:
-        with path.open("rb") as file:
-            batch = _Unpickler(file, encoding="bytes").load()
-        data, labels = batch[b"data"], batch[b"labels"]
-        rule = _broken_rule(data, labels)
-    except Exception as error:  # noqa: BLE001  # a broken pickle may raise anything
-        rule = f"cannot be read as a file of CIFAR-10 ({type(error).__name__}: {error})".replace("\n", " ")
-    if rule:
-        raise DataError.at(path, rule, remedy="fetch https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz anew")
-    pixels = data.reshape(-1, CHANNELS, SIDE, SIDE).transpose(0, 2, 3, 1).reshape(-1, PIXELS)
-    return pixels, np.array(labels, np.intp)
-
-
-def _broken_rule(data: object, labels: object) -> str:
-    """Say which rule of the format the two parts of a file break, if any."""
-    if not (isinstance(data, np.ndarray) and data.dtype == np.uint8 and data.ndim == 2 and data.shape[1] == PIXELS):  # noqa: PLR2004
-        return f"its data must be bytes of shape (n, {PIXELS})"
-    if not (isinstance(labels, list) and len(labels) == len(data)):
-        return "its labels must be a list, one for each row of its data"
-    if not all(type(label) is int and 0 <= label < CLASSES for label in labels):
-        return f"its labels must be whole numbers from 0 to {CLASSES - 1}"
-    return ""
-
-
-def _byte_type(code: bytes | str, *_: object) -> np.dtype[np.uint8]:
-    """Stand in for `numpy.dtype`: of all types, the one that the pixels have."""
-    if code not in {b"u1", "u1"}:
-        raise pickle.UnpicklingError(f"it asks for numbers of type {code!r}, pixels are bytes")
-    return np.dtype(np.uint8)
-
-
-_ARRAY_MAKER: Callable[..., Any] = np.empty(0).__reduce__()[0]  # type: ignore[assignment]
-_ADMITTED: dict[tuple[str, str], object] = {
-    ("numpy.core.multiarray", "_reconstruct"): _ARRAY_MAKER,
-    ("numpy._core.multiarray", "_reconstruct"): _ARRAY_MAKER,  # its name since NumPy 2
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): _byte_type,
-}
-"""All that a pickle may call: what NumPy makes an array from."""
-
-
-class _Unpickler(pickle.Unpickler):
-    """Opens pickles of numbers, strings, lists, dicts and arrays of bytes; a pickle that asks for more is refused."""
-
-    def find_class(self, module: str, name: str, /) -> Any:  # noqa: ANN401
-        """Give what a pickle wants to call, if it is one of the few."""
-        try:
-            return _ADMITTED[module, name]
-        except KeyError:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is refused") from None
 
 
 # The CIFAR-10 net

@@ -175,9 +175,52 @@ def check(study: str | None, schema: bool) -> None:
         spec = load_spec(study)
         from netcore.run import dataset_of  # noqa: PLC0415  # heavier than the file
 
-        data = dataset_of(spec)
-        rows = f"{len(data.y_train)} rows to train, {len(data.y_val)} to validate, {len(data.y_test)} to test"
-        click.echo(f"{spec.name}: {spec.study.trials} trials of {spec.training.epochs} epochs on {data.name} ({rows})")
+        dataset = dataset_of(spec)
+        rows = "{} rows to train, {} to validate, {} to test".format(*map(len, dataset.labels))
+        for note in dataset.notes:
+            click.echo(f"note: {note}", err=True)
+        click.echo(
+            f"{spec.name}: {spec.study.trials} trials of {spec.training.epochs} epochs on {dataset.name} ({rows})"
+        )
+
+
+@commands.group()
+def data() -> None:
+    """Look at data: which sources there are, and what is in one."""
+
+
+@data.command(name="list")
+def list_sources() -> None:
+    """List the sources that a study file may name, and the folder where files are looked for."""
+    from netcore.data.sources import MEANINGS, data_folder  # noqa: PLC0415
+
+    for name, meaning in MEANINGS.items():
+        click.echo(f"{name:<14} {meaning}")
+    click.echo(f"\nfiles are looked for beside the study file, then in {data_folder()} (or NETCORE_DATA)")
+
+
+@data.command()
+@click.argument("source")
+@click.option("--path", help="The files, of a source that has any.")
+@click.option("--target", help="The column that holds the classes, of a table.")
+@click.option("--drop", multiple=True, help="A column of a table to leave out; may be given several times.")
+@click.option("--train-limit", type=int, help="The first so many training rows, of cifar10.")
+def info(source: str, path: str | None, target: str | None, drop: tuple[str, ...], train_limit: int | None) -> None:
+    """Say what is in a source, and how it will be split: SOURCE is one of `data list`, or the path of a study file."""
+    from netcore.data import SOURCES, load_dataset  # noqa: PLC0415
+    from netcore.study.spec import checked_data, load_spec  # noqa: PLC0415
+
+    given = {"path": path, "target": target, "drop": list(drop), "train_limit": train_limit}
+    if source in SOURCES or not source.endswith(".toml"):
+        keys = checked_data({"source": source, **{key: value for key, value in given.items() if value}})
+        dataset = load_dataset(**keys)
+    else:
+        spec = load_spec(source)
+        dataset = load_dataset(**spec.data.model_dump(), dtype=spec.training.dtype, folder=spec.folder)
+
+    from netcore.terminal import say_data  # noqa: PLC0415
+
+    say_data(dataset)
 
 
 @commands.command()

@@ -117,6 +117,7 @@ class Run:
                 retry_failed=self._retry_failed,
             )
             records: list[Record] = []
+            yield from map(Notice, self.dataset.notes)
             for step in search.run():
                 if isinstance(step, Record):
                     records.append(step)
@@ -156,7 +157,7 @@ def dataset_of(spec: StudySpec) -> Dataset:
     Raises:
         InputError: the data are not fit for the study.
     """
-    dataset = load_dataset(**spec.data.model_dump(), dtype=spec.training.dtype)
+    dataset = load_dataset(**spec.data.model_dump(), dtype=spec.training.dtype, folder=spec.folder)
     rows = len(dataset.X_train)
     if spec.training.batch_size > rows:
         raise InputError.at(

@@ -16,9 +16,10 @@ from netcore.study.trial import State
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from netcore.data import Dataset
     from netcore.run import Run
 
-__all__ = ["Tally", "say_outcome", "say_trial", "show_progress"]
+__all__ = ["Tally", "say_data", "say_outcome", "say_trial", "show_progress"]
 
 _LINES = 10
 
@@ -137,3 +138,23 @@ def say_trial(record: Record) -> None:
             f"  {e.epoch:>5}  {e.learning_rate:>13.6g}  {e.train_loss:>10.5g}  {e.val_loss:>10.5g}"
             f"  {e.train_accuracy:>14.4f}  {e.val_accuracy:>12.4f}"
         )
+
+
+def say_data(dataset: "Dataset") -> None:
+    """Say what a data set is: rows, inputs, classes and how they are shared out, digest."""
+    shape = f" ({' x '.join(map(str, dataset.image_shape))})" if dataset.image_shape else ""
+    parts = ("train", "validation", "test")
+    rows = ", ".join(f"{len(y)} {part}" for y, part in zip(dataset.labels, parts, strict=True))
+    click.echo(f"{dataset.name}")
+    click.echo(f"  rows      {sum(map(len, dataset.labels))}: {rows}")
+    click.echo(f"  inputs    {dataset.input_size}{shape}, prepared by {dataset.preprocessing.facts['kind']}")
+    click.echo(f"  classes   {dataset.classes}")
+    click.echo(f"  digest    {dataset.digest}")
+    for note in dataset.notes:
+        click.echo(f"  note      {note}")
+    width = max(len("class"), *map(len, dataset.class_names))
+    click.echo(f"\n  {'class':<{width}}  " + "  ".join(f"{part:>10}" for part in parts) + "       share")
+    counts = [[int((y == label).sum()) for y in dataset.labels] for label in range(dataset.classes)]
+    for name, numbers in zip(dataset.class_names, counts, strict=True):
+        share = sum(numbers) / sum(map(sum, counts))
+        click.echo(f"  {name:<{width}}  " + "  ".join(f"{number:>10}" for number in numbers) + f"  {share:>10.1%}")

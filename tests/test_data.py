@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netcore.data import Dataset, load_dataset, prepare
+from netcore.data import Dataset, Preprocessing, load_dataset, prepare
 from netcore.data.dataset import FloatArray, RawData
 from netcore.errors import DataError
 
@@ -126,7 +126,7 @@ def test_equal_data_have_equal_digests() -> None:
 
 CHANGES: dict[str, Callable[[RawData], RawData]] = {
     "name": lambda raw: raw._replace(name="other"),
-    "one figure, by its last bit": lambda raw: raw._replace(X=nudged(raw.X)),
+    "one figure, by its last bit": lambda raw: raw._replace(X=nudged(np.asarray(raw.X))),
     "class names": lambda raw: raw._replace(class_names=("a", "b", "d")),
     "feature names": lambda raw: raw._replace(feature_names=("p", "q", "r", "t")),
     "image shape": lambda raw: raw._replace(image_shape=(2, 2, 1)),
@@ -160,9 +160,11 @@ def test_the_digest_covers_every_field(field: str) -> None:
     """Each field of a data set is part of its digest."""
     from netcore.data.dataset import _digest
 
-    dataset = loaded("iris")
+    dataset = loaded("wine")
     value = getattr(dataset, field)
     other: Any = value + 1 if isinstance(value, np.ndarray) else "other"
+    if isinstance(value, Preprocessing):
+        other = Preprocessing(value.facts, {**value.arrays, "scale": value.arrays["scale"] * 2})
     assert _digest(dataset) == dataset.digest
     assert _digest(dataclasses.replace(dataset, **{field: other})) != dataset.digest
 

@@ -11,26 +11,33 @@ from pathlib import Path
 from typing import Literal, NamedTuple, get_args, get_origin
 
 import click
+import numpy as np
 import pytest
 from annotated_types import Ge, Gt, Le, Lt
 from conftest import netcore_command
+from formats import write_cifar, write_idx
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from netcore.cli import commands
 from netcore.data import SOURCES
 from netcore.results.tables import CURVE, TRIALS, WEIGHTS, StudyTables
+from netcore.run import dataset_of
 from netcore.study.folder import StudyFolder
 from netcore.study.record import CURVES, Record
 from netcore.study.sampling import SAMPLER_ARGUMENTS
 from netcore.study.spec import (
-    DataSection,
+    ArraysDataSection,
+    BundledDataSection,
+    Cifar10DataSection,
+    IdxDataSection,
     Range,
     SpaceSection,
     StartSection,
     StoppingSection,
     StudySection,
     StudySpec,
+    TableDataSection,
     TrainingSection,
     load_spec,
 )
@@ -38,6 +45,7 @@ from netcore.tracking.journal import write_journal
 
 ROOT = Path(__file__).parent.parent
 STUDY_FILE = ROOT / "docs" / "study-file.md"
+DATA = ROOT / "docs" / "data.md"
 RESULTS = ROOT / "docs" / "results.md"
 ARCHITECTURE = ROOT / "ARCHITECTURE.md"
 PAGES = [
@@ -48,7 +56,11 @@ STUDIES = sorted(ROOT.glob("studies/*.toml"))
 MODELS: dict[str, type[BaseModel]] = {
     "table": StudySpec,
     "`[study]`": StudySection,
-    "`[data]`": DataSection,
+    "`[data]`": BundledDataSection,
+    "key of `idx`": IdxDataSection,
+    "key of `cifar10`": Cifar10DataSection,
+    "key of `arrays`": ArraysDataSection,
+    "key of `table`": TableDataSection,
     "`[training]`": TrainingSection,
     "`[space]`": SpaceSection,
     "key of a range": Range[float],
@@ -110,6 +122,16 @@ def documented(where: str) -> dict[str, dict[str, str]]:
     pytest.fail(f"docs/study-file.md has no table for {where}")
 
 
+def own_rows(where: str) -> dict[str, dict[str, str]]:
+    """Give the rows of a model's keys in its order; a source's keys that every source has stand under `[data]`."""
+    rows, model = documented(where), MODELS[where]
+    if where.startswith("key of `"):
+        shared = {key: row for key, row in documented("`[data]`").items() if key in model.model_fields}
+        assert not rows.keys() & shared.keys()
+        rows = {key: {**shared, **rows}[key] for key in model.model_fields if key in {*shared, *rows}}
+    return rows
+
+
 def default_of(model: type[BaseModel], key: str) -> object:
     """Give a key's default in the words of the documentation's last column but two."""
     default = model.model_fields[key].default
@@ -122,8 +144,11 @@ def default_of(model: type[BaseModel], key: str) -> object:
 
 @pytest.mark.parametrize("where", MODELS)
 def test_every_key_is_documented_with_its_default(where: str) -> None:
-    """Each table of docs/study-file.md has the keys of its model, all and no other, in order, with their defaults."""
-    rows, model = documented(where), MODELS[where]
+    """Each table of docs/study-file.md has the keys of its model, all and no other, in order, with their defaults.
+
+    Of the sources with files, it has the keys that the sources of scikit-learn do not have.
+    """
+    rows, model = own_rows(where), MODELS[where]
     assert list(rows) == list(model.model_fields)
     for key, row in rows.items():
         text = row["default"]
@@ -134,7 +159,7 @@ def test_every_key_is_documented_with_its_default(where: str) -> None:
 @pytest.mark.parametrize("where", MODELS)
 def test_every_bound_is_documented(where: str) -> None:
     """The rule of a key with a least or a largest value states it."""
-    rows = documented(where)
+    rows = own_rows(where)
     for key, field in MODELS[where].model_fields.items():
         for bound in field.metadata:
             if type(bound) in BOUNDS:
@@ -147,10 +172,11 @@ def test_every_bound_is_documented(where: str) -> None:
 @pytest.mark.parametrize("where", MODELS)
 def test_every_choice_is_documented(where: str) -> None:
     """The rule of a key that takes one of several words names them all."""
-    rows = documented(where)
+    rows = own_rows(where)
     for key, field in MODELS[where].model_fields.items():
         if get_origin(field.annotation) is Literal:
-            assert re.findall(r'`"(\w+)"`', rows[key]["rule"]) == list(get_args(field.annotation)), key
+            words, choices = re.findall(r'`"([\w-]+)"`', rows[key]["rule"]), list(get_args(field.annotation))
+            assert set(choices) <= set(words) if key == "source" else words == choices, key
 
 
 def test_every_source_is_documented() -> None:
@@ -190,6 +216,32 @@ def test_the_messages_are_the_real_ones(tmp_path: Path) -> None:
     for command, said in checks:
         done = netcore_command(*command.split(), cwd=tmp_path)
         assert done.stdout + done.stderr == said
+
+
+@pytest.mark.parametrize("number", range(7))
+def test_the_data_tables_load(number: int, tmp_path: Path) -> None:
+    """Each [data] table that docs/data.md shows loads, from small files in the real formats beside the study file."""
+    shown = [block.text for block in blocks(DATA) if block.language == "toml"]
+    assert len(shown) == 7
+    write_idx(tmp_path / "fashion-mnist", rows=300)
+    write_cifar(tmp_path / "cifar-10-batches-py", rows=400)
+    rng, y = np.random.default_rng(0), np.arange(90) % 3
+    X = rng.standard_normal((90, 4))
+    np.savez(tmp_path / "measured.npz", X=X, y=y)
+    (tmp_path / "spectra").mkdir()
+    np.save(tmp_path / "spectra" / "intensity.npy", X)
+    np.save(tmp_path / "spectra" / "substance.npy", y)
+    shutil.copy(ROOT / "studies" / "data" / "trees.csv", tmp_path)
+    text = shown[number] + (ROOT / "studies" / "iris.toml").read_text().partition('source = "iris"')[2]
+    (tmp_path / "mine.toml").write_text(text)
+    spec = load_spec(tmp_path / "mine.toml")
+    assert dataset_of(spec).classes > 1
+
+
+def test_every_source_has_an_example() -> None:
+    """The tables of docs/data.md show each source."""
+    shown = [tomllib.loads(block.text)["data"]["source"] for block in blocks(DATA) if block.language == "toml"]
+    assert {*shown} == set(SOURCES) - {"iris", "breast_cancer"}
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.name)
@@ -265,8 +317,8 @@ def test_the_guards_can_fail(tmp_path: Path, guard: Callable[[Path], None], text
 
 
 def test_every_command_is_documented() -> None:
-    """Every command, and every option of `run` that a user is shown, stands in docs/results.md or study-file.md."""
-    text = " ".join(span for page in (STUDY_FILE, RESULTS) for span in spans(page))
+    """Every command, and every option of `run` that a user is shown, stands in docs/."""
+    text = " ".join(span for page in (STUDY_FILE, DATA, RESULTS) for span in spans(page))
     run = [p for p in commands.commands["run"].params if isinstance(p, click.Option) and not p.hidden]
     for name in [f"netcore {command}" for command in commands.commands] + [p.opts[0] for p in run]:
         assert name in text, name

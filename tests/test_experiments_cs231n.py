@@ -13,11 +13,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from formats import batch_file, python2_list, python2_pickle
 from numpy.typing import NDArray
 from PIL import Image
 from threadpoolctl import threadpool_limits
 
 from netcore.core import Params, loss_and_gradients
+from netcore.data.cifar10 import _ADMITTED, _Unpickler, read_batch
 from netcore.errors import DataError
 
 SCRIPT = Path(__file__).parents[1] / "experiments" / "cs231n.py"
@@ -32,41 +34,6 @@ needs_real_files = pytest.mark.skipif(
 )
 
 Bytes = NDArray[np.uint8]
-
-
-# Files in the format of the real ones
-
-
-def python2_string(data: bytes) -> bytes:
-    """Write a string as Python 2 pickles it."""
-    short = len(data) < 256
-    return (b"U" + bytes([len(data)]) if short else b"T" + struct.pack("<i", len(data))) + data
-
-
-def python2_list(numbers: list[int]) -> bytes:
-    """Write a list of small numbers."""
-    return b"](" + b"".join(b"K" + bytes([number]) for number in numbers) + b"e"
-
-
-def python2_array(data: Bytes) -> bytes:
-    """Write an array as NumPy under Python 2 pickles it: three names, `_reconstruct`, `ndarray` and `dtype`."""
-    n, D = data.shape
-    dtype = b"cnumpy\ndtype\n" + python2_string(b"u1") + b"K\x00K\x01\x87R(K\x03" + python2_string(b"|")
-    dtype += b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
-    empty = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85" + python2_string(b"b") + b"\x87R"
-    state = b"(K\x01" + struct.pack("<ci", b"J", n) + struct.pack("<ci", b"J", D) + b"\x86" + dtype + b"\x89"
-    return empty + state + python2_string(data.tobytes()) + b"tb"
-
-
-def python2_pickle(items: dict[bytes, bytes]) -> bytes:
-    """Write a dict of protocol 2 from the pickled values of its keys."""
-    return b"\x80\x02}(" + b"".join(python2_string(key) + value for key, value in items.items()) + b"u."
-
-
-def batch_file(data: Bytes, labels: list[int]) -> bytes:
-    """Write a file as CIFAR-10's authors did."""
-    label = python2_string(b"training batch 1 of 5")
-    return python2_pickle({b"batch_label": label, b"labels": python2_list(labels), b"data": python2_array(data)})
 
 
 @pytest.fixture(autouse=True)
@@ -153,7 +120,7 @@ def test_rows_are_height_by_width_by_channel(tmp_path: Path) -> None:
     data[1, [place, 1024 + place, 2048 + place]] = 10, 20, 30
     path = tmp_path / "data_batch_1"
     path.write_bytes(batch_file(data, [3, 9]))
-    X, y = cs231n.read_batch(path)
+    X, y = read_batch(path)
     assert np.flatnonzero(X).tolist() == [3072 + 3 * place, 3072 + 3 * place + 1, 3072 + 3 * place + 2]
     assert X[1, 3 * place : 3 * place + 3].tolist() == [10, 20, 30]
     assert y.tolist() == [3, 9]
@@ -455,7 +422,7 @@ def test_a_hostile_file_runs_nothing(kind: str, tmp_path: Path) -> None:
     canary, path = tmp_path / "canary", tmp_path / "data_batch_1"
     path.write_bytes(pickle.dumps({b"data": HOSTILE[kind](canary), b"labels": []}, protocol=2))
     with pytest.raises(DataError, match="which is refused") as refused:
-        cs231n.read_batch(path)
+        read_batch(path)
     assert not canary.exists()
     assert "\n" not in str(refused.value)
     assert str(path) in str(refused.value)
@@ -466,10 +433,10 @@ def test_a_hostile_file_runs_nothing(kind: str, tmp_path: Path) -> None:
 def test_only_what_an_array_of_bytes_needs_is_admitted() -> None:
     """Of NumPy itself just the array's maker, the array and the type of bytes are admitted, under these names."""
     admitted = {("numpy.core.multiarray", "_reconstruct"), ("numpy._core.multiarray", "_reconstruct")}
-    assert set(cs231n._ADMITTED) == admitted | {("numpy", "ndarray"), ("numpy", "dtype")}
+    assert set(_ADMITTED) == admitted | {("numpy", "ndarray"), ("numpy", "dtype")}
     objects = pickle.dumps(np.array([[]], object), protocol=3)
     with pytest.raises(pickle.UnpicklingError, match="numbers of type 'O8'"):
-        cs231n._Unpickler(io.BytesIO(objects)).load()
+        _Unpickler(io.BytesIO(objects)).load()
 
 
 GOOD = draw_rows(0, 3)
@@ -530,7 +497,7 @@ def test_a_tile_is_a_unit_s_weights() -> None:
 def test_the_real_files_are_read_as_the_course_reads_them() -> None:
     """Rows and classes of the first training file and the test file, as far as a plain reading goes: pixel by pixel."""
     for name in ("data_batch_1", "test_batch"):
-        X, y = cs231n.read_batch(REAL / name)
+        X, y = read_batch(REAL / name)
         raw = (REAL / name).read_bytes()
         start = raw.index(b"T" + struct.pack("<i", 10_000 * 3072)) + 5
         data = np.frombuffer(raw[start : start + 10_000 * 3072], np.uint8).reshape(10_000, 3072)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from netcore.data import SOURCES
 from netcore.errors import InputError
 from netcore.study.reading import LARGEST
 from netcore.study.spec import HYPERPARAMETERS, Range, StudySpec, json_schema, load_spec
@@ -101,7 +102,7 @@ def test_defaults(tmp_path: Path) -> None:
             "max_failures": 3,
             "trial_timeout": 3600.0,
         },
-        "data": {"source": "iris", "validation": 0.2, "test": 0.2, "seed": 0},
+        "data": {"source": "iris", "validation": 0.2, "test": 0.2, "seed": 0, "standardize": "feature"},
         "training": {"epochs": 30, "batch_size": 10, "dtype": "float32"},
         "stopping": None,
         "start": (),
@@ -164,6 +165,10 @@ START = "[[start]]\nlearning_rate = 0.1\nhidden_size = 4\n"
 NAME_RULE = "a name is 1 to 64 letters, digits, `.`, `_` or `-`, the first a letter or digit"
 LEAVE_OUT = "leave that rung out, or train longer"
 SWAP = "swap or change them; one number alone fixes a hyperparameter"
+DATA = ("BundledData", "IdxData", "Cifar10Data", "ArraysData", "TableData")
+TABLE = {"data.source": "'table'", "data.path": "'x.csv'", "data.target": "'kind'"}
+STANDARDIZE = "data.standardize: must be one of feature, pixel-mean, none, got "
+PART = "data.validation: must be a share above 0 and below 1, or a number of rows from 1 on, got "
 STUDY_KEYS = "max_failures, metric, name, sampler, seed, trial_timeout, trials, weights, window"
 
 ONE_MISTAKE: list[tuple[dict[str, str | None], str]] = [
@@ -267,13 +272,43 @@ ONE_MISTAKE: list[tuple[dict[str, str | None], str]] = [
         {"study.metric": "'accuracy'"},
         "study.metric: must be one of val_loss, val_accuracy, got 'accuracy'; did you mean 'val_accuracy'?",
     ),
-    ({"study.weights": "'none'"}, "study.weights: must be one of best, all, got 'none'; known: all, best"),
+    ({"study.weights": "'none'"}, "study.weights: must be one of best, all, got 'none'"),
     (
         {"training.dtype": "'float16'"},
         "training.dtype: must be one of float32, float64, got 'float16'; did you mean 'float64' or 'float32'?",
     ),
     ({"data.source": "'digit'"}, "data.source: unknown data source, got 'digit'; did you mean 'digits'?"),
-    ({"data.source": "'zzz'"}, "data.source: unknown data source, got 'zzz'; known: digits, iris"),
+    ({"data.source": "'zzz'"}, "data.source: unknown data source, got 'zzz'; known: " + ", ".join(sorted(SOURCES))),
+    ({"data.standardize": "'features'"}, STANDARDIZE + "'features'; did you mean 'feature'?"),
+    ({"data.path": "'x.csv'"}, "data.path: unknown key; known: seed, source, standardize, test, validation"),
+    ({"data.validation": "0"}, PART + "0"),
+    ({"data.validation": "-3"}, PART + "-3"),
+    ({"data.validation": "true"}, "data.validation: must be a number, got true"),
+    ({"data.source": "'idx'"}, "data.path: must be given, got nothing; add it; docs/study-file.md shows how"),
+    ({"data.source": "'idx'", "data.path": "''"}, "data.path: must not be empty, got ''"),
+    (
+        {"data.source": "'idx'", "data.path": "'x'", "data.test": "0.2"},
+        "data.test: unknown key; known: path, seed, source, standardize, validation",
+    ),
+    (
+        {"data.source": "'cifar10'", "data.path": "'x'", "data.train_limit": "0"},
+        "data.train_limit: must be >= 1, got 0",
+    ),
+    (
+        {"data.source": "'table'", "data.path": "'x.csv'"},
+        "data.target: must be given, got nothing; add it; docs/study-file.md shows how",
+    ),
+    ({**TABLE, "data.drop": "'a'"}, "data.drop: must be a list, got 'a'"),
+    ({**TABLE, "data.drop": "['a', 3]"}, "data.drop[1]: must be a text, got 3"),
+    (
+        {**TABLE, "data.drop": "['a', 'kind']"},
+        "data: the target cannot be in `drop`, got 'kind'; take it out of `drop`",
+    ),
+    ({**TABLE, "data.tarket": "'a'"}, "data.tarket: unknown key; did you mean 'target' or 'test'?"),
+    (
+        {**TABLE, "data.standardize": "'none'"},
+        "data.standardize: unknown key; known: drop, path, seed, source, target, test, validation",
+    ),
     # stopping
     (
         {"stopping.rungs": "[2, 5]"},
@@ -611,6 +646,13 @@ IDENTITY_CHANGES: dict[str, tuple[str, bool]] = {
     "data.validation": ("0.3", True),
     "data.test": ("0.3", True),
     "data.seed": ("1", True),
+    "data.standardize": ("'none'", True),
+    "data.path": ("'other'", True),
+    "data.train_limit": ("9", True),
+    "data.features": ("'Z'", True),
+    "data.labels": ("'z'", True),
+    "data.target": ("'other'", True),
+    "data.drop": ("['a']", True),
     "training.epochs": ("6", True),
     "training.batch_size": ("9", True),
     "training.dtype": ("'float64'", True),
@@ -624,11 +666,22 @@ IDENTITY_CHANGES: dict[str, tuple[str, bool]] = {
 }
 
 
+OF_A_SOURCE: dict[str, dict[str, str]] = {
+    "data.path": {"data.source": "'idx'", "data.path": "'x'"},
+    "data.train_limit": {"data.source": "'cifar10'", "data.path": "'x'"},
+    "data.features": {"data.source": "'arrays'", "data.path": "'x.npz'"},
+    "data.labels": {"data.source": "'arrays'", "data.path": "'x.npz'"},
+    "data.target": TABLE,
+    "data.drop": TABLE,
+}
+"""What else a file says that has a key which not every source has."""
+
+
 @pytest.mark.parametrize("key", IDENTITY_CHANGES)
 def test_identity(tmp_path: Path, key: str) -> None:
     """The question is another one whenever any setting changes but trials, weights, max_failures, trial_timeout."""
     value, another = IDENTITY_CHANGES[key]
-    stopping: dict[str, str | None] = {"stopping.rungs": "[1]"}
+    stopping: dict[str, str | None] = {"stopping.rungs": "[1]", **OF_A_SOURCE.get(key, {})}
     before, after = load(tmp_path, toml(stopping)), load(tmp_path, toml({**stopping, key: value}))
     assert before.model_dump() != after.model_dump()
     assert (before.identity() != after.identity()) is another
@@ -645,7 +698,8 @@ def test_every_key_is_in_the_identity_test() -> None:
         f"{table}.{key}"
         for table, field in StudySpec.model_fields.items()
         if table != "start"
-        for key in json.loads(json_schema())["$defs"][f"{table.capitalize()}Section"]["properties"]
+        for section in ([f"{name}Section" for name in DATA] if table == "data" else [f"{table.capitalize()}Section"])
+        for key in json.loads(json_schema())["$defs"][section]["properties"]
         if field
     }
     assert keys == set(IDENTITY_CHANGES)
@@ -664,7 +718,7 @@ def test_schema_describes_every_key() -> None:
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert set(schema["properties"]) == set(StudySpec.model_fields)
     sections = {name: node for name, node in schema["$defs"].items() if name.endswith("Section")}
-    assert set(sections) == {f"{name}Section" for name in ("Study", "Data", "Training", "Space", "Stopping", "Start")}
+    assert set(sections) == {f"{name}Section" for name in (*DATA, "Study", "Training", "Space", "Stopping", "Start")}
     for name, section in sections.items():
         assert section["additionalProperties"] is False
         if name != "StartSection":
@@ -674,7 +728,8 @@ def test_schema_describes_every_key() -> None:
         == set(HYPERPARAMETERS)
         == set(sections["StartSection"]["properties"])
     )
-    assert sections["DataSection"]["properties"]["source"]["enum"] == ["digits", "iris"]
+    sources = schema["properties"]["data"]["discriminator"]["mapping"]
+    assert set(sources) == set(SOURCES)
 
 
 def test_schema_bounds_ranges() -> None:

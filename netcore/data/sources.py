@@ -1,43 +1,99 @@
-"""Where data come from: one entry for each source that a study file may name."""
+"""Where data come from: one entry for each source that a study file may name, and where their files are looked for."""
 
+import os
+import sys
 from collections.abc import Callable
-from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
+from netcore.data.arrays import read_arrays
+from netcore.data.bundled import BUNDLED
+from netcore.data.cifar10 import read_cifar10
 from netcore.data.dataset import Dataset, RawData, prepare
+from netcore.data.idx import read_idx
+from netcore.data.table import read_table
+from netcore.errors import DataError
 
-__all__ = ["SOURCES", "load_dataset"]
+__all__ = ["MEANINGS", "SOURCES", "data_folder", "find_data", "load_dataset"]
+
+SOURCES: dict[str, Callable[..., RawData]] = {
+    **BUNDLED,
+    "idx": read_idx,
+    "cifar10": read_cifar10,
+    "arrays": read_arrays,
+    "table": read_table,
+}
+"""Functions from a source's own keys (`path` as a Path that exists) to its data."""
+
+MEANINGS = {
+    "digits": "1,797 handwritten digits of 8 x 8 pixels, 10 classes; comes with scikit-learn",
+    "iris": "150 irises, 4 measurements, 3 species; comes with scikit-learn",
+    "wine": "178 wines, 13 chemical measurements, 3 growers; comes with scikit-learn",
+    "breast_cancer": "569 cell samples, 30 measurements, malignant or benign; comes with scikit-learn",
+    "idx": "MNIST, Fashion-MNIST and their kin: a folder with the four official files, .gz or plain",
+    "cifar10": "CIFAR-10: the official folder, pickled or binary",
+    "arrays": "NumPy's arrays: an .npz, or a folder of .npy files",
+    "table": "CSV or Parquet with a target column",
+}
+"""What each source is, in a line."""
 
 
-def load_dataset(source: str, *, validation: float, test: float, seed: int, dtype: DTypeLike = np.float32) -> Dataset:
+def load_dataset(
+    source: str,
+    *,
+    validation: float,
+    test: float = 0.2,
+    seed: int,
+    standardize: str = "feature",
+    dtype: DTypeLike = np.float32,
+    folder: Path | None = None,
+    **keys: Any,  # noqa: ANN401  # each source has its own, checked by the study file's model
+) -> Dataset:
     """Load one of `SOURCES` and prepare it: what a study file's [data] table asks for.
 
+    `folder` is what a relative `path` is relative to; what is not there is looked for in the data folder.
+
     Raises:
-        DataError: the data are not fit for a study.
+        DataError: a file is missing or not what it should be, or the data are not fit for a study.
     """
-    return prepare(SOURCES[source](), validation=validation, test=test, seed=seed, dtype=dtype)
+    if "path" in keys:
+        keys["path"] = find_data(keys["path"], folder or Path())
+    raw = SOURCES[source](**keys)
+    return prepare(raw, validation=validation, test=test, seed=seed, standardize=standardize, dtype=dtype)
 
 
-def _bundled(name: str, image_shape: tuple[int, int, int] | None = None) -> RawData:
-    """Load a data set that comes with scikit-learn."""
-    from sklearn import datasets  # noqa: PLC0415  # heavy: only where data are loaded
+def find_data(path: str, folder: Path) -> Path:
+    """Give the file or folder that a study file means by `path`.
 
-    bunch = getattr(datasets, f"load_{name}")()
-    return RawData(
-        name=name,
-        X=bunch.data,
-        y=bunch.target.astype(np.intp),
-        class_names=tuple(str(label) for label in bunch.target_names),
-        feature_names=tuple(str(feature) for feature in bunch.feature_names),
-        image_shape=image_shape,
+    Raises:
+        DataError: it is neither beside the study file nor in the data folder.
+    """
+    places = [folder / path, data_folder() / path]
+    for place in places:
+        try:
+            if place.exists():
+                return place
+        except (OSError, ValueError):  # a name that the system does not take
+            continue
+    where = " or ".join(dict.fromkeys(map(ascii, map(str, (folder.absolute(), data_folder())))))
+    raise DataError.at(
+        ascii(path).strip("'"),
+        "there is no such file or folder",
+        remedy=f"put it into {where}, or let NETCORE_DATA name the folder that holds it",
     )
 
 
-SOURCES: dict[str, Callable[[], RawData]] = {
-    # 1,797 handwritten digits, 8 x 8 pixels of 17 grey levels, 10 classes (E. Alpaydin and C. Kaynak, UCI, 1998)
-    "digits": partial(_bundled, "digits", (8, 8, 1)),
-    # 150 irises, 4 measurements in centimetres, 3 species (R. A. Fisher, 1936): the course notes' own shape
-    "iris": partial(_bundled, "iris"),
-}
+def data_folder() -> Path:
+    """Give the folder of data that studies share: NETCORE_DATA, else netcore's part of the platform's cache folder."""
+    if named := os.environ.get("NETCORE_DATA"):
+        return Path(named)
+    if sys.platform == "darwin":
+        caches = Path("~/Library/Caches").expanduser()
+    elif sys.platform == "win32":
+        caches = Path(os.environ.get("LOCALAPPDATA") or Path("~/AppData/Local").expanduser())
+    else:
+        caches = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    return caches / "netcore"

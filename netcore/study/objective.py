@@ -25,7 +25,7 @@ class Objective:
     def __init__(self, spec: StudySpec) -> None:
         self._spec = spec
         self._space = Space(spec.space)
-        self._dataset = load_dataset(**spec.data.model_dump(), dtype=spec.training.dtype)
+        self._dataset = load_dataset(**spec.data.model_dump(), dtype=spec.training.dtype, folder=spec.folder)
 
     def __call__(self, trial: Trial) -> float:
         """Train one net.

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from netcore.data import SOURCES
 from netcore.errors import InputError, Problem, nearest
 
 __all__ = ["LARGEST", "read_toml", "rule", "validated"]
@@ -26,8 +27,11 @@ _NUMBERS = "a whole number must fit in 64 bits"
 
 Model = TypeVar("Model", bound=BaseModel)
 
-_TAGS = {(2, "fixed"), (2, "choice"), (2, "range")}
-"""What pydantic puts into a place below [space] that is not in the file: the form of the value."""
+_TAGS = {
+    *(("space", 2, form) for form in ("fixed", "choice", "range")),
+    *(("data", 1, source) for source in SOURCES),
+}
+"""What pydantic puts into a place that is not in the file: the form of a value below [space], the source of [data]."""
 _TYPES = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
@@ -36,6 +40,7 @@ _TYPES = {
     "bool_type": "true or false",
     "tuple_type": "a list",
     "model_type": "a table",
+    "model_attributes_type": "a table",
     "dict_type": "a table",
     "finite_number": "a finite number",
 }
@@ -112,13 +117,16 @@ def validated(model: type[Model], settings: object, *, place: str) -> Model:
 def _problem(details: ErrorDetails, model: type[BaseModel], place: str) -> Problem:  # noqa: PLR0911  # one for each kind
     """Put one of pydantic's errors in the house's words."""
     kind, context, found = details["type"], details.get("ctx", {}), details["input"]
-    keys = [key for index, key in enumerate(details["loc"]) if (index, key) not in _TAGS]
-    where = f"{place}: {_dotted(keys)}".removesuffix(": ")
+    location = details["loc"]
+    keys = [key for index, key in enumerate(location) if (location[0], index, key) not in _TAGS]
+    where = f"{place}: {_dotted(keys)}".removesuffix(": ").removeprefix(": ")
     value = _shown(found)
     if kind == "rule":
         return Problem(where, context["rule"], context["value"], context["remedy"])
+    if kind.startswith("union_tag"):
+        return _source_problem(f"{where}.source", found)
     if kind == "extra_forbidden":
-        known = _keys_beside(model, details["loc"])
+        known = _keys_beside(model, location)
         return Problem(where, "unknown key", remedy=nearest(str(keys[-1]), known))
     if kind == "missing":
         return Problem(where, "must be given", "nothing", "add it; docs/study-file.md shows how")
@@ -135,9 +143,21 @@ def _problem(details: ErrorDetails, model: type[BaseModel], place: str) -> Probl
             value,
             nearest(str(found), known) if get_close_matches(str(found), known) else "",
         )
+    if kind == "string_too_short":
+        return Problem(where, "must not be empty", value)
     if kind == "too_short":
         return Problem(where, "a list must have at least one value", value)
     return Problem(where, details["msg"][:1].lower() + details["msg"][1:], value)
+
+
+def _source_problem(where: str, data: dict[str, Any]) -> Problem:
+    """Say what is wrong with the key that decides which keys its table has."""
+    if "source" not in data:
+        return Problem(where, "must be given", "nothing", "add it; docs/study-file.md shows how")
+    source = data["source"]
+    if not isinstance(source, str):
+        return Problem(where, "must be a text", _shown(source))
+    return Problem(where, "unknown data source", _shown(source), nearest(source, SOURCES))
 
 
 def _keys_beside(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
@@ -145,8 +165,10 @@ def _keys_beside(model: type[BaseModel], location: tuple[int | str, ...]) -> lis
     schema = model.model_json_schema()
     node: dict[str, Any] = schema
     for index, key in enumerate(location[:-1]):
-        if (index, key) in _TAGS:
-            node = next((form for form in node.get("oneOf", []) if "$ref" in form), {})
+        if (location[0], index, key) in _TAGS:
+            choices = node.get("discriminator", {}).get("mapping", {})
+            forms = [{"$ref": choices[key]}] if key in choices else node.get("oneOf", [])
+            node = next((form for form in forms if "$ref" in form), {})
         elif isinstance(key, int):
             node = node.get("items", {})
         else:

@@ -21,16 +21,27 @@ from pydantic import (
     Field,
     PrivateAttr,
     Tag,
+    ValidatorFunctionWrapHandler,
+    WithJsonSchema,
+    WrapValidator,
     field_validator,
     model_validator,
 )
 
-from netcore.data import SOURCES
 from netcore.errors import InputError, Problem, nearest
 from netcore.files import is_file
 from netcore.study.reading import read_toml, rule, validated
 
-__all__ = ["HYPERPARAMETERS", "Hyperparameters", "Range", "StudySpec", "json_schema", "load_spec", "question"]
+__all__ = [
+    "HYPERPARAMETERS",
+    "Hyperparameters",
+    "Range",
+    "StudySpec",
+    "checked_data",
+    "json_schema",
+    "load_spec",
+    "question",
+]
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 STUDIES = Path("studies")
@@ -125,30 +136,148 @@ class StudySection(_Section):
         return name
 
 
-class DataSection(_Section):
-    """[data]: what is learned from."""
+def _part(value: object, check: ValidatorFunctionWrapHandler) -> object:
+    """Check a part of the rows: a share between 0 and 1, or, a whole number, how many."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        if value < 1:
+            raise rule("must be a share above 0 and below 1, or a number of rows from 1 on", value)
+        return value
+    return check(value)
 
-    source: Annotated[str, Field(json_schema_extra={"enum": sorted(SOURCES)})]
+
+Part = Annotated[
+    float,
+    Field(gt=0, lt=1),
+    WrapValidator(_part),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+                {"type": "integer", "minimum": 1},
+            ]
+        }
+    ),
+]
+"""A share of the rows (below 1), or a number of rows (a whole number)."""
+SplitSeed = Annotated[int, Ge(0), Lt(2**32)]
+Standardize = Literal["feature", "pixel-mean", "none"]
+Text = Annotated[str, Field(min_length=1)]
+
+
+def _rows_left_to_train(validation: float, test: float) -> None:
+    if validation < 1 and test < 1 and validation + test >= 1:
+        raise rule("`validation + test < 1` must hold", f"validation={validation}, test={test}")
+
+
+class BundledDataSection(_Section):
+    """[data] of a data set that comes with scikit-learn."""
+
+    source: Literal["digits", "iris", "wine", "breast_cancer"]
     """Which data set."""
-    validation: Annotated[float, Gt(0), Lt(1)] = 0.2
-    """Share of the rows that judge the trials."""
-    test: Annotated[float, Gt(0), Lt(1)] = 0.2
-    """Share of the rows that are looked at once, at the end."""
-    seed: Annotated[int, Ge(0), Lt(2**32)] = 0
+    validation: Part = 0.2
+    """Share or number of the rows that judge the trials."""
+    test: Part = 0.2
+    """Share or number of the rows that are looked at once, at the end."""
+    seed: SplitSeed = 0
     """Draws the split, whatever the study's seed."""
-
-    @field_validator("source")
-    @classmethod
-    def _known(cls, source: str) -> str:
-        if source not in SOURCES:
-            raise rule("unknown data source", repr(source), known=SOURCES)
-        return source
+    standardize: Standardize = "feature"
+    """What is done to the features, by the figures of the training part."""
 
     @model_validator(mode="after")
-    def _rows_left_to_train(self) -> Self:
-        if self.validation + self.test >= 1:
-            raise rule("`validation + test < 1` must hold", f"validation={self.validation}, test={self.test}")
+    def _rows_are_left(self) -> Self:
+        _rows_left_to_train(self.validation, self.test)
         return self
+
+
+class IdxDataSection(_Section):
+    """[data] of MNIST and its kin; the official test files are the test part."""
+
+    source: Literal["idx"]
+    """The IDX format."""
+    path: Text
+    """Folder with the four official files, .gz or plain."""
+    validation: Part = 0.2
+    """Share or number of the training rows that judge the trials."""
+    seed: SplitSeed = 0
+    """Draws the split, whatever the study's seed."""
+    standardize: Standardize = "feature"
+    """What is done to the features, by the figures of the training part."""
+
+
+class Cifar10DataSection(_Section):
+    """[data] of CIFAR-10; the official test batch is the test part."""
+
+    source: Literal["cifar10"]
+    """CIFAR-10."""
+    path: Text
+    """Folder cifar-10-batches-py or cifar-10-batches-bin."""
+    train_limit: Annotated[int, Ge(1)] | None = None
+    """Take the first so many training rows; all, if left out."""
+    validation: Part = 0.2
+    """Share or number of the training rows that judge the trials."""
+    seed: SplitSeed = 0
+    """Draws the split, whatever the study's seed."""
+    standardize: Standardize = "feature"
+    """What is done to the features, by the figures of the training part."""
+
+
+class ArraysDataSection(_Section):
+    """[data] of NumPy's own files."""
+
+    source: Literal["arrays"]
+    """An .npz, or a folder of .npy files."""
+    path: Text
+    """The .npz file, or the folder."""
+    features: Text = "X"
+    """Name of the array with the features."""
+    labels: Text = "y"
+    """Name of the array with the labels."""
+    validation: Part = 0.2
+    """Share or number of the rows that judge the trials."""
+    test: Part = 0.2
+    """Share or number of the rows that are looked at once, at the end."""
+    seed: SplitSeed = 0
+    """Draws the split, whatever the study's seed."""
+    standardize: Standardize = "feature"
+    """What is done to the features, by the figures of the training part."""
+
+    @model_validator(mode="after")
+    def _rows_are_left(self) -> Self:
+        _rows_left_to_train(self.validation, self.test)
+        return self
+
+
+class TableDataSection(_Section):
+    """[data] of a table of columns."""
+
+    source: Literal["table"]
+    """CSV or Parquet."""
+    path: Text
+    """The .csv or .parquet file."""
+    target: Text
+    """The column that holds the classes."""
+    drop: Annotated[tuple[Text, ...], Field(strict=False)] = ()
+    """Columns to leave out."""
+    validation: Part = 0.2
+    """Share or number of the rows that judge the trials."""
+    test: Part = 0.2
+    """Share or number of the rows that are looked at once, at the end."""
+    seed: SplitSeed = 0
+    """Draws the split, whatever the study's seed."""
+
+    @model_validator(mode="after")
+    def _columns_and_rows_are_left(self) -> Self:
+        if self.target in self.drop:
+            raise rule("the target cannot be in `drop`", repr(self.target), "take it out of `drop`")
+        _rows_left_to_train(self.validation, self.test)
+        return self
+
+
+DataSection = Annotated[
+    BundledDataSection | IdxDataSection | Cifar10DataSection | ArraysDataSection | TableDataSection,
+    Field(discriminator="source"),
+]
+"""[data]: what is learned from; each source has the keys it needs and no others."""
 
 
 class TrainingSection(_Section):
@@ -220,6 +349,7 @@ class StudySpec(_Section):
     start: Annotated[tuple[StartSection, ...], Field(strict=False)] = ()
 
     _text: bytes = PrivateAttr(b"")
+    _folder: Path = PrivateAttr(Path())
 
     MAY_CHANGE: ClassVar = frozenset({"trials", "weights", "max_failures", "trial_timeout"})
     """Keys of [study] that may change while everything already done remains valid."""
@@ -233,6 +363,11 @@ class StudySpec(_Section):
     def text(self) -> bytes:
         """The exact bytes of the file."""
         return self._text
+
+    @property
+    def folder(self) -> Path:
+        """The folder that the file lies in: what paths in it are relative to."""
+        return self._folder
 
     @property
     def maximize(self) -> bool:
@@ -256,7 +391,7 @@ class StudySpec(_Section):
         settings = self.model_dump()
         settings["study"]["trials"] = trials
         spec = _checked(settings, self.name)
-        spec._text = self._text  # noqa: SLF001
+        spec._text, spec._folder = self._text, self._folder  # noqa: SLF001
         return spec
 
     def misfits(self) -> Iterator[Problem]:
@@ -319,8 +454,21 @@ def load_spec(study: str | Path) -> StudySpec:
     if isinstance(settings.get("study", {}), dict):
         settings["study"] = {"name": path.stem, **settings.get("study", {})}
     spec = _checked(settings, str(path))
-    spec._text = text  # noqa: SLF001  # set once, here, where the spec is made
+    spec._text, spec._folder = text, path.absolute().parent  # noqa: SLF001  # set once, here, where the spec is made
     return spec
+
+
+class _DataAlone(_Section):
+    data: DataSection
+
+
+def checked_data(settings: dict[str, Any]) -> dict[str, Any]:
+    """Check what would stand in [data], and give it with its defaults.
+
+    Raises:
+        InputError: it has mistakes.
+    """
+    return validated(_DataAlone, {"data": settings}, place="").data.model_dump()
 
 
 def _checked(settings: object, place: str) -> StudySpec:

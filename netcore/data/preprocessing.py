@@ -1,0 +1,92 @@
+"""From features as they come to the matrix that the net sees, by figures fitted on the training part alone.
+
+Three ways for numbers: `feature` brings each to mean 0 and deviation 1 (a constant one to 0), `pixel-mean` subtracts
+the mean row (the course's mean image), `none` leaves them as they are. Tables have a way of their own (`table.py`).
+What was fitted is a `Preprocessing`: plain arrays and a JSON-able dict, so that it can be stored without a pickle and
+applied again to new rows. Everything goes by chunks of rows, so no second copy of a large set is made on the way.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+__all__ = ["Preprocessing", "apply", "chunks", "fit"]
+
+Array = NDArray[Any]
+
+_CHUNK = 32 * 2**20
+"""Bytes of float64 that a chunk of rows may take."""
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What was fitted on the training part."""
+
+    facts: dict[str, Any] = field(default_factory=lambda: {"kind": "none"})
+    """What JSON can hold: `kind` (feature, pixel-mean, none, table) and, of a table, its columns."""
+    arrays: dict[str, Array] = field(default_factory=dict)
+    """The figures: `mean`, `scale`, `median`, float64, one for each (numeric) feature, as far as the kind has them."""
+
+
+def chunks(rows: int, columns: int) -> Iterator[slice]:
+    """Cut so many rows into slices whose float64 copies stay small; where they are cut depends on the shape alone."""
+    size = max(1, _CHUNK // (8 * max(1, columns)))
+    return (slice(start, min(start + size, rows)) for start in range(0, rows, size))
+
+
+def fit(X: Array, rows: NDArray[np.intp], how: str) -> Preprocessing:
+    """Fit on some rows of X, shape (n, D)."""
+    if how == "none":
+        return Preprocessing()
+    mean = _column_means(X, rows)
+    if how == "pixel-mean":
+        return Preprocessing({"kind": how}, {"mean": mean})
+    return Preprocessing({"kind": how}, {"mean": mean, "scale": _column_scales(X, rows, mean)})
+
+
+def apply(fitted: Preprocessing, X: Array, rows: NDArray[np.intp] | slice, dtype: DTypeLike = np.float32) -> Array:
+    """Give the matrix of some rows of X, shape (N, D), as the net sees it; reckoned in float64, rounded once."""
+    X = X if isinstance(rows, np.ndarray) else X[rows]
+    numbers = rows if isinstance(rows, np.ndarray) else np.arange(len(X))
+    matrix = np.empty((len(numbers), X.shape[1]), dtype)
+    with np.errstate(all="ignore"):  # what is too large becomes infinite, and whoever prepares looks for that
+        for part in chunks(*matrix.shape):
+            block = X[numbers[part]].astype(np.float64)
+            if "mean" in fitted.arrays:
+                block -= fitted.arrays["mean"]
+            if "scale" in fitted.arrays:
+                block /= fitted.arrays["scale"]
+            matrix[part] = block
+    return matrix
+
+
+def _column_means(X: Array, rows: NDArray[np.intp]) -> Array:
+    total = np.zeros(X.shape[1])
+    with np.errstate(all="ignore"):
+        for part in chunks(len(rows), X.shape[1]):
+            total += X[rows[part]].astype(np.float64).sum(axis=0)
+        mean: Array = total / len(rows)
+    return mean
+
+
+def _column_scales(X: Array, rows: NDArray[np.intp], mean: Array) -> Array:
+    """Give the deviations, 1 where a column is constant: the corrected two-pass sum, as scikit-learn's scaler has it.
+
+    A column counts as constant where its variance is within the rounding of its own sum (T. F. Chan et al.,
+    Algorithms for computing the sample variance, The American Statistician 37, 1983, eq. 1.7).
+    """
+    count, epsilon = len(rows), np.finfo(np.float64).eps
+    squares, correction = np.zeros(X.shape[1]), np.zeros(X.shape[1])
+    with np.errstate(all="ignore"):
+        for part in chunks(count, X.shape[1]):
+            block = X[rows[part]].astype(np.float64)
+            block -= mean
+            correction += block.sum(axis=0)
+            block **= 2
+            squares += block.sum(axis=0)
+        variance = (squares - correction**2 / count) / count
+        constant = variance <= count * epsilon * variance + (count * mean * epsilon) ** 2
+    return np.where(constant, 1.0, np.sqrt(variance))

@@ -1,0 +1,79 @@
+"""Tiny files in the formats of the real ones, written as their authors wrote them."""
+
+import gzip
+import struct
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+Bytes = NDArray[np.uint8]
+
+CIFAR_FILES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch")
+FASHION = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+
+
+def pixels(rows: int, *shape: int, seed: int = 0) -> Bytes:
+    """Draw pictures of noise."""
+    return np.random.default_rng(seed).integers(0, 256, (rows, *shape), np.uint8)
+
+
+def idx_file(array: Bytes) -> bytes:
+    """Write an IDX file of unsigned bytes."""
+    return bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
+
+
+def write_idx(folder: Path, *, rows: int = 30, test_rows: int = 12, packed: bool = True) -> Path:
+    """Write the four files: pictures of 4 by 3, three classes in turn."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for part, n in (("train", rows), ("t10k", test_rows)):
+        files = {f"{part}-images-idx3-ubyte": pixels(n, 4, 3, seed=n)}
+        files[f"{part}-labels-idx1-ubyte"] = (np.arange(n) % 3).astype(np.uint8)
+        for name, array in files.items():
+            data = idx_file(array)
+            (folder / (f"{name}.gz" if packed else name)).write_bytes(gzip.compress(data) if packed else data)
+    return folder
+
+
+def write_cifar(folder: Path, *, rows: int = 40, binary: bool = False) -> Path:
+    """Write the six batches, each with so many rows, ten classes in turn."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed, name in enumerate(CIFAR_FILES):
+        data, labels = pixels(rows, 3072, seed=seed), [row % 10 for row in range(rows)]
+        if binary:
+            (folder / f"{name}.bin").write_bytes(np.column_stack([np.array(labels, np.uint8), data]).tobytes())
+        else:
+            (folder / name).write_bytes(batch_file(data, labels))
+    return folder
+
+
+def python2_string(data: bytes) -> bytes:
+    """Write a string as Python 2 pickles it."""
+    short = len(data) < 256
+    return (b"U" + bytes([len(data)]) if short else b"T" + struct.pack("<i", len(data))) + data
+
+
+def python2_list(numbers: list[int]) -> bytes:
+    """Write a list of small numbers."""
+    return b"](" + b"".join(b"K" + bytes([number]) for number in numbers) + b"e"
+
+
+def python2_array(data: Bytes) -> bytes:
+    """Write an array as NumPy under Python 2 pickles it: three names, `_reconstruct`, `ndarray` and `dtype`."""
+    n, D = data.shape
+    dtype = b"cnumpy\ndtype\n" + python2_string(b"u1") + b"K\x00K\x01\x87R(K\x03" + python2_string(b"|")
+    dtype += b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+    empty = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85" + python2_string(b"b") + b"\x87R"
+    state = b"(K\x01" + struct.pack("<ci", b"J", n) + struct.pack("<ci", b"J", D) + b"\x86" + dtype + b"\x89"
+    return empty + state + python2_string(data.tobytes()) + b"tb"
+
+
+def python2_pickle(items: dict[bytes, bytes]) -> bytes:
+    """Write a dict of protocol 2 from the pickled values of its keys."""
+    return b"\x80\x02}(" + b"".join(python2_string(key) + value for key, value in items.items()) + b"u."
+
+
+def batch_file(data: Bytes, labels: list[int]) -> bytes:
+    """Write a file as CIFAR-10's authors did."""
+    label = python2_string(b"training batch 1 of 5")
+    return python2_pickle({b"batch_label": label, b"labels": python2_list(labels), b"data": python2_array(data)})
