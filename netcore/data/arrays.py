@@ -24,6 +24,8 @@ __all__ = ["read_arrays"]
 _AGAIN = "write it again with numpy.save or numpy.savez"
 _LARGEST_RATIO = 1032
 """Deflate turns one byte into 1,032 at the very most (zlib's technical details)."""
+_LAST_LETTER, _SURROGATES = 0x10FFFF, (0xD800, 0xDFFF)
+"""Of Unicode: the largest number of a letter, and those that are none."""
 _IMAGES = {3: (1,), 4: (1, 3)}
 """By the number of dimensions of the features: how many channels make them pictures."""
 
@@ -169,8 +171,7 @@ def _whole(y: NDArray[Any], place: str) -> NDArray[Any]:
             raise DataError.at(place, rule, f"{y[row]} in row {row + 1}", "netcore tells classes apart, not amounts")
         return y.astype(np.int64)
     if y.dtype.kind == "U":
-        try:
-            "".join(y.tolist()).encode()
-        except (UnicodeEncodeError, ValueError) as error:
-            raise DataError.at(place, "labels must be Unicode text", remedy=_AGAIN) from error
+        letters = np.ascontiguousarray(y).view(np.dtype(np.uint32).newbyteorder(y.dtype.byteorder))
+        if ((letters > _LAST_LETTER) | ((letters >= _SURROGATES[0]) & (letters <= _SURROGATES[1]))).any():
+            raise DataError.at(place, "labels must be Unicode text", remedy=_AGAIN)
     return np.char.decode(y, "latin-1") if y.dtype.kind == "S" else y
