@@ -383,6 +383,12 @@ def test_truncated_arrays(tmp_path: Path, size: int) -> None:
         assert refusal("arrays", path).startswith(str(path))
 
 
+def test_a_single_npy_is_half_of_the_data(tmp_path: Path) -> None:
+    """The features' file alone is answered with what to name instead."""
+    path = write_arrays(tmp_path, "npy", X=X, y=Y)
+    assert refusal("arrays", path / "X.npy").startswith(f"{path / 'X.npy'}: must be an .npz or a folder of .npy files")
+
+
 def test_numbers_too_large_for_the_precision(tmp_path: Path) -> None:
     """What float32 cannot hold is refused; in float64 it is welcome."""
     path = write_arrays(tmp_path, "npz", X=X * 1e200, y=Y)

@@ -52,6 +52,9 @@ def read_arrays(path: Path, features: str = "X", labels: str = "y") -> RawData:
     Raises:
         DataError: a file is missing, damaged, holds objects, or the two do not belong together.
     """
+    if path.suffix == ".npy":
+        remedy = f"name the folder {path.parent}, and the files by data.features and data.labels"
+        raise DataError.at(path, "must be an .npz or a folder of .npy files", "an .npy file", remedy)
     read = _read_member if is_file(path) else _map_file
     X, x_place = read(path, features)
     y, y_place = read(path, labels)

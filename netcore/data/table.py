@@ -108,7 +108,7 @@ def _read_parquet(path: Path) -> "pd.DataFrame":
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             _refuse_duplicates(file.schema_arrow.names, path)
-            frame = pd.DataFrame({name: file.read([name]).column(0).to_pandas() for name in file.schema_arrow.names})
+            frame = pd.DataFrame({name: file.read([name]).column(name).to_pandas() for name in file.schema_arrow.names})
     except DataError:
         raise
     except Exception as error:  # a damaged file may raise anything

@@ -1,0 +1,94 @@
+"""Claims about `netcore data`: it lists the sources, says what is in one, and answers mistakes like all commands."""
+
+from pathlib import Path
+
+import pytest
+from conftest import netcore_command
+from formats import write_idx
+
+from netcore.data import SOURCES
+from netcore.data.sources import MEANINGS
+
+ROOT = Path(__file__).parents[1]
+
+IRIS = """\
+iris
+  rows      150: 90 train, 30 validation, 30 test
+  inputs    4, prepared by feature
+  classes   3
+  digest    ad4b1060c84f79c857ee01cc457ef6623484c2f04979e8350a3b21840aa14060
+
+  class            train  validation        test       share
+  setosa              30          10          10       33.3%
+  versicolor          30          10          10       33.3%
+  virginica           30          10          10       33.3%
+"""
+
+
+def test_list_names_every_source(tmp_path: Path) -> None:
+    """Each source has a line, and the last one says where files are looked for."""
+    done = netcore_command("data", "list", cwd=tmp_path)
+    assert [line.split()[0] for line in done.stdout.splitlines()[:-2]] == list(SOURCES) == list(MEANINGS)
+    assert "(or NETCORE_DATA)" in done.stdout.splitlines()[-1]
+
+
+def test_info_of_a_source(tmp_path: Path) -> None:
+    """Rows, inputs, classes and their balance in each part, digest."""
+    done = netcore_command("data", "info", "iris", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, IRIS, "")
+
+
+def test_info_of_files(tmp_path: Path) -> None:
+    """A source with files is told where they are."""
+    write_idx(tmp_path / "tiny")
+    done = netcore_command("data", "info", "idx", "--path", "tiny", cwd=tmp_path)
+    assert "rows      42: 24 train, 6 validation, 12 test\n  inputs    12 (4 x 3 x 1)" in done.stdout
+
+
+def test_info_of_a_study_file(tmp_path: Path) -> None:
+    """Of a study file it is what its [data] says, with paths relative to it."""
+    done = netcore_command("data", "info", ROOT / "studies" / "table_example.toml", cwd=tmp_path)
+    assert "trees\n  rows      400: 240 train, 80 validation, 80 test\n  inputs    17, prepared by table" in done.stdout
+
+
+def test_a_column_left_out_is_said(tmp_path: Path) -> None:
+    """What the preparation did of its own accord is said by `info`, by `check` and by `run`."""
+    rows = "".join(f"{n * n % 7},1,{'ab'[n % 2]}\n" for n in range(40))
+    (tmp_path / "x.csv").write_text(f"u,v,kind\n{rows}")
+    note = "column 'v' has one value in all rows to train on and is left out"
+    done = netcore_command("data", "info", "table", "--path", "x.csv", "--target", "kind", cwd=tmp_path)
+    assert f"  note      x.csv: {note}" in done.stdout
+    study = (ROOT / "studies" / "wine.toml").read_text().replace('source = "wine"', 'source = "table"\npath = "x.csv"')
+    study = study.replace('"x.csv"', '"x.csv"\ntarget = "kind"').replace("trials = 60", "trials = 1")
+    (tmp_path / "mine.toml").write_text(study)
+    for command in ("check", "run"):
+        done = netcore_command(command, "mine.toml", cwd=tmp_path)
+        assert done.returncode == 0
+        assert f"note: {tmp_path}/x.csv: {note}\n" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["irs"], "error: data.source: unknown data source, got 'irs'; did you mean 'iris'?\n"),
+        (["idx"], "error: data.path: must be given, got nothing; add it; docs/study-file.md shows how\n"),
+        (
+            ["iris", "--path", "x"],
+            "error: data.path: unknown key; known: seed, source, standardize, test, validation\n",
+        ),
+        (["cifar10", "--path", "x", "--train-limit", "-1"], "error: data.train_limit: must be >= 1, got -1\n"),
+        (["nowhere.toml"], "error: nowhere.toml: there is no such study file\n"),
+    ],
+)
+def test_mistakes(tmp_path: Path, arguments: list[str], said: str) -> None:
+    """One line, exit code 2."""
+    done = netcore_command("data", "info", *arguments, cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
+
+
+def test_files_that_are_not_there(tmp_path: Path) -> None:
+    """The line names the path, where it was looked for, and the remedy."""
+    done = netcore_command("data", "info", "idx", "--path", "mnist", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: mnist: there is no such file or folder; put it into '{tmp_path}' or '")
+    assert done.stderr.endswith("or let NETCORE_DATA name the folder that holds it\n")
