@@ -267,7 +267,7 @@ ONE_MISTAKE: list[tuple[dict[str, str | None], str]] = [
         {"study.metric": "'accuracy'"},
         "study.metric: must be one of val_loss, val_accuracy, got 'accuracy'; did you mean 'val_accuracy'?",
     ),
-    ({"study.weights": "'none'"}, "study.weights: must be one of best, all, got 'none'; known: all, best"),
+    ({"study.weights": "'none'"}, "study.weights: must be one of best, all, got 'none'"),
     (
         {"training.dtype": "'float16'"},
         "training.dtype: must be one of float32, float64, got 'float16'; did you mean 'float64' or 'float32'?",
