@@ -1,6 +1,6 @@
 """Question: what does netcore itself cost, next to the training that it is for?
 
-Command: make bench     (.venv/bin/python experiments/cost.py [--quick]; about 4 minutes on 2 cores, quick 1)
+Command: make bench     (.venv/bin/python experiments/cost.py [--quick]; about 3 minutes on 2 cores, quick 1)
 
 One table: what, measured, wanted. Everything happens in a temporary folder. The commands are run as a user runs them;
 their CPU is that of the child process and of all that it has waited for. The loop is timed inside a real `Search` whose
@@ -335,7 +335,7 @@ def measure_shares(folder: Path, run: Cost, sync: Cost, loop: Seconds) -> None:
         "tables, figures, report (and their imports)": cost_of(folder, NETCORE, "report", "digits").cpu,
         f"imports and start, {workers} workers included": main + workers * worker,
     }
-    parts["not accounted for (waiting, pipes, contention)"] = run.cpu - sum(parts.values())
+    parts["not accounted for (MLflow's new tables, pipes)"] = run.cpu - sum(parts.values())
     for name, seconds in parts.items():
         show(f"  {name}", f"{seconds:.1f} s", f"{100 * seconds / run.cpu:.0f} %")
 

@@ -78,17 +78,17 @@ def _lines(tally: Tally) -> "Iterator[Callable[[], None]]":
 def _bar(tally: Tally) -> "Iterator[Callable[[], None]]":
     from rich.console import Console  # noqa: PLC0415  # only where there is a terminal
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+    from rich.table import Column  # noqa: PLC0415
 
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=16),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[tally]}"),
-        TextColumn("left"),
         TimeRemainingColumn(compact=True),
+        TextColumn("left"),
+        TextColumn("{task.fields[tally]}", table_column=Column(no_wrap=False)),  # the one that gives way
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("trials", total=tally.trials, tally=str(tally))
+        task = progress.add_task("", total=tally.trials, tally=str(tally))
         yield lambda: progress.update(task, completed=tally.done, total=tally.trials, tally=str(tally))
 
 

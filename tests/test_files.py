@@ -47,9 +47,10 @@ for _ in range(150):
 
 
 def python(code: str, *arguments: object) -> "subprocess.Popen[str]":
-    """Start a Python process."""
+    """Start a Python process, whose coverage is not measured: it may be forbidden to write files."""
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
 
 
 @settings(deadline=None, derandomize=True, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])

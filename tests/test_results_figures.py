@@ -125,7 +125,13 @@ def in_legend(figure: Figure | None) -> str:
 
 def a_folder(path: Path, space: dict[str, Any] | None = None) -> StudyFolder:
     """Give a study's folder that holds its settings."""
-    (path / "resolved.json").write_text(json.dumps({"settings": {"space": space or SPACE}}))
+    settings = {
+        "study": {"name": "x"},
+        "data": {"source": "iris"},
+        "space": {"learning_rate": 0.1, "hidden_size": 8, "reg": 0.0, "learning_rate_decay": 1.0} | (space or SPACE),
+    }
+    data = dict.fromkeys(("name", "digest", "rows", "class_names", "feature_names", "image_shape"))
+    (path / "resolved.json").write_text(json.dumps({"settings": settings, "data": data}))
     return StudyFolder(path)
 
 

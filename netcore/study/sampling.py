@@ -7,7 +7,6 @@ and seeded anew, for every trial.
 from typing import Any
 
 from optuna.samplers import BaseSampler, TPESampler
-from scipy.stats import qmc
 
 from netcore.seeds import Purpose, generator, seed_sequence
 from netcore.study.space import Space
@@ -51,6 +50,8 @@ class Sampling:
         dimensions = len(self.space.distributions)
         if self._kind == "random" or dimensions == 0:
             return self.space.at(generator(self._seed, number, Purpose.SAMPLER).random(dimensions))
+        from scipy.stats import qmc  # noqa: PLC0415  # 0.7 s, and no other sampler needs it
+
         sobol = qmc.Sobol(dimensions, scramble=True, rng=generator(self._seed, 0, Purpose.SAMPLER))
         if number:
             sobol.fast_forward(number)
