@@ -17,6 +17,7 @@ from conftest import netcore_command
 from formats import CIFAR_FILES, batch_file, idx_file, pixels, write_cifar, write_idx
 from numpy.typing import NDArray
 
+from netcore import run_study
 from netcore.data import Dataset, load_dataset
 from netcore.data.sources import data_folder, find_data
 from netcore.errors import DataError
@@ -503,12 +504,18 @@ learning_rate_decay = 1.0
 
 
 def test_a_study_on_files_beside_it(tmp_path: Path) -> None:
-    """The path is relative to the study file, wherever the command is run; a damaged file ends with exit code 2."""
+    """The path is relative to the study file, wherever the command is run; it runs, and is known when it goes on.
+
+    Once the file is damaged, the study ends with exit code 2.
+    """
     folder = tmp_path / "studies"
     write_idx(folder / "tiny")
     (folder / "mine.toml").write_text(STUDY.format(more="validation = 6"))
     done = netcore_command("check", folder / "mine.toml", cwd=tmp_path)
     assert done.stdout == "mine: 1 trials of 1 epochs on tiny (24 rows to train, 6 to validate, 12 to test)\n"
+    for trials in (1, 2):
+        tables = run_study(folder / "mine.toml", results=tmp_path / "found", trials=trials, workers=1)
+        assert len(tables.trials) == trials
     (folder / "tiny" / f"{IMAGES}.gz").write_bytes(b"")
     done = netcore_command("run", folder / "mine.toml", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")

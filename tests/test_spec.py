@@ -712,6 +712,15 @@ def test_identity_survives_json(tmp_path: Path) -> None:
     assert StudySpec.identity_of(dumped) == spec.identity()
 
 
+@pytest.mark.parametrize("part", ["7", "0.25"])
+def test_a_number_of_rows_survives_json(tmp_path: Path, part: str) -> None:
+    """A whole number stays one, a share stays one, and what was written as JSON is read again."""
+    spec = load(tmp_path, toml({"data.validation": part, "data.source": "'idx'", "data.path": "'x'"}))
+    dumped = json.loads(json.dumps(spec.model_dump(mode="json")))
+    assert repr(dumped["data"]["validation"]) == part
+    assert StudySpec.model_validate(dumped) == StudySpec.model_validate(spec.model_dump())
+
+
 def test_schema_describes_every_key() -> None:
     """The JSON Schema is one, forbids unknown keys, and says of each key what it is for."""
     schema = json.loads(json_schema())

@@ -30,8 +30,9 @@ Model = TypeVar("Model", bound=BaseModel)
 _TAGS = {
     *(("space", 2, form) for form in ("fixed", "choice", "range")),
     *(("data", 1, source) for source in SOURCES),
+    *(("data", 3, form) for form in ("rows", "share")),
 }
-"""What pydantic puts into a place that is not in the file: the form of a value below [space], the source of [data]."""
+"""What pydantic puts into a place that is not in the file: the form of a value, the source of [data]."""
 _TYPES = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",

@@ -16,14 +16,12 @@ from typing import Annotated, Any, ClassVar, Generic, Literal, NamedTuple, Self,
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
     PrivateAttr,
     Tag,
-    ValidatorFunctionWrapHandler,
-    WithJsonSchema,
-    WrapValidator,
     field_validator,
     model_validator,
 )
@@ -136,27 +134,21 @@ class StudySection(_Section):
         return name
 
 
-def _part(value: object, check: ValidatorFunctionWrapHandler) -> object:
-    """Check a part of the rows: a share between 0 and 1, or, a whole number, how many."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        if value < 1:
-            raise rule("must be a share above 0 and below 1, or a number of rows from 1 on", value)
-        return value
-    return check(value)
+def _part(value: object) -> object:
+    """Let a number through that is a share between 0 and 1, or, a whole number, how many rows."""
+    if isinstance(value, int) and not isinstance(value, bool) and value < 1:
+        raise rule("must be a share above 0 and below 1, or a number of rows from 1 on", value)
+    return value
+
+
+def _form_of_part(value: object) -> str:
+    return "rows" if isinstance(value, int) and not isinstance(value, bool) else "share"
 
 
 Part = Annotated[
-    float,
-    Field(gt=0, lt=1),
-    WrapValidator(_part),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
-                {"type": "integer", "minimum": 1},
-            ]
-        }
-    ),
+    Annotated[int, Ge(1), Tag("rows")] | Annotated[float, Gt(0), Lt(1), Tag("share")],
+    Discriminator(_form_of_part),
+    BeforeValidator(_part),
 ]
 """A share of the rows (below 1), or a number of rows (a whole number)."""
 SplitSeed = Annotated[int, Ge(0), Lt(2**32)]
