@@ -238,6 +238,15 @@ def test_the_data_tables_load(number: int, tmp_path: Path) -> None:
     assert dataset_of(spec).classes > 1
 
 
+def test_the_snippet_on_new_rows_runs() -> None:
+    """The Python of docs/data.md gives the matrix of the first five rows."""
+    code = "\n".join(block.text for block in blocks(DATA) if block.language == "python")
+    done = subprocess.run(
+        [sys.executable, "-c", code + "print(X.shape)"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("(5, 17)\n", "")
+
+
 def test_every_source_has_an_example() -> None:
     """The tables of docs/data.md show each source."""
     shown = [tomllib.loads(block.text)["data"]["source"] for block in blocks(DATA) if block.language == "toml"]
