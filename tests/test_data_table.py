@@ -189,12 +189,17 @@ def test_the_figures_are_part_of_the_digest(tmp_path: Path) -> None:
 
 
 def test_a_column_of_one_value_is_left_out_and_said(tmp_path: Path) -> None:
-    """Constant, empty, or constant but for gaps in no row: such columns go, with a note for each."""
-    made = frame().assign(same=7, text="x", empty=None)
+    """Constant, empty, or a number that is constant but for gaps: such columns go, with a note for each.
+
+    The notes are part of the digest, and where the file lies is not.
+    """
+    made = frame().assign(same=7, text="x", empty=None, gaps=[1.0, np.nan] * 45)
+    (tmp_path / "elsewhere").mkdir()
+    assert load(write(tmp_path, made)).digest == load(write(tmp_path / "elsewhere", made)).digest
     dataset = load(write(tmp_path, made))
     assert dataset.feature_names == load(write(tmp_path, frame())).feature_names
     assert [note.partition("column ")[2] for note in dataset.notes] == [
-        f"{name!r} has one value in all rows to train on and is left out" for name in ("same", "text", "empty")
+        f"{name!r} has one value in all rows to train on and is left out" for name in ("same", "text", "empty", "gaps")
     ]
 
 
@@ -248,6 +253,11 @@ BAD_CSV: dict[str, tuple[str | bytes, str]] = {
         CSV.replace(",a\n", ",1.5\n").replace(",b\n", ",2.5\n"),
         "column 'kind': the target must be whole numbers or texts, got 1.5 in row 1; netcore tells classes apart",
     ),
+    "absurd numbers": (
+        CSV.replace("\n7.5", "\n1e308").replace("\n8.5", "\n-1e308"),
+        "has numbers too large for float32",
+    ),
+    "absurd amounts": (CSV.replace(",a\n", ",1e300\n").replace(",b\n", ",2\n"), "or texts, got 1e+300 in row 1;"),
     "one class": (CSV.replace(",b\n", ",a\n"), "trees.csv: must have rows of two classes or more, got only 'a'"),
     "a rare class": (CSV.replace("0.5,r,a\n", "0.5,r,c\n", 1), "each part (class 'c' has"),
     "nothing to learn from": (

@@ -88,7 +88,7 @@ class Dataset:
     @property
     def notes(self) -> tuple[str, ...]:
         """What one should know of the preparation: columns that were dropped, say."""
-        return tuple(self.preprocessing.facts.get("notes", ()))
+        return tuple(f"{self.name}: {note}" for note in self.preprocessing.facts.get("notes", ()))
 
 
 def prepare(

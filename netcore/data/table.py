@@ -183,12 +183,12 @@ def _classes(column: "pd.Series[Any]", place: str) -> tuple[NDArray[np.intp], tu
     if _is_numeric(column):
         _refuse_infinity(column, place)
         values = column.to_numpy()
-        broken = np.trunc(values) != values
+        broken = (np.trunc(values) != values) | (np.abs(values) > 2.0**53)
         if broken.any():
             what = f"{values[np.argmax(broken)]} in row {int(np.argmax(broken)) + 1}"
             raise DataError.at(place, "the target must be whole numbers or texts", what, "netcore tells classes apart")
         y: NDArray[np.intp]
-        numbers, y = np.unique(values.astype(np.int64), return_inverse=True)
+        numbers, y = np.unique(values if values.dtype.kind in "iu" else values.astype(np.int64), return_inverse=True)
         names = tuple(map(str, numbers.tolist()))
     else:
         texts = _as_category(column, place).cat
@@ -216,12 +216,14 @@ def fit(frame: "pd.DataFrame", rows: NDArray[np.intp], place: str = "table") -> 
     for name in frame.columns:
         values = frame[name].iloc[rows]
         there = values[values.notna()]
-        if there.nunique() + (len(there) < len(values)) < 2 or not len(there):  # noqa: PLR2004  # one is no choice
-            notes.append(f"{place}: column {name!r} has one value in all rows to train on and is left out")
+        gaps = not _is_numeric(values) and 0 < len(there) < len(values)  # of a category, a gap is a value too
+        if there.nunique() + gaps < 2:  # noqa: PLR2004  # one is no choice
+            notes.append(f"column {name!r} has one value in all rows to train on and is left out")
         elif _is_numeric(values):
             column = values.to_numpy(np.float64).reshape(-1, 1)
-            imputer = SimpleImputer(strategy="median").fit(column)
-            scaler = StandardScaler().fit(imputer.transform(column))
+            with np.errstate(all="ignore"):  # what is too large becomes infinite, and whoever prepares looks for that
+                imputer = SimpleImputer(strategy="median").fit(column)
+                scaler = StandardScaler().fit(imputer.transform(column))
             figures.append((imputer.statistics_[0], scaler.mean_[0], scaler.scale_[0]))
             columns.append({"name": name, "kind": "number"})
         else:
