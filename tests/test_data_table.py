@@ -239,7 +239,7 @@ BAD_CSV: dict[str, tuple[str | bytes, str]] = {
     ),
     "a quote left open": (CSV.replace("\n5.5,g", '\n5.5,"g'), "cannot be read as CSV ("),
     "two of a name": (CSV.replace("colour", "length"), "trees.csv: has two columns named 'length'; rename one of them"),
-    "no name": (CSV.replace("colour", ""), "trees.csv: column 2 has no name; name it"),
+    "no name": (CSV.replace("colour", ""), "trees.csv: column 2 has no name that can be printed; name it"),
     "infinity": (
         CSV.replace("\n7.5", "\ninf"),
         "trees.csv: column 'length': must have finite numbers, or none, got 1 that are infinite, the first in row 8;",

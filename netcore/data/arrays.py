@@ -7,6 +7,7 @@ the file, and only then is anything allocated. Objects are refused: they would b
 import math
 import zipfile
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -81,6 +82,11 @@ def read_arrays(path: Path, features: str = "X", labels: str = "y") -> RawData:
     )
 
 
+def _known(name: str, names: Iterable[str]) -> str:
+    """Name the nearest arrays, of those whose names can be printed."""
+    return nearest(name, filter(str.isprintable, names))
+
+
 def _map_file(folder: Path, name: str) -> tuple[NDArray[Any], str]:
     """Map NAME.npy of a folder into memory."""
     path = folder / f"{name}.npy"
@@ -90,7 +96,7 @@ def _map_file(folder: Path, name: str) -> tuple[NDArray[Any], str]:
         size = path.stat().st_size - header.size
     except OSError as error:
         known = sorted(file.stem for file in folder.glob("*.npy"))
-        remedy = nearest(name, known) or "a folder needs one .npy file for features and one for labels"
+        remedy = _known(name, known) or "a folder needs one .npy file for features and one for labels"
         raise DataError.at(path, f"cannot be read ({error.strerror or error})", remedy=remedy) from error
     if size != header.data:
         raise DataError.at(path, f"its header says {header.data} bytes of data", size, _AGAIN)
@@ -107,7 +113,7 @@ def _read_member(path: Path, name: str) -> tuple[NDArray[Any], str]:
         with zipfile.ZipFile(path) as archive:
             members = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
             if name not in members:
-                raise DataError.at(place, "there is no such array in the file", remedy=nearest(name, members))
+                raise DataError.at(place, "there is no such array in the file", remedy=_known(name, members))
             entry = members[name]
             packed = entry.compress_type == zipfile.ZIP_DEFLATED
             if entry.flag_bits & 1 or not (packed or entry.compress_type == zipfile.ZIP_STORED):

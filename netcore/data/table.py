@@ -130,8 +130,8 @@ def _refuse_duplicates(names: list[str], path: Path) -> None:
     for number, name in enumerate(names, start=1):
         if name in seen:
             raise DataError.at(path, f"has two columns named {name!r}", remedy="rename one of them")
-        if not name.strip():
-            raise DataError.at(path, f"column {number} has no name", remedy="name it")
+        if not name.strip() or not name.isprintable():
+            raise DataError.at(path, f"column {number} has no name that can be printed", remedy="name it")
         seen.add(name)
 
 
