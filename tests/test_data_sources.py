@@ -74,6 +74,7 @@ def test_without_a_name_it_is_the_platform_s_cache_folder(
     monkeypatch: pytest.MonkeyPatch, platform: str, variable: str, folder: str
 ) -> None:
     """NETCORE_DATA unset: netcore's part of the folder where the platform keeps what can be fetched again."""
+    monkeypatch.delenv("NETCORE_DATA", raising=False)
     monkeypatch.setattr("sys.platform", platform)
     monkeypatch.setenv(variable, "x")
     assert data_folder() == Path(folder) / "netcore"

@@ -108,7 +108,12 @@ def _read_parquet(path: Path) -> "pd.DataFrame":
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             _refuse_duplicates(file.schema_arrow.names, path)
-            frame = pd.DataFrame({name: file.read([name]).column(name).to_pandas() for name in file.schema_arrow.names})
+            columns: dict[str, pd.Series[Any]] = {}
+            for name in file.schema_arrow.names:
+                column = file.read([name]).column(name)
+                column.validate(full=True)  # texts that are not UTF-8 would else come to light much later
+                columns[name] = column.to_pandas()
+        frame = pd.DataFrame(columns, copy=False)
     except DataError:
         raise
     except Exception as error:  # a damaged file may raise anything
