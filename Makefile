@@ -15,13 +15,13 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 study: $(READY) ## run a study, or go on with it: trials, tables, plots, report, MLflow
-	@$(BIN)/netcore run $(STUDY)
+	@$(BIN)/netcore run "$(STUDY)"
 
 ui: $(READY) ## open the MLflow UI on this machine
 	@$(BIN)/netcore ui
 
 report: $(READY) ## make a study's tables, plots and report again from its records
-	@$(BIN)/netcore report $(STUDY)
+	@$(BIN)/netcore report "$(STUDY)"
 
 test: $(READY) ## run the tests
 	$(BIN)/python -m pytest $(PYTEST)
@@ -39,7 +39,7 @@ check: $(READY) ## all that must hold before a change is merged: style, types, i
 bench: $(READY) ## measure what experiments/README.md claims
 	$(BIN)/python experiments/cost.py
 
-lock: ## resolve the dependencies anew into requirements.lock
+lock: $(READY) ## resolve the dependencies anew into requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --upgrade --quiet -o requirements.lock
 

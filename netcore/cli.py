@@ -80,10 +80,7 @@ def run(
         try:
             show_progress(this.steps(), tally)
         except KeyboardInterrupt:
-            click.echo(
-                f"interrupted after {tally.done} of {tally.trials} trials; `netcore run {study}` goes on from here",
-                err=True,
-            )
+            click.echo(f"interrupted after {tally.done} of {tally.trials} trials; the same command goes on", err=True)
             return INTERRUPTED
         click.echo("making tables, figures and the report ...", err=True)
         _write_views(this.folder)
@@ -127,18 +124,29 @@ def report(study: str, results: Path) -> None:
 @results_option
 def list_studies(results: Path) -> None:
     """List the studies in the results folder."""
+    from netcore.errors import InputError, Problem  # noqa: PLC0415
     from netcore.study.folder import StudyFolder  # noqa: PLC0415
     from netcore.terminal import Tally  # noqa: PLC0415
+
+    if results.exists() and not results.is_dir():
+        raise InputError.at(results, "must be a folder", "a file", "name the results folder with --results")
 
     folders = [StudyFolder(file.parent) for file in sorted(results.glob("*/study.toml"))]
     if not folders:
         click.echo(f"no studies in {results}; `netcore run digits` makes one")
+    problems: list[Problem] = []
     for folder in folders:
-        settings = folder.resolved_settings()["settings"]["study"]
-        tally = Tally(settings["trials"], settings["metric"])
-        for record in folder.committed():
-            tally.add(record)
-        click.echo(f"{folder.name:<20}  {tally.done}/{tally.trials} trials: {tally}")
+        try:
+            settings = folder.resolved_settings()["settings"]["study"]
+            tally = Tally(settings["trials"], settings["metric"])
+            for record in folder.committed():
+                tally.add(record)
+        except InputError as error:
+            problems += error.problems
+        else:
+            click.echo(f"{folder.name:<20}  {tally.done}/{tally.trials} trials: {tally}")
+    if problems:
+        raise InputError(*problems)
 
 
 @commands.command()
@@ -164,7 +172,7 @@ def show(study: str, trial: int, results: Path) -> None:
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of study files, for editors.")
 def check(study: str | None, schema: bool) -> None:
     """Check a study file, and its data, without running anything."""
-    from netcore.study.spec import json_schema, load_spec  # noqa: PLC0415
+    from netcore.study.spec import dataset_of, json_schema, load_spec  # noqa: PLC0415
 
     if schema:
         click.echo(json_schema())
@@ -173,8 +181,6 @@ def check(study: str | None, schema: bool) -> None:
         raise click.UsageError(message)
     else:
         spec = load_spec(study)
-        from netcore.run import dataset_of  # noqa: PLC0415  # heavier than the file
-
         dataset = dataset_of(spec)
         rows = "{} rows to train, {} to validate, {} to test".format(*map(len, dataset.labels))
         for note in dataset.notes:

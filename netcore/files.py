@@ -12,7 +12,7 @@ from pathlib import Path
 
 from netcore.errors import InputError, NetcoreError, WorkError
 
-__all__ = ["TEMPORARY", "cannot_write", "is_file", "make_folder", "write_atomically"]
+__all__ = ["TEMPORARY", "cannot_write", "flush_folder", "is_file", "make_folder", "write_atomically"]
 
 _WRONG_PLACE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG}
 
@@ -38,7 +38,7 @@ def write_atomically(path: Path, data: bytes) -> None:
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
-            _flush_folder(path.parent)
+            flush_folder(path.parent)
         except BaseException:
             with suppress(OSError):
                 temporary.unlink()
@@ -75,7 +75,7 @@ def cannot_write(path: Path, error: OSError) -> NetcoreError:
     return WorkError.at(path, what, remedy="see to it, then run the same command again: it goes on where it stopped")
 
 
-def _flush_folder(folder: Path) -> None:
+def flush_folder(folder: Path) -> None:
     """Make the names in a folder durable; Windows has no such call and does not need it."""
     if os.name == "nt":
         return

@@ -7,7 +7,7 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Self
 from threadpoolctl import threadpool_limits
 
 from netcore.core.training import STEP
-from netcore.data import Dataset, load_dataset
-from netcore.errors import InputError, Problem
+from netcore.data import Dataset
+from netcore.errors import InputError, Problem, RecordError
 from netcore.files import cannot_write, make_folder, write_atomically
 from netcore.study.engine import LocalEngine, usable_cores
 from netcore.study.finish import read_test_set, settle_weights
@@ -24,12 +24,12 @@ from netcore.study.folder import StudyFolder
 from netcore.study.record import Record, ranked, setting_differences
 from netcore.study.sampling import SAMPLER_ARGUMENTS
 from netcore.study.search import Notice, Search
-from netcore.study.spec import StudySpec, load_spec
+from netcore.study.spec import StudySpec, dataset_of, load_spec
 
 if TYPE_CHECKING:
     from netcore.results.tables import StudyTables
 
-__all__ = ["Run", "dataset_of", "run_study"]
+__all__ = ["Run", "run_study"]
 
 
 def run_study(
@@ -123,21 +123,32 @@ class Run:
                     records.append(step)
                 yield step
             yield from settle_weights(records, self.folder, engine, keep=self.spec.study.weights)
-        best = ranked(records)[:1]
-        if best and best[0].number in self.folder.kept_weights():
-            self.test = read_test_set(best[0], self.dataset, self.folder)
+            best = ranked(records)[:1]
+            if best and best[0].number in self.folder.kept_weights():
+                self.test = read_test_set(best[0], self.dataset, self.folder)
 
     def _same_question(self) -> None:
         """Refuse a study file that has become another question than the folder's records answer."""
-        try:
-            before = StudySpec.identity_of(self.folder.resolved_settings()["settings"])
-        except InputError:  # none yet, or a damaged one; each record carries its own settings, which are checked
+        before = self._settings_before()
+        if before is None:
             return
         changes = setting_differences(before, self.spec.identity())
         if changes:
             remedy = "give it another name, or `--fresh` moves the old folder aside"
             place = f"{self.spec.name}: {self.folder.path} answers another question"
             raise InputError(*(Problem(place, change, remedy=remedy) for change in changes))
+
+    def _settings_before(self) -> dict[str, Any] | None:
+        """Give the settings that the folder's records answer: resolved.json's, or a record's if that is damaged."""
+        try:
+            return StudySpec.identity_of(self.folder.resolved_settings()["settings"])
+        except InputError:
+            pass
+        for number in self.folder.numbers():
+            with suppress(RecordError):
+                settings: dict[str, Any] = json.loads(self.folder.read(number).job.settings)
+                return settings
+        return None
 
     def _write_question(self) -> None:
         settings = self.spec.model_dump(mode="json")
@@ -149,23 +160,6 @@ class Run:
         }
         write_atomically(self.folder.study_file, self.spec.text)
         write_atomically(self.folder.resolved, json.dumps(resolved, indent=1).encode())
-
-
-def dataset_of(spec: StudySpec) -> Dataset:
-    """Load a study's data and check what only the data can tell.
-
-    Raises:
-        InputError: the data are not fit for the study.
-    """
-    dataset = load_dataset(**spec.data.model_dump(), dtype=spec.training.dtype, folder=spec.folder)
-    rows = len(dataset.X_train)
-    if spec.training.batch_size > rows:
-        raise InputError.at(
-            f"{spec.name}: training.batch_size",
-            f"must be at most the {rows} rows of the training set",
-            spec.training.batch_size,
-        )
-    return dataset
 
 
 def _described(dataset: Dataset) -> dict[str, Any]:

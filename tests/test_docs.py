@@ -22,7 +22,6 @@ from pydantic_core import PydanticUndefined
 from netcore.cli import commands
 from netcore.data import SOURCES
 from netcore.results.tables import CURVE, TRIALS, WEIGHTS, StudyTables
-from netcore.run import dataset_of
 from netcore.study.folder import StudyFolder
 from netcore.study.record import CURVES, Record
 from netcore.study.sampling import SAMPLER_ARGUMENTS
@@ -39,6 +38,7 @@ from netcore.study.spec import (
     StudySpec,
     TableDataSection,
     TrainingSection,
+    dataset_of,
     load_spec,
 )
 from netcore.tracking.journal import write_journal

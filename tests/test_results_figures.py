@@ -330,10 +330,10 @@ def test_equal_tables_give_equal_files(tmp_path: Path) -> None:
 
 
 def test_stale_figures_are_removed_and_other_files_stay(tmp_path: Path) -> None:
-    """A figure that the study no longer has does not linger; a file that is not a figure is not ours to remove."""
+    """A figure that the study no longer has does not linger; the user's own pictures and notes are not ours."""
     folder = a_folder(tmp_path)
     folder.figures.mkdir()
-    for name in ("slice_gone.png", "slice_gone.svg", "notes.txt"):
+    for name in ("slice_reg.png", "slice_reg.svg", "mine.png", "notes.txt"):
         (folder.figures / name).write_text("x")
     assert figures.draw_all(STUDIES["no trial"], folder) == {}
-    assert [file.name for file in folder.figures.iterdir()] == ["notes.txt"]
+    assert {file.name for file in folder.figures.iterdir()} == {"mine.png", "notes.txt"}

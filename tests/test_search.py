@@ -13,6 +13,7 @@ from netcore.errors import InputError, WorkError
 from netcore.results.tables import StudyTables
 from netcore.run import Run
 from netcore.study.folder import StudyFolder
+from netcore.study.history import History
 from netcore.study.record import Record
 from netcore.study.search import Notice
 from netcore.study.spec import StudySpec, load_spec
@@ -291,26 +292,74 @@ def test_retried_failures_that_fail_again_change_nothing(mixed: Mixed, tmp_path:
     assert fingerprint(netcore.load_study(folder.path)) == fingerprint(mixed[2])
 
 
-def test_a_retried_failure_that_succeeds_gives_the_study_without_it(mixed: Mixed, tmp_path: Path) -> None:
-    """After --retry-failed the study is the one in which the trial never failed: what knew of it is trained again."""
-    spec, _, tables = mixed
-    folder = copy_of(mixed, tmp_path)
-    # Trial 9 finished; make it one whose worker died, as a machine in trouble would have left it.
-    finished = int(tables.trials.query("state == 'finished' and trial < 20")["trial"].iloc[-1])
-    record = folder.read(finished)
+def make_a_trial_die(folder: StudyFolder, tables: StudyTables) -> tuple[StudyFolder, int]:
+    """Replace a finished trial's record by that of a machine in trouble: its worker died."""
+    number = int(tables.trials.query("state == 'finished' and trial < 20")["trial"].iloc[-1])
+    record = folder.read(number)
     result = replace(
         record.result, state=State.FAILED, curve=(), best_epoch=None, value=float("nan"), failure="worker died"
     )
     died = Record.of(record.job, result, record.provenance)
-    path = folder.trials / f"{finished:06d}.npz"
-    path.write_bytes(died.to_bytes())
-    for number in range(finished + 4, 40):  # whatever knew of it was proposed otherwise
-        (folder.trials / f"{number:06d}.npz").unlink()
-    go_on(spec, tmp_path / "results")
-    assert fingerprint(netcore.load_study(folder.path)) != fingerprint(tables)
+    (folder.trials / f"{number:06d}.npz").write_bytes(died.to_bytes())
+    return folder, number
 
-    go_on(spec, tmp_path / "results", retry_failed=True)
+
+def with_a_dead_trial(mixed: Mixed, tmp_path: Path) -> tuple[StudyFolder, int]:
+    """Give the mixed study as it would be if a worker had died: all later proposals knew of the failure."""
+    folder, number = make_a_trial_die(copy_of(mixed, tmp_path), mixed[2])
+    for later in range(number + 4, 40):
+        (folder.trials / f"{later:06d}.npz").unlink()
+    go_on(mixed[0], tmp_path / "results")
+    assert fingerprint(netcore.load_study(folder.path)) != fingerprint(mixed[2])
+    return folder, number
+
+
+def test_a_retried_failure_that_succeeds_gives_the_study_without_it(mixed: Mixed, tmp_path: Path) -> None:
+    """After --retry-failed the study is the one in which the trial never failed: what knew of it is trained again."""
+    folder, _ = with_a_dead_trial(mixed, tmp_path)
+    go_on(mixed[0], tmp_path / "results", retry_failed=True)
+    assert fingerprint(netcore.load_study(folder.path)) == fingerprint(mixed[2])
+
+
+def test_an_interrupted_retry_goes_on_as_any_run(mixed: Mixed, tmp_path: Path) -> None:
+    """--retry-failed, stopped anywhere, is finished by the plain command: what is to be done stands on the disk."""
+    spec, _, tables = mixed
+    folder, died = with_a_dead_trial(mixed, tmp_path)
+    results = tmp_path / "results"
+    with Run(spec, results=results, workers=1, retry_failed=True) as run:
+        for step in run.steps():
+            if isinstance(step, Record) and step.number == died + 2:
+                break
+    notices, _ = go_on(spec, results)
+    assert any("its old record is" in text for text in notices)
     assert fingerprint(netcore.load_study(folder.path)) == fingerprint(tables)
+
+
+def test_an_idle_run_asks_nothing(mixed: Mixed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A complete study asks no sampler again, even after records have served in another history than their own."""
+    text = mixed[0].text.decode().replace("window = 4", 'window = 4\nsampler = "random"').split("[stopping]")[0]
+    (tmp_path / "mixed.toml").write_text(text)
+    spec = load_spec(tmp_path / "mixed.toml").with_trials(20)
+    tables = netcore.run_study(spec, results=tmp_path / "results", workers=2)
+    folder, _ = make_a_trial_die(StudyFolder(tmp_path / "results" / "mixed"), tables)
+    _, new = go_on(spec, tmp_path / "results", retry_failed=True)
+    assert len(new) == 1 + tables.trials["state"].eq("failed").sum()  # a random proposal depends on no other trial
+    assert fingerprint(netcore.load_study(folder.path)) == fingerprint(tables)
+    asked: list[int] = []
+    monkeypatch.setattr(History, "propose", lambda _, number: asked.append(number))
+    go_on(spec, tmp_path / "results")
+    assert asked == []
+
+
+def test_a_refused_question_leaves_the_old_one(mixed: Mixed, tmp_path: Path) -> None:
+    """With resolved.json lost, a changed file is still refused, by the records, and the folder keeps its question."""
+    folder = copy_of(mixed, tmp_path)
+    folder.resolved.unlink()
+    (tmp_path / "mixed.toml").write_bytes(mixed[0].text.replace(b"epochs = 6", b"epochs = 5"))
+    with pytest.raises(InputError, match=r"training\.epochs was 6, is 5"):
+        go_on(load_spec(tmp_path / "mixed.toml"), tmp_path / "results")
+    assert folder.study_file.read_bytes() == mixed[0].text
+    assert go_on(mixed[0], tmp_path / "results") == ([], [])
 
 
 def test_the_test_set_is_read_once(mixed: Mixed, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import os
 import pty
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -97,3 +98,16 @@ def test_list_names_every_study(mixed: Mixed, tmp_path: Path) -> None:
     assert said.startswith("mixed")
     assert "40/40 trials: " in said
     assert "`netcore run digits` makes one" in netcore_command("list", cwd=tmp_path).stdout
+
+
+def test_a_damaged_study_does_not_hide_the_others(mixed: Mixed, tmp_path: Path) -> None:
+    """`list` shows every study it can, then says what is wrong with the rest, exit code 2."""
+    shutil.copytree(mixed[1], tmp_path / "results")
+    shutil.copytree(tmp_path / "results" / "mixed", tmp_path / "results" / "broken")
+    (tmp_path / "results" / "broken" / "trials" / "000003.npz").write_bytes(b"")
+    done = netcore_command("list", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout.startswith("mixed")
+    assert done.stderr.startswith("error: results/broken/trials/000003.npz: ")
+    (tmp_path / "afile").touch()
+    assert netcore_command("list", "--results", "afile", cwd=tmp_path).returncode == 2

@@ -128,6 +128,47 @@ def test_a_run_that_is_stopped_while_mlflow_makes_its_database_leaves_none(tmp_p
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".mlflow")] == []
 
 
+def test_a_run_after_a_kill_waits_for_the_follower_of_the_killed_one(tmp_path: Path) -> None:
+    """SIGKILL while MLflow is being imported, then the same command at once: the second run is tracked like any."""
+    write_mixed(tmp_path, 60)
+    for seconds in (1.5, 3):
+        command = [sys.executable, "-m", "netcore", "run", "mixed.toml"]
+        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(seconds)
+        process.kill()
+        process.wait()
+    done = netcore_command("run", "mixed.toml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(runs_of(tmp_path)[2]) == 60
+
+
+def test_python_files_in_the_current_folder_are_not_run(tmp_path: Path) -> None:
+    """A click.py beside the study file is the user's own business: no process of netcore's imports it."""
+    study = write_mixed(tmp_path, 2)
+    for name in ("click.py", "types.py", "mlflow.py", "numpy.py"):
+        (tmp_path / name).write_text("raise SystemExit('hijacked')\n", encoding="utf-8")
+    command = [sys.executable, "-P", "-m", "netcore", "run", study.name]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "hijacked" not in done.stderr + done.stdout
+
+
+def test_weights_that_are_not_the_records_are_not_sent(copied: Path) -> None:
+    """Altered weights never reach MLflow; once mended, the right ones do."""
+    number = json.loads((copied / "results" / "mixed" / "test.json").read_text())["trial"]
+    file = copied / "results" / "mixed" / "weights" / f"{number:06d}.npz"
+    right = file.read_bytes()
+    (copied / "mlflow.db").unlink()
+    file.write_bytes(b"junk")
+    assert netcore_command("sync", "mixed", cwd=copied).returncode == 0
+    client, _, runs = runs_of(copied)
+    assert client.list_artifacts(runs[number].info.run_id, "weights") == []
+    file.write_bytes(right)
+    assert netcore_command("sync", "mixed", cwd=copied).returncode == 0
+    (artifact,) = client.list_artifacts(runs[number].info.run_id, "weights")
+    assert Path(client.download_artifacts(runs[number].info.run_id, artifact.path)).read_bytes() == right
+
+
 def test_every_curve_in_mlflow_equals_its_rows(tracked: Path) -> None:
     """The metric histories of each run are those of the curves table; what is not finite is NaN."""
     tables = netcore.load_study(tracked / "results" / "mixed")
@@ -261,7 +302,7 @@ def test_an_mlflow_that_refuses_loses_nothing(copied: Path) -> None:
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "error: MLflow at sqlite:///mlflow.db: refuses (" in done.stderr
-    assert "`netcore sync mixed` sends what is missing" in done.stderr
+    assert "`netcore sync results/mixed` sends what is missing" in done.stderr
     assert len(netcore.load_study(copied / "results" / "mixed").trials) == 45
     (copied / "mlflow.db").unlink()
     assert netcore_command("sync", "mixed", cwd=copied).returncode == 0
@@ -275,6 +316,20 @@ def test_a_password_in_the_address_is_never_shown(copied: Path) -> None:
     assert done.returncode == 1
     assert "hush" not in done.stdout + done.stderr
     assert "error: MLflow at postgresql://127.0.0.1:1/mlflow: refuses" in done.stderr
+    address = "http://me:hush@127.0.0.1:1"
+    done = netcore_command("ui", cwd=copied, env={**os.environ, "MLFLOW_TRACKING_URI": address})
+    assert done.returncode == 1
+    assert "hush" not in done.stdout + done.stderr
+    assert done.stderr.startswith("error: MLflow at http://127.0.0.1:1: refuses")
+
+
+def test_a_database_that_is_none_is_one_clear_line(tmp_path: Path) -> None:
+    """`netcore ui` beside a file that is no database says so; no traceback."""
+    (tmp_path / "mlflow.db").write_bytes(b"this is no database" * 100)
+    done = netcore_command("ui", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: MLflow at sqlite:///mlflow.db: refuses")
+    assert "Traceback" not in done.stderr
 
 
 def test_optuna_loads_the_study(tracked: Path) -> None:

@@ -213,13 +213,17 @@ def draw_all(tables: StudyTables, folder: StudyFolder) -> dict[str, Path]:
             drawn[name] = folder.figures / f"{name}.png"
             write_atomically(drawn[name], _file(figure, "png"))
             write_atomically(drawn[name].with_suffix(".svg"), _file(figure, "svg"))
-    for file in folder.figures.iterdir():
-        if file.suffix in {".png", ".svg"} and file.stem not in drawn:
-            try:
-                file.unlink()
-            except OSError as error:
-                raise cannot_write(file, error) from error
+        else:
+            for kind in ("png", "svg"):  # drawn once, and no longer to be had
+                _remove(folder.figures / f"{name}.{kind}")
     return drawn
+
+
+def _remove(file: Path) -> None:
+    try:
+        file.unlink(missing_ok=True)
+    except OSError as error:
+        raise cannot_write(file, error) from error
 
 
 @_styled
@@ -339,7 +343,8 @@ def _scale(axes: Axes, which: Literal["x", "y"], scale: Scale, low: float, high:
         margin = 0.05 * (high - low) or 0.05 * abs(high) or 0.05
         axes.set(**{f"{which}lim": (low - margin, high + margin)})
         return
-    margin = (high / low) ** 0.05
+    low, high = max(low, 1e-290), min(high, 1e290)  # room for a margin within what a float64 holds
+    margin = math.exp(0.05 * (math.log(high) - math.log(low)))
     axes.set(**{f"{which}lim": (low / margin, high * margin), f"{which}scale": "log"})
     subs = [1.0] if high > 3000 * low else [1.0, 2.0, 5.0] if high > 20 * low else [1.0, 1.5, 2.0, 3.0, 5.0, 7.0]
     axis = axes.xaxis if which == "x" else axes.yaxis

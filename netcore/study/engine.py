@@ -32,6 +32,7 @@ __all__ = ["Engine", "LocalEngine", "Trained", "usable_cores"]
 ATTEMPTS = 3
 """A trial whose worker dies or stalls is run again at most twice."""
 
+_START_TIMEOUT = 300.0
 _SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -100,6 +101,7 @@ class LocalEngine:
 
     def _mind_a_worker(self) -> None:
         """Take jobs from the queue and see each through, with one worker at a time."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # workers inherit it: Ctrl-C is this process's matter
         worker: _Worker | None = None
         with suppress(WorkError, _LostError):  # ahead of the first job, which meets the error again
             worker = self._start()
@@ -121,6 +123,9 @@ class LocalEngine:
                     started, seconds = loss.started, loss.seconds
                 except Exception as error:  # noqa: BLE001  # whoever waits for the future must learn of it
                     future.set_exception(error)
+                    if worker:
+                        self._end(worker)  # its pipe may hold the answer to another question
+                    worker = None
                     break
                 provenance = Provenance(started, seconds, attempt, worker.environment if worker else environment())
                 future.set_result(Trained(result, provenance))
@@ -176,6 +181,8 @@ class _Worker:
         started, begun = time.time(), time.monotonic()
         try:
             self._pipe.send(self._dataset)
+            if not self._pipe.poll(_START_TIMEOUT):
+                self._process.kill()  # stopped, say; recv then meets the end of the pipe
             self.environment = self._pipe.recv()
         except (EOFError, OSError) as error:
             self._process.join(1)
@@ -221,7 +228,6 @@ class _Worker:
 
 def _work(pipe: Connection) -> None:
     """Be a worker: take the data, then train what comes through the pipe until it closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     threading.Thread(target=_end_with_parent, daemon=True).start()
     threadpool_limits(1)
     with suppress(EOFError, OSError):

@@ -8,6 +8,7 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 from threadpoolctl import threadpool_info
 
 __all__ = ["environment"]
@@ -17,7 +18,7 @@ _PACKAGES = ("netcore", "numpy", "optuna", "scikit-learn", "scipy")
 
 @cache
 def environment() -> dict[str, str]:
-    """Describe this process: package versions, Python, system, processor, BLAS."""
+    """Describe this process: package versions, Python, system, processor and what NumPy uses of it, BLAS, libc."""
     pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
     blas = ", ".join(
         sorted({f"{pool['internal_api']} {pool['version']} {pool.get('architecture', '')}".strip() for pool in pools})
@@ -27,7 +28,9 @@ def environment() -> dict[str, str]:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
+        "simd": " ".join(np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])),
         "blas": blas,
+        "libc": " ".join(platform.libc_ver()).strip(),
     }
 
 

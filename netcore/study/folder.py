@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from netcore.core.params import Params
 from netcore.errors import InputError, RecordError, nearest
-from netcore.files import TEMPORARY, cannot_write, is_file, make_folder, write_atomically
+from netcore.files import TEMPORARY, cannot_write, flush_folder, is_file, make_folder, write_atomically
 from netcore.study.record import Record, pack_weights, unpack_weights
 from netcore.study.spec import StudySpec
 
@@ -49,15 +49,17 @@ class StudyFolder:
         return self.path.name
 
     @contextmanager
-    def locked(self, purpose: str = "run") -> Iterator[None]:
+    def locked(self, purpose: str = "run", *, patience: float = 0) -> Iterator[None]:
         """Keep every other process from doing the same with this study; the system lets go when this process ends.
+
+        `patience` is how many seconds to wait for another one.
 
         Raises:
             InputError: another process is at it.
         """
         lock = FileLock(self.path / f".{purpose}.lock")
         try:
-            lock.acquire(blocking=False)
+            lock.acquire(timeout=patience)
         except Timeout:
             remedy = "wait until it ends; `netcore report` and `netcore list` may be used meanwhile"
             raise InputError.at(
@@ -104,8 +106,15 @@ class StudyFolder:
         """
         write_atomically(self._record(record.number), record.to_bytes())
 
-    def supersede(self, number: int) -> Path:
-        """Move a record out of the way and say where to; nothing is ever overwritten."""
+    def superseded_records(self) -> Iterator[tuple[int, Record]]:
+        """Read the records that were replaced, those that are whole, with their numbers."""
+        for path in sorted(self.superseded.glob("*.npz")):
+            with suppress(RecordError):
+                record = Record.from_bytes(_read(path), path)
+                yield record.number, record
+
+    def supersede(self, number: int, *, weights: bool = True) -> Path:
+        """Move a record, and its weights, out of the way; say where it is now. Nothing is ever overwritten."""
         path = self._record(number)
         make_folder(self.superseded)
         target = next(
@@ -115,10 +124,12 @@ class StudyFolder:
         )
         try:
             path.rename(target)
+            flush_folder(self.superseded)
+            flush_folder(self.trials)
         except OSError as error:
             raise cannot_write(target, error) from error
-        with suppress(OSError):
-            self._weights(number).unlink()
+        if weights:
+            self.drop_weights(number)
         return target
 
     def kept_weights(self) -> set[int]:
@@ -127,7 +138,7 @@ class StudyFolder:
 
     def write_weights(self, record: Record, weights: Params) -> None:
         """Keep a trial's weights."""
-        write_atomically(self._weights(record.number), pack_weights(weights))
+        write_atomically(self.weights_file(record.number), pack_weights(weights))
 
     def read_weights(self, record: Record) -> Params:
         """Read a trial's weights.
@@ -135,17 +146,17 @@ class StudyFolder:
         Raises:
             RecordError: they are not there, or not the ones that the record speaks of.
         """
-        path = self._weights(record.number)
+        path = self.weights_file(record.number)
         return unpack_weights(_read(path), record, path)
 
     def drop_weights(self, number: int) -> None:
         """Keep a trial's weights no longer."""
         with suppress(FileNotFoundError):
-            self._weights(number).unlink()
+            self.weights_file(number).unlink()
 
     def weights_file(self, number: int) -> Path:
         """Say where a trial's weights are, if they are kept."""
-        return self._weights(number)
+        return self.weights / _file_name(number)
 
     def test_figures(self) -> dict[str, Any] | None:
         """Give what the test set said of the best trial, if it has been asked."""
@@ -183,9 +194,6 @@ class StudyFolder:
 
     def _record(self, number: int) -> Path:
         return self.trials / _file_name(number)
-
-    def _weights(self, number: int) -> Path:
-        return self.weights / _file_name(number)
 
 
 def find_study(name: str | Path, results: str | Path) -> StudyFolder:

@@ -9,11 +9,10 @@ epoch, and stops where `trial.should_prune()` says so. The study file's own samp
 from optuna import Trial, TrialPruned
 
 from netcore.core.training import Epoch
-from netcore.data import load_dataset
 from netcore.errors import InputError
 from netcore.study.history import direction_of
 from netcore.study.space import Space
-from netcore.study.spec import StudySpec
+from netcore.study.spec import StudySpec, dataset_of
 from netcore.study.trial import State, TrialJob, run_trial
 
 __all__ = ["Objective"]
@@ -25,7 +24,7 @@ class Objective:
     def __init__(self, spec: StudySpec) -> None:
         self._spec = spec
         self._space = Space(spec.space)
-        self._dataset = load_dataset(**spec.data.model_dump(), dtype=spec.training.dtype, folder=spec.folder)
+        self._dataset = dataset_of(spec)
 
     def __call__(self, trial: Trial) -> float:
         """Train one net.

@@ -23,7 +23,7 @@ SAMPLER_ARGUMENTS: dict[str, dict[str, Any]] = {
         "constant_liar": True,
     },
     "random": {},
-    "qmc": {"sequence": "sobol", "scramble": True},
+    "qmc": {"scramble": True},
     "grid": {},
 }
 """What each sampler is built with, all of it said outright; resolved.json records it."""
@@ -52,7 +52,7 @@ class Sampling:
             return self.space.at(generator(self._seed, number, Purpose.SAMPLER).random(dimensions))
         from scipy.stats import qmc  # noqa: PLC0415  # 0.7 s, and no other sampler needs it
 
-        sobol = qmc.Sobol(dimensions, scramble=True, rng=generator(self._seed, 0, Purpose.SAMPLER))
+        sobol = qmc.Sobol(dimensions, **SAMPLER_ARGUMENTS["qmc"], rng=generator(self._seed, 0, Purpose.SAMPLER))
         if number:
             sobol.fast_forward(number)
         return self.space.at(sobol.random(1)[0])

@@ -49,7 +49,6 @@ class Search:
     ) -> None:
         self._spec, self._digest, self._folder, self._engine = spec, data_digest, folder, engine
         self._retrain, self._retry_failed = retrain, retry_failed
-        self._first_retried: int | None = None
         self._records: dict[int, Record] = {}
         self._best: list[tuple[float, int]] = []
         self._failures: list[int] = []
@@ -102,7 +101,6 @@ class Search:
                 yield self._set_aside(record, asked)
             elif self._retry_failed and record.result.state is State.FAILED:
                 target = self._folder.supersede(number)
-                self._first_retried = number if self._first_retried is None else self._first_retried
                 yield Notice(f"trial {number} had failed and is tried again; its old record is {target}")
             else:
                 self._records[number] = record
@@ -125,6 +123,11 @@ class Search:
             yield self._set_aside(record, job)
             del self._records[number]
             record = None
+        elif record and record.job.known != known:
+            # It was proposed knowing another history and serves in this one too: say so, or it is asked at every start.
+            self._folder.supersede(number, weights=False)
+            self._records[number] = replace(record, job=job)
+            self._folder.write(self._records[number])
         if record is None:
             self._pending[self._engine.submit(job)] = job
 
@@ -155,8 +158,7 @@ class Search:
         same_question = record.job == replace(
             asked, hyperparameters=record.job.hyperparameters, ceilings=record.job.ceilings
         )
-        knew_of_retried = self._first_retried is not None and number >= self._first_retried + self._spec.study.window
-        if not (self._retrain or (knew_of_retried and same_question)):
+        if not (self._retrain or (same_question and self._knew_of_a_failure(record, asked))):
             raise InputError.at(
                 f"{self._spec.name}: trial {number}",
                 f"its record does not match what is asked: {what}",
@@ -164,6 +166,15 @@ class Search:
             )
         target = self._folder.supersede(number)
         return Notice(f"trial {number}: {what}; its old record is {target}, the trial is trained again")
+
+    def _knew_of_a_failure(self, record: Record, asked: TrialJob) -> bool:
+        """Say whether a record was proposed knowing of a failed trial that has been tried again since.
+
+        What was tried again stands in superseded/, so an interrupted `--retry-failed` goes on as any other run.
+        """
+        latest = record.number - self._spec.study.window
+        failed = (n for n, old in self._folder.superseded_records() if old.result.state is State.FAILED)
+        return record.job.known != asked.known and any(number <= latest for number in failed)
 
     def _committed(self, number: int) -> Iterator[Record]:
         """Hand a committed trial over, then stop if too many have failed, once those in flight have returned."""
@@ -180,7 +191,7 @@ class Search:
             name,
             f"at most max_failures = {self._spec.study.max_failures} trials may fail",
             f"{len(self._failures)}: {', '.join(map(str, self._failures))}",
-            f"`netcore show {name} {last}` shows why; `netcore run {name} --retry-failed` tries them again",
+            f"`netcore show {self._folder.path} {last}` shows why; the same command with `--retry-failed` tries again",
         )
 
     def _job(self, number: int, hyperparameters: Hyperparameters, ceilings: dict[int, float], known: str) -> TrialJob:

@@ -26,6 +26,7 @@ from pydantic import (
     model_validator,
 )
 
+from netcore.data import Dataset, load_dataset
 from netcore.errors import InputError, Problem, nearest
 from netcore.files import is_file
 from netcore.study.reading import read_toml, rule, validated
@@ -36,6 +37,7 @@ __all__ = [
     "Range",
     "StudySpec",
     "checked_data",
+    "dataset_of",
     "json_schema",
     "load_spec",
     "question",
@@ -472,6 +474,23 @@ def _checked(settings: object, place: str) -> StudySpec:
     return spec
 
 
+def dataset_of(spec: StudySpec) -> Dataset:
+    """Load a study's data and check what only the data can tell.
+
+    Raises:
+        InputError: the data are not fit for the study.
+    """
+    dataset = load_dataset(**spec.data.model_dump(), dtype=spec.training.dtype, folder=spec.folder)
+    rows = len(dataset.X_train)
+    if spec.training.batch_size > rows:
+        raise InputError.at(
+            f"{spec.name}: training.batch_size",
+            f"must be at most the {rows} rows of the training set",
+            spec.training.batch_size,
+        )
+    return dataset
+
+
 def question(study_file: str) -> str:
     """Give what a study file asks: its opening comment `# Question: …`, with the lines that carry it on."""
     lines: list[str] = []
@@ -489,8 +508,8 @@ def _find(study: str | Path) -> Path:
     path = Path(study)
     if path.suffix == ".toml" or len(path.parts) > 1:
         if not is_file(path):
-            meant = path.with_name(f"{path.name}.toml")
-            remedy = f"did you mean {str(meant)!r}?" if is_file(meant) else ""
+            meant = [near for near in (path.with_name(f"{path.name}.toml"), STUDIES / path.name) if is_file(near)]
+            remedy = f"did you mean {str(meant[0])!r}?" if meant else ""
             raise InputError.at(path, "there is no such study file", remedy=remedy)
         return path
     named = STUDIES / f"{study}.toml"

@@ -3,14 +3,17 @@
 import logging
 import os
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from netcore.errors import NetcoreError, WorkError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-__all__ = ["DEFAULT_URI", "ENVIRONMENT", "connect", "shown_uri", "tracking_uri"]
+__all__ = ["DEFAULT_URI", "ENVIRONMENT", "connect", "shown_uri", "speaking_plainly", "tracking_uri"]
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 
@@ -62,3 +65,20 @@ def _make_database(path: Path) -> None:
         MlflowClient(f"sqlite:///{made}").search_experiments()
         with suppress(FileExistsError):  # somebody else was faster: theirs is as good
             path.hardlink_to(made)
+
+
+@contextmanager
+def speaking_plainly(remedy: str) -> Iterator[None]:
+    """Turn whatever MLflow, its database or the network raise into one line; passwords in addresses are left out.
+
+    Raises:
+        WorkError: instead of anything that is not netcore's own.
+    """
+    try:
+        yield
+    except NetcoreError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).replace(tracking_uri(), shown_uri()).split())
+        what = f"refuses ({type(error).__name__}: {reason[:300]})"
+        raise WorkError.at(f"MLflow at {shown_uri()}", what, remedy=remedy) from error

@@ -5,20 +5,21 @@ that all is done and everything can be made as the folder has it; a pipe that cl
 gone, and so is the follower, at once.
 """
 
+import _thread
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import IO, Self
 
-from netcore.errors import NetcoreError, RecordError, WorkError
+from netcore.errors import RecordError
 from netcore.study.folder import StudyFolder
-from netcore.tracking.client import connect, shown_uri, tracking_uri
+from netcore.tracking.client import connect, speaking_plainly
 
 __all__ = ["Follower", "follow", "sync"]
 
 _POLL = 0.3
+_LOCK_PATIENCE = 60.0
 _PATIENCE = 5.0
 
 
@@ -30,7 +31,7 @@ def sync(folder: StudyFolder) -> int:
         RecordError: a record is not whole.
         WorkError: MLflow refuses; what was written stays, and the next sync goes on.
     """
-    with folder.locked("sync"), _speaking_plainly(folder):
+    with folder.locked("sync"), speaking_plainly(_remedy(folder)):
         from netcore.tracking.sync import Projection  # noqa: PLC0415  # MLflow takes 1.3 s to import
 
         records = folder.committed()
@@ -52,25 +53,29 @@ def follow(folder: StudyFolder, commands: IO[str]) -> int:
         if commands.readline().strip() == "finish":
             finish.set()
         said.set()
+        if not finish.is_set():
+            _thread.interrupt_main()  # whatever is under way, importing MLflow and making its database included
 
     threading.Thread(target=listen, daemon=True).start()
-    with folder.locked("sync"), _speaking_plainly(folder):
+    # The follower of a run that was killed may need a moment to notice; it holds the lock until then.
+    with folder.locked("sync", patience=_LOCK_PATIENCE), speaking_plainly(_remedy(folder)):
         from netcore.tracking.sync import Projection  # noqa: PLC0415  # MLflow takes 1.3 s to import
 
         projection = Projection(connect(), folder)
-        projection.begin()
-        number = 0
-        while not said.wait(_POLL):
-            # A record that is missing or being replaced right now is seen to by `finish`.
-            with suppress(RecordError):
-                while not said.is_set():
-                    projection.add(folder.read(number))
-                    number += 1
-        if finish.is_set():
+        try:
+            projection.begin()
+            number = 0
+            while not said.wait(_POLL):
+                # A record that is missing or being replaced right now is seen to by `finish`.
+                with suppress(RecordError):
+                    while not said.is_set():
+                        projection.add(folder.read(number))
+                        number += 1
             records = folder.committed()
             projection.finish(records, complete=len(records) >= folder.trials_wanted())
-        else:
+        except KeyboardInterrupt:
             projection.end("KILLED")
+            raise
         return projection.written
 
 
@@ -78,7 +83,8 @@ class Follower:
     """This side of a follower: a context manager that lets go of it when the run is over, however that came."""
 
     def __init__(self, folder: StudyFolder) -> None:
-        command = [sys.executable, "-m", "netcore", "sync", "--follow", str(folder.path)]
+        command = [sys.executable, "-P", "-m", "netcore", "sync", "--follow", str(folder.path)]
+        self._folder = folder
         # A session of its own: Ctrl-C in the terminal is the run's to handle.
         self._process = subprocess.Popen(  # noqa: S603  # our own command
             command,
@@ -107,20 +113,12 @@ class Follower:
     def finish(self) -> tuple[bool, str]:
         """Let everything be made as the folder has it; say whether that went well, and what the follower said."""
         said, _ = self._process.communicate("finish\n")
-        return self._process.returncode == 0, said.strip()
+        code = self._process.returncode
+        return (
+            code == 0,
+            said.strip() or f"the process that sends to MLflow died (exit code {code}); {_remedy(self._folder)}",
+        )
 
 
-@contextmanager
-def _speaking_plainly(folder: StudyFolder) -> Iterator[None]:
-    """Turn whatever MLflow, its database or the network raise into one line; passwords in addresses are left out."""
-    try:
-        yield
-    except (NetcoreError, KeyboardInterrupt, SystemExit):
-        raise
-    except Exception as error:
-        reason = " ".join(str(error).replace(tracking_uri(), shown_uri()).split())
-        raise WorkError.at(
-            f"MLflow at {shown_uri()}",
-            f"refuses ({type(error).__name__}: {reason[:300]})",
-            remedy=f"all records are safe in {folder.path}; `netcore sync {folder.name}` sends what is missing",
-        ) from error
+def _remedy(folder: StudyFolder) -> str:
+    return f"all records are safe in {folder.path}; `netcore sync {folder.path}` sends what is missing"

@@ -9,11 +9,13 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, Experiment, InputTag, Metric, Param, Run, RunTag, ViewType
 
+from netcore.errors import RecordError
 from netcore.study.folder import StudyFolder
 from netcore.study.record import CURVES, Record, ranked
 from netcore.study.spec import StudySpec, question
@@ -204,7 +206,10 @@ class Projection:
 
     def _log_weights(self, record: Record) -> None:
         run = self._runs[record.number][0]
-        if run.data.tags.get("netcore.weights") != record.weights_sha256:
+        if run.data.tags.get("netcore.weights") == record.weights_sha256:
+            return
+        with suppress(RecordError):  # weights that are not the record's are not sent; `netcore run` makes them again
+            self._folder.read_weights(record)
             self._client.log_artifact(run.info.run_id, str(self._folder.weights_file(record.number)), "weights")
             self._client.set_tag(run.info.run_id, "netcore.weights", record.weights_sha256)
 

@@ -8,7 +8,7 @@ import sys
 from urllib.parse import quote, urlencode
 
 from netcore.errors import InputError, WorkError
-from netcore.tracking.client import ENVIRONMENT, connect, tracking_uri
+from netcore.tracking.client import ENVIRONMENT, connect, shown_uri, speaking_plainly, tracking_uri
 
 __all__ = ["links", "serve"]
 
@@ -20,10 +20,15 @@ def links(port: int) -> dict[str, str]:
 
     MLflow's plain page opens in another mode, with the trials folded away under their parent; these open in
     model-training mode. Sorted by anything but time, MLflow leaves the trials unfolded.
+
+    Raises:
+        WorkError: MLflow cannot be reached.
     """
-    address = tracking_uri() if tracking_uri().startswith("http") else f"http://{_HOST}:{port}"
+    address = shown_uri() if tracking_uri().startswith("http") else f"http://{_HOST}:{port}"
+    with speaking_plainly("is MLFLOW_TRACKING_URI right, and the server up?"):
+        experiments = connect().search_experiments(filter_string="tags.`netcore.study` LIKE '%'")
     pages = {}
-    for experiment in connect().search_experiments(filter_string="tags.`netcore.study` LIKE '%'"):
+    for experiment in experiments:
         metric = experiment.tags.get("netcore.metric", "val_loss")
         query = {
             "workflowType": "machine_learning",
@@ -53,7 +58,7 @@ def serve(port: int) -> int:
             raise InputError.at(f"{_HOST}:{port}", "the port is taken", remedy="choose another with --port")
     hosts = f"{_HOST}:{port},localhost:{port}"
     origins = f"http://{_HOST}:{port},http://localhost:{port}"
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracking_uri()]
+    command = [sys.executable, "-P", "-m", "mlflow", "server", "--backend-store-uri", tracking_uri()]
     command += ["--host", _HOST, "--port", str(port), "--workers", "1"]
     command += ["--allowed-hosts", hosts, "--cors-allowed-origins", origins, "--uvicorn-opts", "--log-level warning"]
     with subprocess.Popen(command, env={**ENVIRONMENT, **os.environ}, start_new_session=True) as server:  # noqa: S603
