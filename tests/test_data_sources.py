@@ -469,12 +469,6 @@ def test_numbers_that_leave_a_part_too_small(tmp_path: Path, validation: int, te
     assert re.match(re.escape(f"{path}: cannot be split so that every class is in each part ("), line)
 
 
-@pytest.mark.parametrize(("source", "digest"), [("digits", "a7b94803d417"), ("iris", "ad4b1060c84f")])
-def test_the_digests_of_the_first_sources_stay(source: str, digest: str) -> None:
-    """Records of these data go on being valid: their digests have not changed since the first release."""
-    assert load_dataset(source, validation=0.2, test=0.2, seed=0).digest.startswith(digest)
-
-
 @pytest.mark.parametrize(("source", "rows", "inputs", "classes"), [("wine", 178, 13, 3), ("breast_cancer", 569, 30, 2)])
 def test_the_other_sources_of_scikit_learn(source: str, rows: int, inputs: int, classes: int) -> None:
     """All rows are in one of the parts, and the sizes are those of the data set."""

@@ -212,15 +212,9 @@ def _digest(dataset: Dataset) -> str:
     for entry in fields(dataset):
         value = getattr(dataset, entry.name)
         if isinstance(value, Preprocessing):
-            if dataset.name in _ALWAYS_THE_SAME and value.facts["kind"] == "feature":
-                continue
             add(entry.name, json.dumps(value.facts, sort_keys=True))
             for name in sorted(value.arrays):
                 add(f"{entry.name}.{name}", value.arrays[name])
         elif entry.name != "digest":
             add(entry.name, value)
     return sha.hexdigest()
-
-
-_ALWAYS_THE_SAME = {"digits", "iris"}
-"""Of these the figures of `feature` follow from the parts: their digests are older than the figures' place in it."""
