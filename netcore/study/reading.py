@@ -10,13 +10,13 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from netcore.data import SOURCES
 from netcore.errors import InputError, Problem, nearest
 
-__all__ = ["LARGEST", "read_toml", "rule", "validated"]
+__all__ = ["LARGEST", "Section", "read_toml", "rule", "validated"]
 
 LARGEST = 64 * 1024
 """Bytes that a study file may have; no honest one comes near."""
@@ -51,6 +51,14 @@ _BOUNDS = {
     "less_than": "<",
     "less_than_equal": "<=",
 }
+
+
+class Section(BaseModel):
+    """A table of the study file: no other keys, no guessed types, and nothing changes."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 def read_toml(path: Path) -> tuple[bytes, dict[str, Any]]:

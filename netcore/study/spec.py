@@ -15,9 +15,6 @@ from typing import Annotated, Any, ClassVar, Generic, Literal, NamedTuple, Self,
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
     PrivateAttr,
@@ -29,7 +26,8 @@ from pydantic import (
 from netcore.data import Dataset, load_dataset
 from netcore.errors import InputError, Problem, nearest
 from netcore.files import is_file
-from netcore.study.reading import read_toml, rule, validated
+from netcore.study.data_section import DataSection
+from netcore.study.reading import Section, read_toml, rule, validated
 
 __all__ = [
     "HYPERPARAMETERS",
@@ -61,15 +59,7 @@ class Hyperparameters(NamedTuple):
 HYPERPARAMETERS = Hyperparameters._fields
 
 
-class _Section(BaseModel):
-    """A table of the study file: no other keys, no guessed types, and nothing changes."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
-
-
-class Range(_Section, Generic[T]):
+class Range(Section, Generic[T]):
     """All values from `low` to `high`, both included; `log = true` spreads them by their logarithm."""
 
     low: T
@@ -106,7 +96,7 @@ Reg = Annotated[float, Ge(0)]
 Decay = Annotated[float, Gt(0), Le(1)]
 
 
-class StudySection(_Section):
+class StudySection(Section):
     """[study]: how the answer is searched."""
 
     name: str | None = None
@@ -136,145 +126,7 @@ class StudySection(_Section):
         return name
 
 
-def _part(value: object) -> object:
-    """Let a number through that is a share between 0 and 1, or, a whole number, how many rows."""
-    if isinstance(value, int) and not isinstance(value, bool) and value < 1:
-        raise rule("must be a share above 0 and below 1, or a number of rows from 1 on", value)
-    return value
-
-
-def _form_of_part(value: object) -> str:
-    return "rows" if isinstance(value, int) and not isinstance(value, bool) else "share"
-
-
-Part = Annotated[
-    Annotated[int, Ge(1), Tag("rows")] | Annotated[float, Gt(0), Lt(1), Tag("share")],
-    Discriminator(_form_of_part),
-    BeforeValidator(_part),
-]
-"""A share of the rows (below 1), or a number of rows (a whole number)."""
-SplitSeed = Annotated[int, Ge(0), Lt(2**32)]
-Standardize = Literal["feature", "pixel-mean", "none"]
-Text = Annotated[str, Field(min_length=1)]
-
-
-def _rows_left_to_train(validation: float, test: float) -> None:
-    if validation < 1 and test < 1 and validation + test >= 1:
-        raise rule("`validation + test < 1` must hold", f"validation={validation}, test={test}")
-
-
-class BundledDataSection(_Section):
-    """[data] of a data set that comes with scikit-learn."""
-
-    source: Literal["digits", "iris", "wine", "breast_cancer"]
-    """Which data set."""
-    validation: Part = 0.2
-    """Share or number of the rows that judge the trials."""
-    test: Part = 0.2
-    """Share or number of the rows that are looked at once, at the end."""
-    seed: SplitSeed = 0
-    """Draws the split, whatever the study's seed."""
-    standardize: Standardize = "feature"
-    """What is done to the features, by the figures of the training part."""
-
-    @model_validator(mode="after")
-    def _rows_are_left(self) -> Self:
-        _rows_left_to_train(self.validation, self.test)
-        return self
-
-
-class IdxDataSection(_Section):
-    """[data] of MNIST and its kin; the official test files are the test part."""
-
-    source: Literal["idx"]
-    """The IDX format."""
-    path: Text
-    """Folder with the four official files, .gz or plain."""
-    validation: Part = 0.2
-    """Share or number of the training rows that judge the trials."""
-    seed: SplitSeed = 0
-    """Draws the split, whatever the study's seed."""
-    standardize: Standardize = "feature"
-    """What is done to the features, by the figures of the training part."""
-
-
-class Cifar10DataSection(_Section):
-    """[data] of CIFAR-10; the official test batch is the test part."""
-
-    source: Literal["cifar10"]
-    """CIFAR-10."""
-    path: Text
-    """Folder cifar-10-batches-py or cifar-10-batches-bin."""
-    train_limit: Annotated[int, Ge(1)] | None = None
-    """Take the first so many training rows; all, if left out."""
-    validation: Part = 0.2
-    """Share or number of the training rows that judge the trials."""
-    seed: SplitSeed = 0
-    """Draws the split, whatever the study's seed."""
-    standardize: Standardize = "feature"
-    """What is done to the features, by the figures of the training part."""
-
-
-class ArraysDataSection(_Section):
-    """[data] of NumPy's own files."""
-
-    source: Literal["arrays"]
-    """An .npz, or a folder of .npy files."""
-    path: Text
-    """The .npz file, or the folder."""
-    features: Text = "X"
-    """Name of the array with the features."""
-    labels: Text = "y"
-    """Name of the array with the labels."""
-    validation: Part = 0.2
-    """Share or number of the rows that judge the trials."""
-    test: Part = 0.2
-    """Share or number of the rows that are looked at once, at the end."""
-    seed: SplitSeed = 0
-    """Draws the split, whatever the study's seed."""
-    standardize: Standardize = "feature"
-    """What is done to the features, by the figures of the training part."""
-
-    @model_validator(mode="after")
-    def _rows_are_left(self) -> Self:
-        _rows_left_to_train(self.validation, self.test)
-        return self
-
-
-class TableDataSection(_Section):
-    """[data] of a table of columns."""
-
-    source: Literal["table"]
-    """CSV or Parquet."""
-    path: Text
-    """The .csv or .parquet file."""
-    target: Text
-    """The column that holds the classes."""
-    drop: Annotated[tuple[Text, ...], Field(strict=False)] = ()
-    """Columns to leave out."""
-    validation: Part = 0.2
-    """Share or number of the rows that judge the trials."""
-    test: Part = 0.2
-    """Share or number of the rows that are looked at once, at the end."""
-    seed: SplitSeed = 0
-    """Draws the split, whatever the study's seed."""
-
-    @model_validator(mode="after")
-    def _columns_and_rows_are_left(self) -> Self:
-        if self.target in self.drop:
-            raise rule("the target cannot be in `drop`", repr(self.target), "take it out of `drop`")
-        _rows_left_to_train(self.validation, self.test)
-        return self
-
-
-DataSection = Annotated[
-    BundledDataSection | IdxDataSection | Cifar10DataSection | ArraysDataSection | TableDataSection,
-    Field(discriminator="source"),
-]
-"""[data]: what is learned from; each source has the keys it needs and no others."""
-
-
-class TrainingSection(_Section):
+class TrainingSection(Section):
     """[training]: what all trials have in common."""
 
     epochs: Annotated[int, Ge(1)] = 30
@@ -285,7 +137,7 @@ class TrainingSection(_Section):
     """Precision of parameters and data."""
 
 
-class SpaceSection(_Section):
+class SpaceSection(Section):
     """[space]: where to search. A table { low, high, log } is a range, a list a choice, a bare number fixes it."""
 
     learning_rate: Annotated[Fixed[Rate] | Choice[Rate] | Annotated[Range[Rate], Tag("range")], _FORM]
@@ -305,7 +157,7 @@ class SpaceSection(_Section):
         return value
 
 
-class StoppingSection(_Section):
+class StoppingSection(Section):
     """[stopping]: when a trial that lags behind is stopped; without this table none is."""
 
     rungs: Annotated[tuple[Annotated[int, Ge(1)], ...], Field(strict=False, min_length=1)]
@@ -323,7 +175,7 @@ class StoppingSection(_Section):
         return rungs
 
 
-class StartSection(_Section):
+class StartSection(Section):
     """[[start]]: a trial to begin with; what [space] fixes may be left out."""
 
     learning_rate: Rate | None = None
@@ -332,7 +184,7 @@ class StartSection(_Section):
     learning_rate_decay: Decay | None = None
 
 
-class StudySpec(_Section):
+class StudySpec(Section):
     """One study file, checked: frozen, typed, complete with its defaults."""
 
     study: StudySection = StudySection()
@@ -452,7 +304,7 @@ def load_spec(study: str | Path) -> StudySpec:
     return spec
 
 
-class _DataAlone(_Section):
+class _DataAlone(Section):
     data: DataSection
 
 
