@@ -10,6 +10,7 @@ from pathlib import Path
 
 import optuna
 import pandas as pd
+import psutil
 import pytest
 from conftest import fingerprint, netcore_command, write_mixed
 from mlflow import MlflowClient
@@ -140,6 +141,22 @@ def test_a_run_after_a_kill_waits_for_the_follower_of_the_killed_one(tmp_path: P
     done = netcore_command("run", "mixed.toml", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert len(runs_of(tmp_path)[2]) == 60
+
+
+def test_a_follower_that_dies_is_said_so(tmp_path: Path) -> None:
+    """If the process that sends to MLflow is killed, the run ends well but for that, and says how to send the rest."""
+    write_mixed(tmp_path, 60)
+    command = [sys.executable, "-m", "netcore", "run", "mixed.toml"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    followers: list[psutil.Process] = []
+    while process.poll() is None and not followers:
+        followers = [child for child in psutil.Process(process.pid).children() if "--follow" in child.cmdline()]
+        time.sleep(0.05)
+    followers[0].kill()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "error: the process that sends to MLflow died (exit code -9); all records are safe" in errors
+    assert len(netcore.load_study(tmp_path / "results" / "mixed").trials) == 60
 
 
 def test_python_files_in_the_current_folder_are_not_run(tmp_path: Path) -> None:

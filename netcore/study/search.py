@@ -110,7 +110,7 @@ class Search:
         known, window = [""], self._spec.study.window
         while (record := self._records.get(number := len(known) - 1)) is not None:
             if record.job.known != known[max(0, number - window + 1)]:
-                return number - window
+                return max(0, number - window)
             known.append(chained(known[-1], record.digest))
         return number
 

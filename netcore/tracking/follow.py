@@ -114,10 +114,8 @@ class Follower:
         """Let everything be made as the folder has it; say whether that went well, and what the follower said."""
         said, _ = self._process.communicate("finish\n")
         code = self._process.returncode
-        return (
-            code == 0,
-            said.strip() or f"the process that sends to MLflow died (exit code {code}); {_remedy(self._folder)}",
-        )
+        died = f"error: the process that sends to MLflow died (exit code {code}); {_remedy(self._folder)}"
+        return code == 0, said.strip() or died
 
 
 def _remedy(folder: StudyFolder) -> str:
