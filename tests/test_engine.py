@@ -188,13 +188,13 @@ def test_an_interrupted_command_says_how_to_go_on(
     _, errors = process.communicate(timeout=30)
     assert process.returncode == code
     assert "trials; the same command goes on" in errors
-    assert "Traceback" not in errors
+    assert "Traceback" not in errors, errors
     assert gone(children)
     tables = netcore.run_study(tmp_path / "slow.toml", results=tmp_path / "results", workers=2)
     assert fingerprint(tables) == slow[1]
 
 
-@pytest.mark.parametrize("seconds", [1.6, 2.0, 2.4])
+@pytest.mark.parametrize("seconds", [1.6, 1.8, 2.0, 2.2, 2.4])
 def test_ctrl_c_while_workers_start_is_as_quiet(slow: tuple[Path, str], tmp_path: Path, seconds: float) -> None:
     """A terminal's Ctrl-C reaches every process of the command: no worker says anything, however young it is."""
     (tmp_path / "slow.toml").write_bytes(slow[0].read_bytes())
@@ -210,7 +210,7 @@ def test_ctrl_c_while_workers_start_is_as_quiet(slow: tuple[Path, str], tmp_path
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130, errors
-    assert "Traceback" not in errors
+    assert "Traceback" not in errors, errors
 
 
 def test_the_same_study_cannot_run_twice_at_once(slow: tuple[Path, str], tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import time
 import traceback
 from concurrent.futures import Future
 from contextlib import suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import NamedTuple, Protocol, Self
 
@@ -67,6 +68,7 @@ class LocalEngine:
         self._lock = threading.Lock()
         self._workers: set[_Worker] = set()
         self._closed = threading.Event()
+        resource_tracker.ensure_running()  # here, for its start unblocks SIGINT in the thread that meets it first
         self._threads = [threading.Thread(target=self._mind_a_worker, daemon=True) for _ in range(workers)]
         for thread in self._threads:
             thread.start()
