@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import netcore
-from netcore.study.record import pack
+from netcore.archive import pack
 
 STUDY = """
 [study]

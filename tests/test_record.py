@@ -27,7 +27,6 @@ from netcore.study.record import (
     Provenance,
     Record,
     differences,
-    pack,
     pack_weights,
     ranked,
     setting_differences,

@@ -1,21 +1,19 @@
 """The record: one file that holds all of one trial, written once and never changed.
 
-It is an ordinary .npz (`numpy.load` opens it): the curves as arrays, everything else in `record.json`. Its last 64
-bytes, the zip archive's comment, are the SHA-256 of all bytes before them, checked before anything is parsed: hashing
-the arrays alone would miss a bit flipped in the archive's own structure. Nothing in it is ever unpickled.
+It is an ordinary .npz (`numpy.load` opens it): the curves as arrays, what the data's preparation was fitted to, and
+everything else in `record.json`; packed and checksummed as `netcore.archive` says.
 """
 
 import hashlib
-import io
 import json
 import math
-import zipfile
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from netcore.archive import array_of, pack, unpack
 from netcore.core.params import Params
 from netcore.core.training import Epoch
 from netcore.errors import RecordError
@@ -28,7 +26,6 @@ __all__ = [
     "Record",
     "chained",
     "differences",
-    "pack",
     "pack_weights",
     "rank",
     "ranked",
@@ -40,7 +37,7 @@ CURVES = ("learning_rate", "train_loss", "val_loss", "train_accuracy", "val_accu
 """The arrays of a record, one entry per epoch."""
 
 _FORMAT = 1
-_CHECKSUM = 64
+_REMEDY = "`netcore run` moves it aside and trains the trial again"
 _NOT_A_RECORD = (AttributeError, KeyError, MemoryError, OverflowError, RecursionError, TypeError, ValueError)
 _NAN = np.float64("nan")
 
@@ -99,10 +96,10 @@ class Record:
         Raises:
             RecordError: truncated, altered, or not a record at all; `place` says which file.
         """
-        members = _unpack(data, place)
+        members = unpack(data, place, _REMEDY)
         try:
             facts = json.loads(members.pop("record.json"))
-            arrays = {name.removesuffix(".npy"): _array(content) for name, content in members.items()}
+            arrays = {name.removesuffix(".npy"): array_of(content) for name, content in members.items()}
             return cls._from_parts(facts, arrays)
         except _NOT_A_RECORD as error:
             raise _not_whole(place, f"does not hold a record ({error!r})") from error
@@ -208,22 +205,6 @@ def setting_differences(ours: Any, theirs: Any, place: str = "") -> list[str]:  
     return [] if ours == theirs else [f"{place} was {json.dumps(ours)}, is {json.dumps(theirs)}"]
 
 
-def pack(members: dict[str, bytes | NDArray[Any]]) -> bytes:
-    """Pack arrays and texts as an .npz whose comment is the checksum of the rest; equal members give equal bytes."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, content in members.items():
-            if isinstance(content, bytes):
-                archive.writestr(zipfile.ZipInfo(name), content)
-            else:
-                array = io.BytesIO()
-                np.lib.format.write_array(array, np.ascontiguousarray(content), allow_pickle=False)
-                archive.writestr(zipfile.ZipInfo(f"{name}.npy"), array.getvalue())
-        archive.comment = b"0" * _CHECKSUM
-    body = buffer.getvalue()[:-_CHECKSUM]
-    return body + hashlib.sha256(body).hexdigest().encode()
-
-
 def pack_weights(weights: Params) -> bytes:
     """Give the content of a weights file: W1, b1, W2, b2."""
     return pack(dict(weights._asdict()))
@@ -237,27 +218,8 @@ def unpack_weights(data: bytes, record: Record, place: object) -> Params:
     """
     if hashlib.sha256(data).hexdigest() != record.weights_sha256:
         raise _not_whole(place, f"is not the weights file of trial {record.number}")
-    members = _unpack(data, place)
-    return Params(*(_array(members[f"{name}.npy"]) for name in Params._fields))
-
-
-def _unpack(data: bytes, place: object) -> dict[str, bytes]:
-    """Check the checksum, then give the archive's members."""
-    body, checksum = data[:-_CHECKSUM], data[-_CHECKSUM:]
-    if len(data) <= _CHECKSUM or hashlib.sha256(body).hexdigest().encode() != checksum:
-        raise _not_whole(place, "is truncated or altered (its checksum does not hold)")
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            # Ours are stored as they are; what is compressed could be of any size, and is not read.
-            stored = [member for member in archive.infolist() if member.compress_type == zipfile.ZIP_STORED]
-            return {member.filename: archive.read(member) for member in stored}
-    except (zipfile.BadZipFile, EOFError, OSError, OverflowError, RuntimeError, ValueError) as error:
-        raise _not_whole(place, f"is not a zip archive ({error})") from error
-
-
-def _array(content: bytes) -> NDArray[Any]:
-    array: NDArray[Any] = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
-    return array
+    members = unpack(data, place, _REMEDY)
+    return Params(*(array_of(members[f"{name}.npy"]) for name in Params._fields))
 
 
 def _curves(curve: tuple[Epoch, ...]) -> dict[str, NDArray[np.float64]]:
@@ -279,4 +241,4 @@ def _digest(job: TrialJob, result: TrialResult) -> str:
 
 
 def _not_whole(place: object, what: str) -> RecordError:
-    return RecordError.at(place, what, remedy="`netcore run` moves it aside and trains the trial again")
+    return RecordError.at(place, what, remedy=_REMEDY)
