@@ -18,6 +18,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from netcore.archive import pack
 from netcore.core.params import Params
 from netcore.core.training import Epoch
 from netcore.data import Dataset, load_dataset
