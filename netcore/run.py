@@ -8,6 +8,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -16,6 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from netcore.core.training import STEP
 from netcore.data import Dataset
+from netcore.data.cache import through_cache
 from netcore.errors import InputError, Problem, RecordError
 from netcore.files import cannot_write, make_folder, write_atomically
 from netcore.study.engine import LocalEngine, usable_cores
@@ -84,7 +86,7 @@ class Run:
 
     def __enter__(self) -> Self:
         """Check everything that can be checked, then take the folder."""
-        self.dataset = dataset_of(self.spec)
+        self.dataset = through_cache(partial(dataset_of, self.spec))
         make_folder(self.folder.path)
         with ExitStack() as stack:
             stack.enter_context(self.folder.locked())
@@ -107,10 +109,10 @@ class Run:
         # The proposals are made in this process: its sums must keep their order too. The libraries that bring threads
         # are loaded by now, or they would escape the limit.
         limits = threadpool_limits(1)
-        with limits, LocalEngine(self.dataset, self.workers, timeout=self.spec.study.trial_timeout) as engine:
+        with limits, LocalEngine(self.workers, timeout=self.spec.study.trial_timeout) as engine:
             search = Search(
                 self.spec,
-                self.dataset.digest,
+                self.dataset,
                 self.folder,
                 engine,
                 retrain=self._retrain,
@@ -122,7 +124,7 @@ class Run:
                 if isinstance(step, Record):
                     records.append(step)
                 yield step
-            yield from settle_weights(records, self.folder, engine, keep=self.spec.study.weights)
+            yield from settle_weights(records, self.folder, engine, self.dataset, keep=self.spec.study.weights)
             best = ranked(records)[:1]
             if best and best[0].number in self.folder.kept_weights():
                 self.test = read_test_set(best[0], self.dataset, self.folder)

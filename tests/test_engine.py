@@ -118,8 +118,8 @@ def test_a_job_that_kills_every_worker_fails_alone(slow: tuple[Path, str]) -> No
     """A trial whose workers keep dying is failed after three attempts; the other trials do not notice."""
     spec = load_spec(slow[0])
     dataset = load_dataset(**spec.data.model_dump())
-    with LocalEngine(dataset, 1, timeout=60) as engine:
-        doomed = engine.submit(job(spec, 0, epochs=100_000))
+    with LocalEngine(1, timeout=60) as engine:
+        doomed = engine.submit(job(spec, 0, epochs=100_000), dataset)
         killer = threading.Thread(target=kill_children_until, args=(doomed.done,))
         killer.start()
         trained = doomed.result(60)
@@ -127,7 +127,7 @@ def test_a_job_that_kills_every_worker_fails_alone(slow: tuple[Path, str]) -> No
         assert (trained.result.state, trained.result.failure) == (State.FAILED, "worker died")
         assert trained.provenance.attempts == 3
         assert "exit code -9" in trained.result.traceback
-        innocent = engine.submit(job(spec, 1, epochs=2)).result(60)
+        innocent = engine.submit(job(spec, 1, epochs=2), dataset).result(60)
         assert (innocent.result.state, innocent.provenance.attempts) == (State.FINISHED, 1)
 
 
@@ -135,13 +135,13 @@ def test_a_trial_that_stalls_is_ended(slow: tuple[Path, str]) -> None:
     """A worker that is stopped (SIGSTOP) counts as stalled after the time-out; after three of them the trial failed."""
     spec = load_spec(slow[0])
     dataset = load_dataset(**spec.data.model_dump())
-    with LocalEngine(dataset, 1, timeout=0.5) as engine:
-        trained = engine.submit(job(spec, 0, epochs=100_000)).result(60)
+    with LocalEngine(1, timeout=0.5) as engine:
+        trained = engine.submit(job(spec, 0, epochs=100_000), dataset).result(60)
         assert (trained.result.state, trained.result.failure) == (State.FAILED, "timed out")
         assert "longer than trial_timeout = 0.5 s" in trained.result.traceback
-        engine.submit(job(spec, 1, epochs=2)).result(60)
+        engine.submit(job(spec, 1, epochs=2), dataset).result(60)
         workers_of(psutil.Process())[0].suspend()
-        trained = engine.submit(job(spec, 2, epochs=2)).result(60)
+        trained = engine.submit(job(spec, 2, epochs=2), dataset).result(60)
         assert trained.result.state is State.FINISHED
         assert trained.provenance.attempts == 2
 
@@ -150,9 +150,9 @@ def test_closing_an_engine_ends_its_workers_at_once(slow: tuple[Path, str]) -> N
     """No worker is left when the engine is closed, busy or not."""
     spec = load_spec(slow[0])
     dataset = load_dataset(**spec.data.model_dump())
-    with LocalEngine(dataset, 2, timeout=60) as engine:
-        engine.submit(job(spec, 0, epochs=1)).result(60)
-        engine.submit(job(spec, 1, epochs=100_000))
+    with LocalEngine(2, timeout=60) as engine:
+        engine.submit(job(spec, 0, epochs=1), dataset).result(60)
+        engine.submit(job(spec, 1, epochs=100_000), dataset)
         children = workers_of(psutil.Process())
         assert len(children) == 2
     assert gone(children, 0)

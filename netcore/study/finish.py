@@ -20,7 +20,9 @@ from netcore.study.search import KEPT, Notice
 __all__ = ["read_test_set", "settle_weights"]
 
 
-def settle_weights(records: list[Record], folder: StudyFolder, engine: Engine, *, keep: str) -> Iterator[Notice]:
+def settle_weights(
+    records: list[Record], folder: StudyFolder, engine: Engine, dataset: Dataset, *, keep: str
+) -> Iterator[Notice]:
     """Keep the weights of the best finished trials (`best`) or of all that have any (`all`), and no others."""
     wanted = ranked(records)[:KEPT] if keep == "best" else [r for r in records if r.weights_sha256]
     for number in folder.kept_weights() - {record.number for record in wanted}:
@@ -30,7 +32,7 @@ def settle_weights(records: list[Record], folder: StudyFolder, engine: Engine, *
         try:
             folder.read_weights(record)
         except RecordError:
-            missing.append((record, engine.submit(record.job)))
+            missing.append((record, engine.submit(record.job, dataset)))
     for record, future in missing:
         result = future.result().result
         again = Record.of(record.job, result, record.provenance)

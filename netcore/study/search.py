@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, replace
 
+from netcore.data import Dataset
 from netcore.errors import InputError, RecordError, WorkError
 from netcore.study.engine import Engine, Trained
 from netcore.study.folder import StudyFolder
@@ -40,14 +41,14 @@ class Search:
     def __init__(
         self,
         spec: StudySpec,
-        data_digest: str,
+        dataset: Dataset,
         folder: StudyFolder,
         engine: Engine,
         *,
         retrain: bool = False,
         retry_failed: bool = False,
     ) -> None:
-        self._spec, self._digest, self._folder, self._engine = spec, data_digest, folder, engine
+        self._spec, self._dataset, self._folder, self._engine = spec, dataset, folder, engine
         self._retrain, self._retry_failed = retrain, retry_failed
         self._records: dict[int, Record] = {}
         self._best: list[tuple[float, int]] = []
@@ -129,7 +130,7 @@ class Search:
             self._records[number] = replace(record, job=job)
             self._folder.write(self._records[number])
         if record is None:
-            self._pending[self._engine.submit(job)] = job
+            self._pending[self._engine.submit(job, self._dataset)] = job
 
     def _collect(self) -> None:
         """Wait for any trial in flight; write the records of all that have returned."""
@@ -137,7 +138,7 @@ class Search:
         for future in done:
             job = self._pending.pop(future)
             result, provenance = future.result()
-            record = Record.of(job, result, provenance)
+            record = Record.of(job, result, provenance, self._dataset.preprocessing)
             if result.weights is not None and self._worth_keeping(record):
                 self._folder.write_weights(record, result.weights)
             self._folder.write(record)
@@ -195,4 +196,4 @@ class Search:
         )
 
     def _job(self, number: int, hyperparameters: Hyperparameters, ceilings: dict[int, float], known: str) -> TrialJob:
-        return TrialJob.of(self._spec, number, hyperparameters, ceilings, self._digest, known)
+        return TrialJob.of(self._spec, number, hyperparameters, ceilings, self._dataset.digest, known)

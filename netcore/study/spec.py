@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from netcore.data import Dataset, load_dataset
+from netcore.data.dataset import Put, put_in_memory
 from netcore.errors import InputError, Problem, nearest
 from netcore.files import is_file
 from netcore.study.data_section import DataSection
@@ -326,14 +327,14 @@ def _checked(settings: object, place: str) -> StudySpec:
     return spec
 
 
-def dataset_of(spec: StudySpec) -> Dataset:
-    """Load a study's data and check what only the data can tell.
+def dataset_of(spec: StudySpec, put: Put = put_in_memory) -> Dataset:
+    """Load a study's data and check what only the data can tell; `put` says where the arrays go.
 
     Raises:
         InputError: the data are not fit for the study.
     """
-    dataset = load_dataset(**spec.data.model_dump(), dtype=spec.training.dtype, folder=spec.folder)
-    rows = len(dataset.X_train)
+    dataset = load_dataset(**spec.data.model_dump(), dtype=spec.training.dtype, folder=spec.folder, put=put)
+    rows = min(len(fold.X_train) for fold in dataset.folds)
     if spec.training.batch_size > rows:
         raise InputError.at(
             f"{spec.name}: training.batch_size",
