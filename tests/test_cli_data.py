@@ -75,7 +75,7 @@ def test_a_column_left_out_is_said(tmp_path: Path) -> None:
         (["idx"], "error: data.path: must be given, got nothing; add it; docs/study-file.md shows how\n"),
         (
             ["iris", "--path", "x"],
-            "error: data.path: unknown key; known: seed, source, standardize, test, validation\n",
+            "error: data.path: unknown key; known: folds, seed, source, standardize, test, validation\n",
         ),
         (["cifar10", "--path", "x", "--train-limit", "-1"], "error: data.train_limit: must be >= 1, got -1\n"),
         (["nowhere.toml"], "error: nowhere.toml: there is no such study file\n"),

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -16,10 +17,10 @@ import pytest
 from conftest import fingerprint, netcore_command
 
 import netcore
-from netcore.data import load_dataset
+from netcore.data.cache import through_cache
 from netcore.study.engine import LocalEngine, usable_cores
 from netcore.study.folder import StudyFolder
-from netcore.study.spec import Hyperparameters, StudySpec, load_spec
+from netcore.study.spec import Hyperparameters, StudySpec, dataset_of, load_spec
 from netcore.study.trial import State, TrialJob
 
 DIGITS = """
@@ -117,7 +118,7 @@ def test_a_killed_worker_costs_nothing_but_its_own_trial_one_attempt(slow: tuple
 def test_a_job_that_kills_every_worker_fails_alone(slow: tuple[Path, str]) -> None:
     """A trial whose workers keep dying is failed after three attempts; the other trials do not notice."""
     spec = load_spec(slow[0])
-    dataset = load_dataset(**spec.data.model_dump())
+    dataset = through_cache(partial(dataset_of, spec))
     with LocalEngine(1, timeout=60) as engine:
         doomed = engine.submit(job(spec, 0, epochs=100_000), dataset)
         killer = threading.Thread(target=kill_children_until, args=(doomed.done,))
@@ -134,7 +135,7 @@ def test_a_job_that_kills_every_worker_fails_alone(slow: tuple[Path, str]) -> No
 def test_a_trial_that_stalls_is_ended(slow: tuple[Path, str]) -> None:
     """A worker that is stopped (SIGSTOP) counts as stalled after the time-out; after three of them the trial failed."""
     spec = load_spec(slow[0])
-    dataset = load_dataset(**spec.data.model_dump())
+    dataset = through_cache(partial(dataset_of, spec))
     with LocalEngine(1, timeout=0.5) as engine:
         trained = engine.submit(job(spec, 0, epochs=100_000), dataset).result(60)
         assert (trained.result.state, trained.result.failure) == (State.FAILED, "timed out")
@@ -149,7 +150,7 @@ def test_a_trial_that_stalls_is_ended(slow: tuple[Path, str]) -> None:
 def test_closing_an_engine_ends_its_workers_at_once(slow: tuple[Path, str]) -> None:
     """No worker is left when the engine is closed, busy or not."""
     spec = load_spec(slow[0])
-    dataset = load_dataset(**spec.data.model_dump())
+    dataset = through_cache(partial(dataset_of, spec))
     with LocalEngine(2, timeout=60) as engine:
         engine.submit(job(spec, 0, epochs=1), dataset).result(60)
         engine.submit(job(spec, 1, epochs=100_000), dataset)

@@ -36,9 +36,6 @@ __all__ = ["Engine", "LocalEngine", "Trained", "usable_cores"]
 ATTEMPTS = 3
 """A trial whose worker dies or stalls is run again at most twice."""
 
-Data = Path | Dataset
-"""The folder of the cache that the data are mapped from; data that are in none are sent whole."""
-
 _START_TIMEOUT = 300.0
 _SPAWN = multiprocessing.get_context("spawn")
 
@@ -69,7 +66,7 @@ class LocalEngine:
 
     def __init__(self, workers: int, *, timeout: float) -> None:
         self._timeout = timeout
-        self._jobs: queue.SimpleQueue[tuple[TrialJob, Data, Future[Trained]] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[tuple[TrialJob, Path, Future[Trained]] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._workers: set[_Worker] = set()
         self._closed = threading.Event()
@@ -85,13 +82,15 @@ class LocalEngine:
         self.close()
 
     def submit(self, job: TrialJob, dataset: Dataset, /) -> Future[Trained]:
-        """Run a trial as soon as a worker is free.
+        """Run a trial as soon as a worker is free. The data must lie in the cache: only their place is sent.
 
         The future raises WorkError if no worker can be started at all; a trial whose workers keep dying, or stalling
         beyond the time-out, is a result like any other: failed.
         """
+        if dataset.path is None:
+            raise ValueError("the workers map the data: they must come through the cache")
         future: Future[Trained] = Future()
-        self._jobs.put((job, dataset.path or dataset, future))
+        self._jobs.put((job, dataset.path, future))
         return future
 
     def close(self) -> None:
@@ -200,7 +199,7 @@ class _Worker:
                 'its own message is above; a script that calls netcore does so under `if __name__ == "__main__":`',
             ) from error
 
-    def train(self, job: TrialJob, data: Data, timeout: float) -> tuple[TrialResult, float, float]:
+    def train(self, job: TrialJob, data: Path, timeout: float) -> tuple[TrialResult, float, float]:
         """Give the result, the time it started and the seconds it took.
 
         Raises:
@@ -241,7 +240,7 @@ def _work(pipe: Connection) -> None:
             job, data = pipe.recv()
             started, begun = time.time(), time.perf_counter()
             try:
-                result = run_trial(job, data if isinstance(data, Dataset) else open_dataset(data))
+                result = run_trial(job, open_dataset(data))
             except Exception:  # noqa: BLE001  # whatever it is belongs in the trial's record
                 result = failed("error", traceback.format_exc())
             pipe.send((result, started, time.perf_counter() - begun))
