@@ -155,7 +155,9 @@ def test_any_setting_changes_the_digest(change: dict[str, Any]) -> None:
     assert prepare(toy(), **{**SHARES, **change}).digest != prepare(toy(), **SHARES).digest
 
 
-@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Dataset) if field.name not in {"digest", "path"}])
+@pytest.mark.parametrize(
+    "field", [field.name for field in dataclasses.fields(Dataset) if field.name not in {"digest", "path"}]
+)
 def test_the_digest_covers_every_field(field: str) -> None:
     """Each field of a data set is part of its digest."""
     from netcore.data.dataset import _digest

@@ -10,12 +10,12 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import platformdirs
@@ -28,7 +28,7 @@ from netcore.data.preprocessing import from_members, to_members
 from netcore.errors import DataError, RecordError
 from netcore.files import flush_folder, write_atomically
 
-__all__ = ["cache_folder", "discard", "open_dataset", "through_cache"]
+__all__ = ["cache_folder", "discard", "open_dataset", "spill", "through_cache"]
 
 _FACTS = "dataset.npz"
 _TOLD = ("name", "class_names", "feature_names", "image_shape", "digest")
@@ -86,6 +86,27 @@ def open_dataset(path: Path) -> Dataset:
         remedy = "remove this folder; it is made again"
         raise DataError.at(path, f"the prepared data are not whole ({error})", remedy=remedy) from error
     return replace(first, others=tuple(others), path=path)
+
+
+def spill(blocks: Iterable[bytes]) -> IO[bytes]:
+    """Write blocks into a file of the cache that has no name, so that its room is free again when nobody maps it.
+
+    Raises:
+        DataError: the cache cannot be written.
+    """
+    root = cache_folder()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        file = tempfile.TemporaryFile(dir=root)  # noqa: SIM115  # the caller's to close
+    except OSError as error:
+        raise _no_room(root, error) from error
+    for block in blocks:
+        try:
+            file.write(block)
+            file.flush()
+        except OSError as error:
+            raise _no_room(root, error) from error
+    return file
 
 
 def discard(dataset: Dataset) -> None:
