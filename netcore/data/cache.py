@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -46,10 +46,11 @@ def cache_folder() -> Path:
     return platformdirs.user_cache_path("netcore", appauthor=False) / "prepared"
 
 
-def through_cache(prepare: Callable[[Put], Dataset]) -> Dataset:
+def through_cache(prepare: Callable[[Put], Dataset], *, shared: bool = True) -> Dataset:
     """Prepare data into the cache, and give them mapped from there.
 
-    `prepare` gets what puts its arrays on disk, and gives the data set that they make.
+    `prepare` gets what puts its arrays on disk, and gives the data set that they make. What is not `shared` with other
+    runs bears a name of its own, until `discard` takes it away.
 
     Raises:
         DataError: the cache cannot be written, or whatever `prepare` finds.
@@ -61,14 +62,17 @@ def through_cache(prepare: Callable[[Put], Dataset]) -> Dataset:
         unfinished = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=root))
     except OSError as error:
         raise _no_room(root, error) from error
-    try:
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, unfinished, ignore_errors=True)
         dataset = prepare(_put_into(unfinished))
         try:
-            return _keep(dataset, unfinished, root / dataset.digest)
+            _describe(dataset, unfinished)
+            kept = _keep(unfinished, root / dataset.digest) if shared else unfinished
         except OSError as error:
             raise _no_room(root, error) from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        if not shared:
+            stack.pop_all()
+        return open_dataset(kept)
 
 
 @lru_cache(maxsize=4)
@@ -110,8 +114,8 @@ def spill(blocks: Iterable[bytes]) -> IO[bytes]:
 
 
 def discard(dataset: Dataset) -> None:
-    """Take a data set that will not be asked for again out of the cache; who has it mapped keeps it."""
-    if dataset.path is not None:
+    """Take a data set that is not shared out of the cache; who has it mapped keeps it."""
+    if dataset.path is not None and dataset.path.name.startswith(_UNFINISHED):
         shutil.rmtree(dataset.path, ignore_errors=True)
 
 
@@ -135,17 +139,24 @@ def _put_into(folder: Path) -> Put:
     return put
 
 
-def _keep(dataset: Dataset, unfinished: Path, target: Path) -> Dataset:
+def _describe(dataset: Dataset, folder: Path) -> None:
+    """Write all that is not an array."""
+    for number, fold in enumerate(dataset.folds):
+        facts = {name: getattr(fold, name) for name in _TOLD}
+        members = {"dataset.json": json.dumps(facts).encode(), **to_members(fold.preprocessing)}
+        write_atomically(folder / f"{number}.{_FACTS}", pack(members))
+
+
+def _keep(unfinished: Path, target: Path) -> Path:
     """Give what was prepared its name, unless it is there already."""
     if not target.is_dir():
-        for number, fold in enumerate(dataset.folds):
-            facts = {name: getattr(fold, name) for name in _TOLD}
-            members = {"dataset.json": json.dumps(facts).encode(), **to_members(fold.preprocessing)}
-            write_atomically(unfinished / f"{number}.{_FACTS}", pack(members))
-        with suppress(FileExistsError):  # another process was faster
+        try:
             unfinished.rename(target)
+        except OSError:
+            if not target.is_dir():  # else another process was faster
+                raise
         flush_folder(target.parent)
-    return open_dataset(target)
+    return target
 
 
 def _read_fold(path: Path, number: int) -> Dataset:

@@ -22,7 +22,7 @@ from netcore.study.record import Record, chained, differences, rank
 from netcore.study.spec import Hyperparameters, StudySpec
 from netcore.study.trial import State, TrialJob
 
-__all__ = ["KEPT", "Notice", "Search"]
+__all__ = ["KEPT", "Notice", "Search", "Stage"]
 
 KEPT = 5
 """So many of the best finished trials have their weights kept."""
@@ -33,6 +33,14 @@ class Notice:
     """Something that the user should know although the search goes on."""
 
     text: str
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What is done next, and how many records it gives."""
+
+    text: str
+    total: int
 
 
 class Search:
