@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from netcore.study.record import Record, rank
-from netcore.study.search import Notice
+from netcore.study.search import Notice, Stage
 from netcore.study.spec import HYPERPARAMETERS
 from netcore.study.trial import State
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from netcore.data import Dataset
     from netcore.run import Run
+    from netcore.study.folder import StudyFolder
 
 __all__ = ["Tally", "say_data", "say_outcome", "say_trial", "show_progress"]
 
@@ -54,28 +55,34 @@ class Tally:
         return f"{self.counts() or 'no trial yet'}{best}"
 
 
-def show_progress(steps: Iterable[Record | Notice], tally: Tally) -> None:
+def show_progress(steps: Iterable[Record | Notice | Stage], tally: Tally) -> None:
     """Go through a run's steps and show how far it is."""
-    with _bar(tally) if sys.stderr.isatty() else _lines(tally) as show:
+    stage, done = None, 0
+    with _bar() if sys.stderr.isatty() else _lines() as show:
         for step in steps:
             if isinstance(step, Notice):
                 click.echo(f"note: {step.text}", err=True)
+            elif isinstance(step, Stage):
+                stage, done = step, 0
+            elif stage:
+                done += 1
+                show(done, stage.total, stage.text)
             else:
                 tally.add(step)
-                show()
+                show(tally.done, tally.trials, f"trials: {tally}")
 
 
 @contextmanager
-def _lines(tally: Tally) -> "Iterator[Callable[[], None]]":
-    def show() -> None:
-        if tally.done % max(1, tally.trials // _LINES) == 0 or tally.done == tally.trials:
-            click.echo(f"{tally.done}/{tally.trials} trials: {tally}", err=True)
+def _lines() -> "Iterator[Callable[[int, int, str], None]]":
+    def show(done: int, total: int, text: str) -> None:
+        if done % max(1, total // _LINES) == 0 or done == total:
+            click.echo(f"{done}/{total} {text}", err=True)
 
     yield show
 
 
 @contextmanager
-def _bar(tally: Tally) -> "Iterator[Callable[[], None]]":
+def _bar() -> "Iterator[Callable[[int, int, str], None]]":
     from rich.console import Console  # noqa: PLC0415  # only where there is a terminal
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
     from rich.table import Column  # noqa: PLC0415
@@ -85,11 +92,17 @@ def _bar(tally: Tally) -> "Iterator[Callable[[], None]]":
         MofNCompleteColumn(),
         TimeRemainingColumn(compact=True),
         TextColumn("left"),
-        TextColumn("{task.fields[tally]}", table_column=Column(no_wrap=False)),  # the one that gives way
+        TextColumn("{task.fields[text]}", table_column=Column(no_wrap=False)),  # the one that gives way
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("", total=tally.trials, tally=str(tally))
-        yield lambda: progress.update(task, completed=tally.done, total=tally.trials, tally=str(tally))
+        task = progress.add_task("", total=None, text="")
+
+        def show(done: int, total: int, text: str) -> None:
+            if done == 1:
+                progress.reset(task)  # the time that is left is reckoned anew for each stage
+            progress.update(task, completed=done, total=total, text=text)
+
+        yield show
 
 
 def say_outcome(run: "Run", tally: Tally, seconds: float, tracked: str) -> None:
@@ -103,20 +116,18 @@ def say_outcome(run: "Run", tally: Tally, seconds: float, tracked: str) -> None:
         rows.append(("best trial", str(tally.best.number), f"epoch {result.best_epoch} of {len(result.curve)}"))
         rows += [(name, f"{getattr(tally.best.job.hyperparameters, name):.4g}", "") for name in HYPERPARAMETERS]
         rows += [(name, f"{getattr(best, name):.4f}", "") for name in (run.spec.study.metric, other)]
-        if run.test:
-            rows.append(
-                (
-                    "test accuracy",
-                    f"{run.test['accuracy']:.4f}",
-                    f"{run.test['right']} of {run.test['rows']} rows, read once",
-                )
-            )
+        rows += _confirmed(run.folder)
     else:
         click.echo("  no trial finished, so there is no winner\n")
     rows += [("report", str(run.folder.report), ""), ("MLflow", tracked, "")]
     width = max(len(name) for name, _, _ in rows)
     for name, value, remark in rows:
         click.echo(f"  {name:<{width}}  {value}" + (f"  ({remark})" if remark else ""))
+
+
+def _confirmed(folder: "StudyFolder") -> list[tuple[str, str, str]]:
+    """Give the lines of a confirmation, if there is one."""
+    return []
 
 
 def say_trial(record: Record) -> None:

@@ -59,8 +59,15 @@ Confirmed = dict[Candidate, list[Record]]
 """For each candidate its records, one for each seed, in order."""
 
 
+class Chosen(NamedTuple):
+    """Which net ships: the winner's, of its median seed."""
+
+    candidate: Candidate
+    record: Record
+
+
 class Shipped(NamedTuple):
-    """The net that ships: the winner's, of its median seed."""
+    """The net that ships."""
 
     candidate: Candidate
     record: Record
@@ -104,27 +111,30 @@ class Confirmation:
             yield from before.results()
         self.confirmed = read_confirmation(self._spec, self._records, self._folder)
 
-    def ship(self) -> Shipped | None:
-        """Give the net that ships, trained once more; none where nothing is confirmed, or no finalist is whole.
-
-        Raises:
-            WorkError: no worker can be started, or the training gave other numbers than its record.
-        """
+    def median(self) -> Chosen | None:
+        """Give the winner and its median seed, the lower value of two; none where no finalist is whole."""
         winner = winner_of(self.confirmed)
         if winner is None:
             return None
         by_value = sorted(self.confirmed[winner], key=lambda record: record.result.value)
-        record = by_value[(len(by_value) - 1) // 2]
-        dataset = self._split(record.number)
+        return Chosen(winner, by_value[(len(by_value) - 1) // 2])
+
+    def ship(self, chosen: Chosen) -> Shipped:
+        """Train the chosen net once more, for its weights.
+
+        Raises:
+            WorkError: no worker can be started, or the training gave other numbers than its record.
+        """
+        record, dataset = chosen.record, self._split(chosen.record.number)
         try:
             result = self._engine.submit(record.job, dataset).result().result
         finally:
             discard(dataset)
         again = Record.of(record.job, result, record.provenance)
         if again.digest != record.digest or result.weights is None:
-            place = f"{self._spec.name}: {winner.name}, seed {record.number}"
+            place = f"{self._spec.name}: {chosen.candidate.name}, seed {record.number}"
             raise WorkError.at(place, "trained again for shipping, it gave other numbers than its record")
-        return Shipped(winner, record, result.weights, dataset)
+        return Shipped(*chosen, result.weights, dataset)
 
     def _split(self, seed: int) -> Dataset:
         """Prepare the data as a seed splits them."""

@@ -242,14 +242,23 @@ class StudySpec(Section):
         return {**{table: value for table, value in settings.items() if table != "confirm"}, "study": study}
 
     def with_trials(self, trials: int | None) -> "StudySpec":
-        """Give the same study with another number of trials, checked like one that was read."""
-        if trials is None:
-            return self
+        """Give the same study with another number of trials."""
+        return self._with("study", trials=trials)
+
+    def with_confirm(self, finalists: int | None, seeds: int | None) -> "StudySpec":
+        """Give the same study with another confirmation."""
+        return self._with("confirm", finalists=finalists, seeds=seeds)
+
+    def located(self, text: bytes, folder: Path) -> Self:
+        """Say which bytes this was read from, and what paths in it are relative to; once, where a spec is made."""
+        self._text, self._folder = text, folder
+        return self
+
+    def _with(self, table: str, **changes: int | None) -> "StudySpec":
+        """Give the same study with some keys changed, checked like one that was read; None leaves a key as it is."""
         settings = self.model_dump()
-        settings["study"]["trials"] = trials
-        spec = _checked(settings, self.name)
-        spec._text, spec._folder = self._text, self._folder  # noqa: SLF001
-        return spec
+        settings[table] |= {key: value for key, value in changes.items() if value is not None}
+        return _checked(settings, self.name).located(self._text, self._folder)
 
     def misfits(self) -> Iterator[Problem]:
         """Find what is right by itself and wrong together."""
@@ -310,9 +319,7 @@ def load_spec(study: str | Path) -> StudySpec:
     text, settings = read_toml(path)
     if isinstance(settings.get("study", {}), dict):
         settings["study"] = {"name": path.stem, **settings.get("study", {})}
-    spec = _checked(settings, str(path))
-    spec._text, spec._folder = text, path.absolute().parent  # noqa: SLF001  # set once, here, where the spec is made
-    return spec
+    return _checked(settings, str(path)).located(text, path.absolute().parent)
 
 
 class _DataAlone(Section):
