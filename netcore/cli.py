@@ -192,17 +192,40 @@ def check(study: str | None, schema: bool) -> None:
 
 @commands.group()
 def data() -> None:
-    """Look at data: which sources there are, and what is in one."""
+    """Look at data: which sources there are, and what is in one; fetch image sets."""
 
 
 @data.command(name="list")
 def list_sources() -> None:
-    """List the sources that a study file may name, and the folder where files are looked for."""
+    """List the sources that a study file may name, and the image sets that are in the data folder."""
+    from netcore.data.image_sets import IMAGE_SETS, present  # noqa: PLC0415
     from netcore.data.sources import MEANINGS, data_folder  # noqa: PLC0415
 
     for name, meaning in MEANINGS.items():
         click.echo(f"{name:<14} {meaning}")
-    click.echo(f"\nfiles are looked for beside the study file, then in {data_folder()} (or NETCORE_DATA)")
+    folder = data_folder()
+    click.echo(f"\nfiles are looked for beside the study file, then in {folder} (or NETCORE_DATA), which has")
+    for name, images in IMAGE_SETS.items():
+        there, files = present(images, folder), len(images.files)
+        remedy = f"; `netcore data fetch {name}` brings the rest" if there < files else ""
+        click.echo(f"{images.folder:<20} {there} of {files} files{remedy}")
+
+
+@data.command(name="fetch")
+@click.argument("name")
+def fetch_images(name: str) -> None:
+    """Bring an image set into the data folder: NAME is cifar10, mnist or fashion-mnist."""
+    from netcore.data.fetch import fetch  # noqa: PLC0415
+    from netcore.data.image_sets import IMAGE_SETS  # noqa: PLC0415
+    from netcore.data.sources import data_folder  # noqa: PLC0415
+    from netcore.errors import InputError, nearest  # noqa: PLC0415
+
+    if name not in IMAGE_SETS:
+        raise InputError.at(ascii(name), "there is no such image set", remedy=nearest(name, IMAGE_SETS))
+    images, folder = IMAGE_SETS[name], data_folder()
+    click.echo(f"{name}: looking for its files in {folder / images.folder}, fetching what is missing ...", err=True)
+    fetched, files = fetch(images, folder), len(images.files)
+    click.echo(f"{name}: {files} files in {folder / images.folder}, {fetched} of them new")
 
 
 @data.command()
