@@ -1,6 +1,6 @@
 """A whole run: study file in, records and tables out.
 
-    check everything  ->  lock the folder  ->  search  ->  settle the weights  ->  confirm  ->  read the test set  ->  tables
+    check everything  ->  lock the folder  ->  search  ->  confirm  ->  read the test set  ->  tables
 
 `run_study` is that for Python; `netcore run` adds what a person at a terminal wants: progress, figures, report, MLflow.
 """
@@ -48,7 +48,8 @@ def run_study(
 
     `study` is the path of a study file, the name of one in ./studies, or a spec that `load_spec` gave. `trials`
     overrides the file's number; `workers` is the number of processes, by default one for each core that this process
-    may use; `confirm=False` leaves the confirmation out. The workers import the calling script: call this under `if __name__ == "__main__":`.
+    may use; `confirm=False` leaves the confirmation out. The workers import the calling script: call this under
+    `if __name__ == "__main__":`.
 
     Raises:
         InputError: the study file, the data or a record is not right.
