@@ -5,7 +5,8 @@ in nats without the penalty; accuracies are shares from 0 to 1; times are UTC.
 """
 
 import io
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -56,15 +57,52 @@ WEIGHTS = {
 """One row per input and hidden unit of the best trial: W1. Row, column and channel are an image's, else missing."""
 
 
+CONFIRMATION = {
+    "candidate": "str",
+    "kind": "str",
+    "trial": "Int64",
+    "seed": "int64",
+    "state": "str",
+    "learning_rate": "float64",
+    "hidden_size": "int64",
+    "reg": "float64",
+    "learning_rate_decay": "float64",
+    "epochs": "int64",
+    **dict.fromkeys(_FIGURES, "float64"),
+    "train_rows": "int64",
+    "val_rows": "int64",
+    "seconds": "float64",
+    "digest": "str",
+}
+"""One row per candidate and seed of a confirmation; the four figures are those of the last epoch."""
+
+AUDIT = {
+    "trial": "int64",
+    "stopped_at": "int64",
+    "state": "str",
+    "value": "float64",
+    "best_epoch": "Int64",
+    "epochs": "int64",
+    "seconds": "float64",
+}
+"""One row per audited trial: what the stopping rule ended, trained to its last epoch."""
+
+
+def _without_rows(columns: dict[str, str]) -> Callable[[], pd.DataFrame]:
+    return lambda: _frame(columns, [])
+
+
 @dataclass(frozen=True)
 class StudyTables:
-    """A study in pandas."""
+    """A study in pandas; a study that has not been confirmed or audited has no rows in those tables."""
 
     name: str
     metric: str
     trials: pd.DataFrame
     curves: pd.DataFrame
     weights: pd.DataFrame
+    confirmation: pd.DataFrame = field(default_factory=_without_rows(CONFIRMATION))
+    audit: pd.DataFrame = field(default_factory=_without_rows(AUDIT))
 
 
 def load_study(study: str | Path, *, results: str | Path = "results") -> StudyTables:
