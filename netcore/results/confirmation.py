@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 
 from netcore.results.statistics import Estimate, corrected_mean
+from netcore.results.summary import winner as best_of_search
 from netcore.results.tables import StudyTables
 
-__all__ = ["SOFTMAX", "Candidate", "Confirmation", "confirmed"]
+__all__ = ["SOFTMAX", "Candidate", "Confirmation", "chosen", "confirmed"]
 
 SOFTMAX = "softmax regression"
 """The baseline without a hidden layer, by its name in the table."""
@@ -106,6 +107,12 @@ def confirmed(tables: StudyTables) -> Confirmation | None:
         winner=winner,
         candidates=sorted(candidates, key=lambda c: (c.kind != "finalist", _place(c, metric))),
     )
+
+
+def chosen(tables: StudyTables) -> int | None:
+    """Give the number of the trial that the study answers with: the confirmed winner, else the search's best."""
+    found = confirmed(tables)
+    return found.winner.trial if found and found.winner else best_of_search(tables)
 
 
 def _candidate(rows: pd.DataFrame, promised: pd.Series) -> Candidate:

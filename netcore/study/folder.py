@@ -162,6 +162,10 @@ class StudyFolder:
         """Give what the test set said of the best trial, if it has been asked."""
         return _read_json(self.test)
 
+    def times(self) -> dict[str, Any] | None:
+        """Give the seconds that each activity took, if they were measured."""
+        return _read_json(self.path / "times.json")
+
     def resolved_settings(self) -> dict[str, Any]:
         """Give resolved.json: every setting as the study ran, and what the data were.
 
