@@ -14,6 +14,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from netcore.results.tables import StudyTables
     from netcore.run import Run
     from netcore.study.folder import StudyFolder
     from netcore.study.record import Record
@@ -317,17 +318,21 @@ def _see_through(this: "Run", steps: "Callable[[], Iterator[Record | Notice | St
             click.echo(f"interrupted after {tally.done} of {tally.trials} trials; the same command goes on", err=True)
             return INTERRUPTED
         click.echo("making tables, figures and the report ...", err=True)
-        _write_views(this.folder)
+        at = time.perf_counter()
+        tables = _write_views(this.folder)
+        drawn = time.perf_counter()
         click.echo("bringing MLflow up to date ...", err=True)
         tracked, said = follower.finish()
+        this.seconds |= {"tables, figures, report": drawn - at, "waiting for MLflow": time.perf_counter() - drawn}
+        this.folder.add_times(this.seconds)
         where = f"{shown_uri()}; `netcore ui` (or `make ui`) shows it"
-        say_outcome(this, time.monotonic() - begun, where if tracked else "not up to date (see below)")
+        say_outcome(this, tables, time.monotonic() - begun, where if tracked else "not up to date (see below)")
     if not tracked:
         click.echo(f"\n{said}", err=True)
     return 0 if tracked else 1
 
 
-def _write_views(folder: "StudyFolder") -> None:
+def _write_views(folder: "StudyFolder") -> "StudyTables":
     """Make everything that is made from records, but for MLflow."""
     from netcore.results.figures import draw_all  # noqa: PLC0415
     from netcore.results.report import write_report  # noqa: PLC0415
@@ -338,3 +343,4 @@ def _write_views(folder: "StudyFolder") -> None:
     write_tables(tables, folder)
     write_journal(folder.committed(), folder)
     write_report(tables, folder, draw_all(tables, folder))
+    return tables

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from netcore.data import Dataset
+    from netcore.results.tables import StudyTables
     from netcore.run import Run
-    from netcore.study.folder import StudyFolder
 
 __all__ = ["Tally", "say_data", "say_outcome", "say_trial", "show_progress"]
 
@@ -105,29 +105,36 @@ def _bar() -> "Iterator[Callable[[int, int, str], None]]":
         yield show
 
 
-def say_outcome(run: "Run", tally: Tally, seconds: float, tracked: str) -> None:
+def say_outcome(run: "Run", tables: "StudyTables", seconds: float, tracked: str) -> None:
     """Say what came out: the winner, its figures, and where everything is."""
-    click.echo(f"\n{run.spec.name}: {tally.done} trials ({tally.counts()}) in {seconds:.1f} s\n")
+    from netcore.results.confirmation import SOFTMAX, chosen, confirmed  # noqa: PLC0415  # pandas: only where it is needed
+    from netcore.results.words import plus_minus  # noqa: PLC0415
+
+    states = tables.trials["state"].value_counts()
+    counts = ", ".join(f"{states[state]} {state}" for state in State if state in states)
+    click.echo(f"\n{run.spec.name}: {len(tables.trials)} trials ({counts}) in {seconds:.1f} s\n")
     rows: list[tuple[str, str, str]] = []
-    if tally.best:
-        result = tally.best.result
-        best = result.curve[(result.best_epoch or 1) - 1]
-        other = "val_accuracy" if run.spec.study.metric == "val_loss" else "val_loss"
-        rows.append(("best trial", str(tally.best.number), f"epoch {result.best_epoch} of {len(result.curve)}"))
-        rows += [(name, f"{getattr(tally.best.job.hyperparameters, name):.4g}", "") for name in HYPERPARAMETERS]
-        rows += [(name, f"{getattr(best, name):.4f}", "") for name in (run.spec.study.metric, other)]
-        rows += _confirmed(run.folder)
-    else:
+    number, metric = chosen(tables), run.spec.study.metric
+    other = "val_accuracy" if metric == "val_loss" else "val_loss"
+    if number is None:
         click.echo("  no trial finished, so there is no winner\n")
+    else:
+        trial = tables.trials.set_index("trial").loc[number]
+        rows.append(("winner", f"trial {number}", f"epoch {trial['best_epoch']} of {trial['epochs']}"))
+        rows += [(name, f"{trial[name]:.4g}", "") for name in HYPERPARAMETERS]
+        rows += [(name, f"{trial[name]:.4f}", "in the search") for name in (metric, other)]
+    confirmation = confirmed(tables)
+    if confirmation and confirmation.winner:
+        for label, candidate in (("confirmed", confirmation.winner), (SOFTMAX, confirmation.named(SOFTMAX))):
+            if candidate and (estimate := candidate.of(metric)):
+                rows.append((label, plus_minus(estimate, metric), f"{metric}, {candidate.finished} fresh seeds"))
+    test = run.folder.test_figures()
+    if test and number is not None and test.get("candidate") == f"trial {number}":
+        rows.append(("test accuracy", f"{test['accuracy']:.4f}", f"{test['right']} of {test['rows']} rows"))
     rows += [("report", str(run.folder.report), ""), ("MLflow", tracked, "")]
     width = max(len(name) for name, _, _ in rows)
     for name, value, remark in rows:
         click.echo(f"  {name:<{width}}  {value}" + (f"  ({remark})" if remark else ""))
-
-
-def _confirmed(folder: "StudyFolder") -> list[tuple[str, str, str]]:
-    """Give the lines of a confirmation, if there is one."""
-    return []
 
 
 def say_trial(record: Record) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from netcore.results.report import short, write_report
+from netcore.results.report import write_report
 from netcore.results.tables import StudyTables, load_study
+from netcore.results.words import short
 from netcore.study.folder import StudyFolder
 from netcore.study.spec import StudySpec, question
 

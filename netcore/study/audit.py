@@ -40,15 +40,15 @@ def audit(
     yield from Batch(tasks, lambda: dataset, engine).results()
 
 
-def read_audit(records: list[Record], folder: StudyFolder) -> list[Record]:
-    """Read the audited trials, those whose stopped records are among these.
+def read_audit(records: list[Record], folder: StudyFolder) -> list[tuple[Record, Record]]:
+    """Read what was audited of these trials: pairs of the stopped record and the whole one.
 
     Raises:
         RecordError: a record is not whole.
     """
     stopped = (record for record in records if record.result.state is State.PRUNED)
-    found = (matching(_task(record, folder)) for record in stopped)
-    return [record for record in found if record is not None]
+    pairs = ((record, matching(_task(record, folder))) for record in stopped)
+    return [(record, whole) for record, whole in pairs if whole is not None]
 
 
 def _task(stopped: Record, folder: StudyFolder) -> Task:

@@ -116,7 +116,8 @@ class Confirmation:
         winner = winner_of(self.confirmed)
         if winner is None:
             return None
-        by_value = sorted(self.confirmed[winner], key=lambda record: record.result.value)
+        finished = (record for record in self.confirmed[winner] if record.result.state is State.FINISHED)
+        by_value = sorted(finished, key=lambda record: record.result.value)
         return Chosen(winner, by_value[(len(by_value) - 1) // 2])
 
     def ship(self, chosen: Chosen) -> Shipped:
@@ -213,16 +214,23 @@ def read_confirmation(spec: StudySpec, records: list[Record], folder: StudyFolde
 
 
 def winner_of(confirmed: Confirmed) -> Candidate | None:
-    """Give the finalist with the best mean over the seeds; one with a seed that did not finish cannot win."""
-    means = {
-        candidate: float(np.mean([record.result.value for record in records]))
-        for candidate, records in confirmed.items()
-        if candidate.trial is not None and all(record.result.state is State.FINISHED for record in records)
+    """Give the finalist with the best mean over its seeds; none where not one of them finished.
+
+    A finalist with a seed that did not finish wins only where every other has one too.
+    """
+    finished = {
+        candidate: _finished(records) for candidate, records in confirmed.items() if candidate.trial is not None
     }
+    whole = {candidate: values for candidate, values in finished.items() if len(values) == len(confirmed[candidate])}
+    means = {candidate: np.mean(values) for candidate, values in (whole or finished).items() if values}
     if not means:
         return None
     maximize = next(iter(confirmed.values()))[0].job.maximize
-    return (max if maximize else min)(means, key=means.__getitem__)
+    return (max if maximize else min)(means, key=lambda candidate: means[candidate])
+
+
+def _finished(records: list[Record]) -> list[float]:
+    return [record.result.value for record in records if record.result.state is State.FINISHED]
 
 
 def _there(task: Task) -> Record:

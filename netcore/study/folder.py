@@ -42,7 +42,7 @@ class StudyFolder:
         self.figures = path / "figures"
         self.report = path / "report.html"
         self.test = path / "test.json"
-        self.times = path / "times.json"
+        self._times = path / "times.json"
 
     @property
     def name(self) -> str:
@@ -163,15 +163,15 @@ class StudyFolder:
         """Give what the test set said of the net that ships, if it has been asked."""
         return _read_json(self.test)
 
-    def seconds_spent(self) -> dict[str, float]:
-        """Give the seconds that all runs of this study spent, by activity."""
-        return _read_json(self.times) or {}
+    def times(self) -> dict[str, Any] | None:
+        """Give the seconds that all runs of this study spent, by activity, if they were measured."""
+        return _read_json(self._times)
 
-    def add_seconds(self, spent: dict[str, float]) -> None:
+    def add_times(self, spent: dict[str, float]) -> None:
         """Add the seconds of another run."""
-        before = self.seconds_spent()
+        before = self.times() or {}
         total = {name: before.get(name, 0.0) + spent.get(name, 0.0) for name in {**before, **spent}}
-        write_atomically(self.times, json.dumps(total, indent=1).encode())
+        write_atomically(self._times, json.dumps(total, indent=1).encode())
 
     def resolved_settings(self) -> dict[str, Any]:
         """Give resolved.json: every setting as the study ran, and what the data were.
