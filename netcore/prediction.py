@@ -5,7 +5,6 @@ Rows come raw, as the study's own data did: a table (.csv, .parquet), an array (
 """
 
 import zipfile
-import zlib
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -25,10 +24,11 @@ from netcore.model import Model
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["as_csv", "ignored", "predict", "read_rows", "write_csv"]
+__all__ = ["as_csv", "ignored", "predict", "read_rows", "refuse_place", "write_csv"]
 
 _GZIP, _IDX = b"\x1f\x8b", b"\x00\x00\x08"
 """How such files begin."""
+_NOT_A_ZIP = (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile)
 
 
 def read_rows(path: Path, model: Model) -> "NDArray[Any] | pd.DataFrame":
@@ -41,7 +41,7 @@ def read_rows(path: Path, model: Model) -> "NDArray[Any] | pd.DataFrame":
         DataError: it is missing, empty, damaged, or none of the formats.
     """
     if not is_file(path):
-        raise DataError.at(path, "must be a file: .csv, .parquet, .npy, .npz or IDX", "a folder" if path.is_dir() else "nothing")
+        raise DataError.at(path, "there is no such file", remedy="rows come as .csv, .parquet, .npy, .npz or IDX")
     try:
         with path.open("rb") as file:
             begins = file.read(len(_IDX))
@@ -92,25 +92,38 @@ def as_csv(model: Model, p2: FloatArray) -> bytes:
     return "".join(f"{line}\n" for line in lines).encode()
 
 
-def write_csv(out: Path, text: bytes, source: Path) -> None:
+def refuse_place(out: Path, source: Path) -> None:
+    """Refuse, before any work is done, to write where no file can be, or over the rows themselves.
+
+    Raises:
+        InputError: the place is a folder, in a folder that is not there, or the file that the rows come from.
+    """
+    if out.is_dir():
+        raise InputError.at(out, "must be a file", "a folder", "name the file to write with --out")
+    if not out.parent.is_dir():
+        raise InputError.at(out, "its folder does not exist", remedy=f"make {out.parent}, or choose another with --out")
+    if is_file(out) and is_file(source) and out.samefile(source):
+        raise InputError.at(out, "must not be the file that the rows come from", remedy="choose another with --out")
+
+
+def write_csv(out: Path, text: bytes) -> None:
     """Write predictions, whole or not at all.
 
     Raises:
-        InputError: the place is not for writing, or is the file that the rows came from.
+        InputError: the place is not for writing.
         WorkError: the system refuses otherwise.
     """
-    refuse_place(out, source)
-    write_atomically(out, text)
-
-
-def refuse_place(out: Path, source: Path) -> None:
-    ...
+    try:
+        write_atomically(out, text)
+    except InputError as error:
+        remedy = "choose another place with --out, or change its permissions"
+        raise InputError(*(replace(it, remedy=remedy) for it in error.problems)) from error
 
 
 def _array_name(path: Path, model: Model) -> str:
     """Say which array of an .npz holds the rows."""
     names: list[str] = []
-    with suppress(OSError, ValueError, NotImplementedError, zipfile.BadZipFile, zlib.error), zipfile.ZipFile(path) as archive:
+    with suppress(*_NOT_A_ZIP), zipfile.ZipFile(path) as archive:  # whoever reads it says what is wrong
         names = [name.removesuffix(".npy") for name in archive.namelist()]
     own = model.feature_names[0].rpartition("_")[0]
     for name in (own, "X"):
