@@ -28,6 +28,7 @@ __all__ = ["as_csv", "ignored", "predict", "read_rows", "refuse_place", "write_c
 
 _GZIP, _IDX = b"\x1f\x8b", b"\x00\x00\x08"
 """How such files begin."""
+_ELSEWHERE = "choose another place with --out, or change its permissions"
 _NOT_A_ZIP = (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile)
 
 
@@ -98,9 +99,14 @@ def refuse_place(out: Path, source: Path) -> None:
     Raises:
         InputError: the place is a folder, in a folder that is not there, or the file that the rows come from.
     """
-    if out.is_dir():
+    try:
+        is_folder, has_folder = out.is_dir(), out.parent.is_dir()
+    except (OSError, ValueError) as error:  # a name that the system does not take
+        why = getattr(error, "strerror", None) or error
+        raise InputError.at(ascii(str(out))[1:-1], f"cannot be written ({why})", remedy=_ELSEWHERE) from error
+    if is_folder:
         raise InputError.at(out, "must be a file", "a folder", "name the file to write with --out")
-    if not out.parent.is_dir():
+    if not has_folder:
         raise InputError.at(out, "its folder does not exist", remedy=f"make {out.parent}, or choose another with --out")
     if is_file(out) and is_file(source) and out.samefile(source):
         raise InputError.at(out, "must not be the file that the rows come from", remedy="choose another with --out")
@@ -116,8 +122,7 @@ def write_csv(out: Path, text: bytes) -> None:
     try:
         write_atomically(out, text)
     except InputError as error:
-        remedy = "choose another place with --out, or change its permissions"
-        raise InputError(*(replace(it, remedy=remedy) for it in error.problems)) from error
+        raise InputError(*(replace(it, remedy=_ELSEWHERE) for it in error.problems)) from error
 
 
 def _array_name(path: Path, model: Model) -> str:

@@ -20,6 +20,7 @@ import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, LoggedModelOutput, Metric
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 from numpy.typing import NDArray
 
 import netcore
@@ -94,7 +95,11 @@ def ship(client: MlflowClient, folder: StudyFolder, name: str, experiment_id: st
     it = _Shipment(client, folder, name, run_id, data, Model.from_bytes(data, path))
     logged = _find_logged(it, experiment_id) or _log(it, experiment_id)
     with speaking_plainly(f"the model is logged but not registered; `netcore sync {folder.path}` completes it"):
-        _settle_champion(it, _registered(it), _version(it, logged))
+        registered, new = _registered(it), _version(it, logged)
+        if MLFLOW_MODEL_VERSIONS not in logged.tags:  # MLflow's server links the two by itself, its database does not
+            link = json.dumps([{"name": name, "version": int(new.version)}])
+            client.set_logged_model_tags(logged.model_id, {MLFLOW_MODEL_VERSIONS: link})
+        _settle_champion(it, registered, new)
 
 
 def _find_logged(it: _Shipment, experiment_id: str) -> LoggedModel | None:
@@ -177,15 +182,20 @@ def _signature(model: Model) -> Any:  # noqa: ANN401  # MLflow's ModelSignature,
     from mlflow.types.schema import AnyType  # noqa: PLC0415
 
     if model.is_table:
-        columns = []
+        columns: list[ColSpec | TensorSpec] = []
         for column in model.preprocessing.facts["columns"]:
-            of_category = AnyType() if {*column.get("categories", "x")} <= {"False", "True"} else DataType.string
-            columns.append(ColSpec(DataType.double if column["kind"] == "number" else of_category, column["name"]))
+            if column["kind"] == "number":
+                kind: Any = DataType.double
+            elif set(column["categories"]) <= {"False", "True"}:
+                kind = AnyType()  # type: ignore[no-untyped-call]
+            else:
+                kind = DataType.string
+            columns.append(ColSpec(kind, column["name"]))
         inputs = Schema(columns)
     else:
         inputs = Schema([TensorSpec(np.dtype(np.float64), (-1, len(model.feature_names)))])
-    kind = DataType.float if model.params.W1.dtype == np.float32 else DataType.double
-    return ModelSignature(inputs, Schema([ColSpec(kind, name) for name in model.class_names]))
+    given = DataType.float if model.params.W1.dtype == np.float32 else DataType.double
+    return ModelSignature(inputs, Schema([ColSpec(given, name) for name in model.class_names]))
 
 
 def _example(model: Model) -> "NDArray[np.float64] | pd.DataFrame":
@@ -226,7 +236,7 @@ def _version(it: _Shipment, logged: LoggedModel) -> ModelVersion:
         it.name,
         logged.artifact_location,
         it.run_id,
-        tags=it.tags,
+        tags={**it.tags, "netcore.logged_model": logged.model_id},
         description=_described(it.model.facts),
         model_id=logged.model_id,
     )

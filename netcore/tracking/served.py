@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
+from netcore.errors import DataError
 from netcore.model import Model, read_model
 
 
@@ -29,8 +31,12 @@ class Served(PythonModel):
         model_input: pd.DataFrame,  # or an array, for which MLflow knows no hint
         params: dict[str, Any] | None = None,  # noqa: ARG002
     ) -> pd.DataFrame:
-        """Give the probabilities of raw rows."""
-        return pd.DataFrame(self._model.probabilities(model_input), columns=list(self._model.class_names))
+        """Give the probabilities of raw rows; a server passes on in its answer what is wrong with them."""
+        try:
+            p2 = self._model.probabilities(model_input)
+        except DataError as error:
+            raise MlflowException.invalid_parameter_value(str(error)) from error
+        return pd.DataFrame(p2, columns=list(self._model.class_names))
 
 
 set_model(Served())
