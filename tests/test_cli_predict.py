@@ -142,7 +142,7 @@ def refusal(folder: Path, *arguments: object) -> str:
     """Give the one line with which a command is refused."""
     done = netcore_command("predict", *arguments, cwd=folder)
     assert (done.returncode, done.stdout) == (2, "")
-    (line,) = done.stderr.splitlines()
+    (line,) = (line for line in done.stderr.splitlines() if not line.startswith("note: "))
     assert line.startswith("error: ")
     return line.removeprefix("error: ")
 
