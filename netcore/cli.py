@@ -153,6 +153,31 @@ def report(study: str, results: Path) -> None:
     click.echo(f"{folder.report}")
 
 
+@commands.command()
+@click.argument("study")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="CSV file to write.  [default: standard output]")
+@results_option
+def predict(study: str, file: Path, out: Path | None, results: Path) -> None:
+    """Say which class new rows belong to: FILE holds them as they come (.csv, .parquet, .npy, .npz or IDX)."""
+    from netcore.model import MODEL, read_model  # noqa: PLC0415
+    from netcore.prediction import as_csv, ignored, predict, read_rows, refuse_place, write_csv  # noqa: PLC0415
+    from netcore.study.folder import find_study  # noqa: PLC0415
+
+    model = read_model(find_study(study, results).path / MODEL)
+    if out is not None:
+        refuse_place(out, file)
+    rows = read_rows(file, model)
+    text = as_csv(model, predict(model, rows, file))
+    if left := ignored(model, rows):
+        click.echo(f"note: not looked at: {', '.join(map(repr, left))}", err=True)
+    if out is None:
+        click.echo(text, nl=False)
+    else:
+        write_csv(out, text)
+        click.echo(f"{out}: {len(rows)} rows")
+
+
 @commands.command(name="list")
 @results_option
 def list_studies(results: Path) -> None:

@@ -24,7 +24,7 @@ from netcore.files import cannot_write, make_folder, write_atomically
 from netcore.study.audit import audit
 from netcore.study.confirm import Confirmation
 from netcore.study.engine import LocalEngine, usable_cores
-from netcore.study.finish import read_test_set, settle_weights
+from netcore.study.finish import has_shipped, read_test_set, settle_weights, write_model
 from netcore.study.folder import StudyFolder
 from netcore.study.record import Record, setting_differences
 from netcore.study.sampling import SAMPLER_ARGUMENTS
@@ -179,12 +179,11 @@ class Run:
     def _confirm(self, records: list[Record], engine: LocalEngine) -> Iterator[Record | Notice | Stage]:
         confirmation = Confirmation(self.spec, self.dataset, records, self.folder, engine)
         yield from confirmation.run()
-        known = self.folder.test_figures()
         chosen = confirmation.median()
-        if chosen is None or (known and known.get("digest") == chosen.record.digest):
-            return
-        shipped = confirmation.ship(chosen)
-        read_test_set(shipped, self.dataset.digest, self.folder)
+        if chosen is not None and not has_shipped(chosen, self.folder):
+            shipped = confirmation.ship(chosen)
+            test = read_test_set(shipped, self.folder)
+            write_model(self.spec, shipped, confirmation.confirmed[chosen.candidate], test, self.folder)
 
     def _same_question(self) -> None:
         """Refuse a study file that has become another question than the folder's records answer."""

@@ -31,7 +31,16 @@ from netcore.study.search import Notice, Stage
 from netcore.study.spec import Hyperparameters, StudySpec, dataset_of
 from netcore.study.trial import Role, State, TrialJob
 
-__all__ = ["Candidate", "Confirmation", "Confirmed", "Shipped", "candidates", "read_confirmation", "winner_of"]
+__all__ = [
+    "Candidate",
+    "Chosen",
+    "Confirmation",
+    "Confirmed",
+    "Shipped",
+    "candidates",
+    "read_confirmation",
+    "winner_of",
+]
 
 COURSE = Hyperparameters(learning_rate=1e-3, hidden_size=50, reg=5e-6, learning_rate_decay=0.95)
 """The default arguments of the course's training function, and the hidden size of its first net."""

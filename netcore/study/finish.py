@@ -14,13 +14,16 @@ from netcore.core.net import predict
 from netcore.data import Dataset
 from netcore.errors import RecordError
 from netcore.files import write_atomically
-from netcore.study.confirm import Shipped
+from netcore.model import MODEL, Model, read_model
+from netcore.study.confirm import Chosen, Shipped
 from netcore.study.engine import Engine
 from netcore.study.folder import StudyFolder
 from netcore.study.record import Record, ranked
 from netcore.study.search import KEPT, Notice
+from netcore.study.spec import StudySpec
+from netcore.study.trial import FIGURES, State
 
-__all__ = ["read_test_set", "settle_weights"]
+__all__ = ["has_shipped", "read_test_set", "settle_weights", "write_model"]
 
 
 def settle_weights(
@@ -47,27 +50,62 @@ def settle_weights(
             )
 
 
-def read_test_set(shipped: Shipped, digest: str, folder: StudyFolder) -> dict[str, Any]:
+def has_shipped(chosen: Chosen, folder: StudyFolder) -> bool:
+    """Say whether this net has been judged on the test set, and its model is there."""
+    try:
+        shipped = read_model(folder.path / MODEL).facts.get("digest")
+    except RecordError:
+        return False
+    return chosen.record.digest == shipped == (folder.test_figures() or {}).get("digest")
+
+
+def read_test_set(shipped: Shipped, folder: StudyFolder) -> dict[str, Any]:
     """Judge the net that ships on the test set, and keep the answer in test.json.
 
-    Every reading counts: who looks twice, and chooses after the first look, has learned from the test set.
+    Every other net that is judged counts: who looks twice, and chooses after the first look, has learned from the test
+    set.
     """
     y = shipped.dataset.y_test
     predicted = predict(shipped.weights, shipped.dataset.X_test)
     C = shipped.dataset.classes
     confusion = np.bincount(C * y + predicted, minlength=C * C).reshape(C, C)
     before = folder.test_figures() or {}
+    again = before.get("digest") == shipped.record.digest
     figures = {
         "candidate": shipped.candidate.name,
         "trial": shipped.candidate.trial,
         "seed": shipped.record.number,
         "digest": shipped.record.digest,
-        "data_digest": digest,
+        "data_digest": shipped.record.job.data_digest,
         "rows": len(y),
         "right": int(np.trace(confusion)),
         "accuracy": float(np.trace(confusion) / len(y)),
-        "readings": before.get("readings", 0) + 1,
+        "readings": before.get("readings", 0) + (not again),
         "confusion": confusion.tolist(),
     }
     write_atomically(folder.test, json.dumps(figures, indent=1).encode())
     return figures
+
+
+def write_model(
+    spec: StudySpec, shipped: Shipped, confirmed: list[Record], test: dict[str, Any], folder: StudyFolder
+) -> None:
+    """Write model.npz: the net that ships, with all that raw rows need, and what is known of it."""
+    data, record = shipped.dataset, shipped.record
+    finished = [record.result.curve[-1] for record in confirmed if record.result.state is State.FINISHED]
+    means = {name: sum(getattr(epoch, name) for epoch in finished) / len(finished) for name in FIGURES[1::2]}
+    facts = {
+        "study": spec.name,
+        "metric": spec.study.metric,
+        "candidate": shipped.candidate.name,
+        "trial": shipped.candidate.trial,
+        "seed": record.number,
+        "digest": record.digest,
+        "data_digest": record.job.data_digest,
+        "hyperparameters": record.job.hyperparameters._asdict(),
+        "epochs": record.job.epochs,
+        "confirmed": {**means, "seeds": len(finished)},
+        "test": {name: test[name] for name in ("accuracy", "rows", "right")},
+    }
+    model = Model(shipped.weights, data.preprocessing, data.class_names, data.feature_names, data.image_shape, facts)
+    write_atomically(folder.path / MODEL, model.to_bytes())

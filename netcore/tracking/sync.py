@@ -23,6 +23,7 @@ from netcore.study.folder import StudyFolder
 from netcore.study.record import CURVES, Record, ranked
 from netcore.study.spec import StudySpec, question
 from netcore.study.trial import FIGURES, State
+from netcore.tracking.model import ship
 
 __all__ = ["Projection"]
 
@@ -102,6 +103,7 @@ class Projection:
         self._log_views()
         self._log_outcome(records, confirmed)
         self.end("FINISHED" if complete else "KILLED")
+        ship(self._client, self._folder, self.name, self.experiment_id, self._parent)
 
     def end(self, status: str) -> None:
         """Put the parent run in a state that is an end, if it is not in it yet."""
