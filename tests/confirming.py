@@ -29,7 +29,7 @@ class Training(NamedTuple):
 def confirmation_of(spec: StudySpec, tables: StudyTables, seeds: int = 3) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Train the three best finished trials and both baselines again; give the table and what test.json holds."""
     finalists = ranked(tables).query("state == 'finished'").head(3)
-    candidates = [(f"trial {row['trial']}", "finalist", row) for row in finalists.to_dict("records")]
+    candidates = [(f"trial {row['trial']}", "finalist", row) for row in _dicts(finalists)]
     candidates.append(("course defaults", "baseline", {"trial": pd.NA, **DEFAULTS}))
     rows = [_row(spec, seed, *candidate) for candidate in candidates for seed in range(seeds)]
     rows += [_softmax(spec, seed) for seed in range(seeds)]
@@ -39,7 +39,7 @@ def confirmation_of(spec: StudySpec, tables: StudyTables, seeds: int = 3) -> tup
 def audit_of(spec: StudySpec, tables: StudyTables, most: int = 8) -> pd.DataFrame:
     """Train pruned trials to their last epoch."""
     rows = []
-    for trial in tables.trials.query("state == 'pruned'").head(most).to_dict("records"):
+    for trial in _dicts(tables.trials.query("state == 'pruned'").head(most)):
         curve = _train(spec, 0, trial).curve
         values = np.array([getattr(epoch, spec.study.metric) for epoch in curve])
         best = int(values.argmax() if spec.maximize else values.argmin())
@@ -55,6 +55,10 @@ def audit_of(spec: StudySpec, tables: StudyTables, most: int = 8) -> pd.DataFram
             }
         )
     return pd.DataFrame(rows, columns=list(AUDIT)).astype(AUDIT)
+
+
+def _dicts(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
 
 
 def _train(spec: StudySpec, seed: int, setting: dict[str, Any]) -> Training:

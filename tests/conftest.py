@@ -42,7 +42,7 @@ def plain_environment() -> Iterator[None]:
     """Keep the user's own settings out of the tests."""
     with pytest.MonkeyPatch.context() as patch:
         for name in os.environ:
-            if name.startswith(("MLFLOW_", "NETCORE_")) and name != "NETCORE_DATA":
+            if name.startswith(("MLFLOW_", "NETCORE_")) and name not in {"NETCORE_DATA", "NETCORE_REQUIRE_ALL"}:
                 patch.delenv(name)
         patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
         yield
