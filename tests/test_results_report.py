@@ -196,7 +196,7 @@ def test_a_confirmed_study_answers_with_its_winner(study: Study, mixed: tuple[St
     found = confirmed(tables)
     assert found is not None
     assert found.winner is not None
-    text = " ".join(Page(write_report(tables, study[1])).text.split())
+    text = " ".join(Page(write_report(tables, study[1], {})).text.split())
     assert f"Winner: {found.winner.name}, confirmed" in text
     assert " ".join(plus_minus(found.winner.val_loss, "val_loss").split()) in text
     assert f"of this setting trained on {found.train_rows} rows: the mean over 3 fresh seeds" in text
@@ -213,9 +213,9 @@ def test_a_confirmed_study_answers_with_its_winner(study: Study, mixed: tuple[St
 def test_one_seed_claims_no_interval(study: Study, mixed: tuple[StudySpec, Path, StudyTables]) -> None:
     """The page says that there was one training, and shows no ± beside the winner's figures."""
     tables = confirmed_in(study, 1, mixed[0])
-    text = Page(write_report(tables, study[1])).text
+    text = Page(write_report(tables, study[1], {})).text
     assert "one training with a fresh seed, so no interval is claimed" in text
-    assert "±" not in text.partition("Figures")[0]
+    assert "±" not in text.partition("Trials, the best first")[0]
 
 
 def test_repeated_readings_are_counted(study: Study, mixed: tuple[StudySpec, Path, StudyTables]) -> None:
@@ -238,14 +238,14 @@ def test_a_single_finished_trial_is_enough(study: Study) -> None:
 
 @pytest.mark.parametrize("names", [["yes", "no"], [f"class {'long ' * 30}{number}" for number in range(100)]])
 def test_few_and_many_classes_are_told(study: Study, names: list[str]) -> None:
-    """Two classes, or a hundred with long names: all are named, and the confusions are drawn and listed."""
+    """Two classes, or a hundred with long names: all are named, and the confusions are listed."""
     tables, folder = study
     resolved = folder.resolved_settings()
     resolved["data"]["class_names"] = names
     folder.resolved.write_text(json.dumps(resolved))
     confusion = (5 * np.eye(len(names), dtype=int) + np.roll(np.eye(len(names), dtype=int), 1, axis=1)).tolist()
     folder.test.write_text(json.dumps({**(folder.test_figures() or {}), "confusion": confusion}))
-    page = Page(write_report(tables, folder))
+    page = Page(write_report(tables, folder, {"confusion": folder.figures / "progress.png"}))
     assert all(name in page.text for name in names)
     assert "numbers-confusion" in page.ids
     assert any(f"most often {names[0]} was taken for {names[1]} (1)" in words for words in page.alternatives)
@@ -256,8 +256,8 @@ def test_accuracy_is_a_metric_too(study: Study, mixed: tuple[StudySpec, Path, St
     tables, folder = study
     by_accuracy = tables.trials.assign(value=tables.trials["val_accuracy"])
     accurate = dataclasses.replace(tables, metric="val_accuracy", trials=by_accuracy)
-    assert "Highest val_accuracy of" in Page(write_report(accurate, folder)).text
-    text = Page(write_report(confirmed_in((accurate, folder), 3, mixed[0]), folder)).text
+    assert "Highest val_accuracy of" in Page(write_report(accurate, folder, {})).text
+    text = Page(write_report(confirmed_in((accurate, folder), 3, mixed[0]), folder, {})).text
     assert re.search(r"softmax regression\s+val_accuracy \d+\.\d+\s±\s\d+\.\d+\s%", text)
 
 
