@@ -4,7 +4,7 @@ import pytest
 from test_results_confirmation import CLEAR, of
 
 from netcore.results.statistics import Estimate, Interval
-from netcore.results.words import between, figure, hidden_layer, plus_minus, promise, smallest, unfinished
+from netcore.results.words import between, figure, hidden_layer, plus_minus, possible, promise, smallest, unfinished
 
 NAN = float("nan")
 
@@ -45,6 +45,14 @@ def test_intervals_and_differences_have_a_true_minus() -> None:
     assert between(Interval(-0.0315, 0.1052), "val_loss") == "\u22120.032 to 0.105"
     assert between(None, "val_loss") == "—"
     assert figure(-0.25, "val_loss") == "\u22120.25"
+
+
+def test_what_cannot_be_is_cut_off() -> None:
+    """No loss is below 0, no accuracy above 1; what lies within stays as it is."""
+    assert possible(Interval(-0.1, 1.2), "val_loss") == (0.0, 1.2)
+    assert possible(Interval(0.9, 1.006), "val_accuracy") == (0.9, 1.0)
+    assert possible(Interval(0.2, 0.3), "val_loss") == (0.2, 0.3)
+    assert possible(None, "val_loss") is None
 
 
 SOFTMAX = "softmax regression"

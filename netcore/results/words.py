@@ -11,7 +11,18 @@ import pandas as pd
 from netcore.results.confirmation import SOFTMAX, Candidate, Confirmation
 from netcore.results.statistics import Estimate, Interval
 
-__all__ = ["between", "figure", "hidden_layer", "percent", "plus_minus", "promise", "short", "smallest", "unfinished"]
+__all__ = [
+    "between",
+    "figure",
+    "hidden_layer",
+    "percent",
+    "plus_minus",
+    "possible",
+    "promise",
+    "short",
+    "smallest",
+    "unfinished",
+]
 
 _LONG = 10**7
 """A whole number this large is written like a float."""
@@ -57,6 +68,13 @@ def between(interval: Interval | None, metric: str) -> str:
     factor, unit = _unit(metric)
     low, high = (_rounded(factor * end, factor * (interval.high - interval.low) / 2) for end in interval)
     return f"{low} to {high}{unit}"
+
+
+def possible(interval: Interval | None, metric: str) -> Interval | None:
+    """Cut off what cannot be: a loss below 0, an accuracy above 1. Not for differences."""
+    if interval is None:
+        return None
+    return Interval(max(interval.low, 0.0), min(interval.high, 1.0 if metric.endswith("accuracy") else math.inf))
 
 
 def hidden_layer(found: Confirmation) -> str:
