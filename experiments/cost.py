@@ -32,7 +32,7 @@ from netcore import load_spec, load_study
 from netcore.core import Epoch, Params, TrainConfig, epochs, init_params, sgd_step
 from netcore.core.net import Workspace
 from netcore.core.params import FloatArray
-from netcore.data import load_dataset
+from netcore.data import Dataset, load_dataset
 from netcore.study.engine import Trained, usable_cores
 from netcore.study.environment import environment
 from netcore.study.folder import StudyFolder
@@ -167,7 +167,7 @@ class Stopwatch:
 class ReadyEngine:
     """An engine that answers at once, with curves that depend on the hyperparameters as those of digits do."""
 
-    def submit(self, job: TrialJob) -> Future[Trained]:
+    def submit(self, job: TrialJob, _dataset: Dataset) -> Future[Trained]:
         """Give a future that is done."""
         future: Future[Trained] = Future()
         future.set_result(Trained(_ready(job), Provenance(0.0, 0.05, 1, environment())))
@@ -213,13 +213,14 @@ def loop_seconds(folder: Path, trials: int) -> list[Seconds]:
     """Search with ready-made results; after each commit, the seconds spent so far: by part, in `all`, and as CPU."""
     window = load_spec(DIGITS).study.window
     spec = load_spec(DIGITS).with_trials(trials + window)  # so that each of these commits is followed by an ask
+    dataset = load_dataset(**spec.data.model_dump())
     study, stopwatch = StudyFolder(folder / f"loop-{trials}"), Stopwatch()
     study.prepare()
     with threadpool_limits(1), _timed(stopwatch):
         begun, cpu = time.perf_counter(), time.process_time()
         return [
             {**stopwatch.seconds, "all": time.perf_counter() - begun, "CPU of it all": time.process_time() - cpu}
-            for _ in Search(spec, "", study, ReadyEngine()).run()
+            for _ in Search(spec, dataset, study, ReadyEngine()).run()
         ]
 
 

@@ -18,13 +18,20 @@ class Purpose(IntEnum):
     BATCHES = 1
     SAMPLER = 2
     SPLIT = 3
+    CONFIRM_WEIGHTS = 4
+    CONFIRM_BATCHES = 5
+    CONFIRM_SPLIT = 6
+    AUDIT = 7
 
 
-def seed_sequence(seed: int, number: int, purpose: Purpose) -> np.random.SeedSequence:
-    """Give the entropy of trial `number` (0 for what belongs to no trial) for one purpose."""
-    return np.random.SeedSequence((seed, number, purpose))
+def seed_sequence(seed: int, number: int, purpose: Purpose, fold: int = 0) -> np.random.SeedSequence:
+    """Give the entropy of trial `number` (0 for what belongs to no trial) for one purpose, in one of its folds.
+
+    The first fold's is that of a trial without folds: SeedSequence fills short entropy up with zeros.
+    """
+    return np.random.SeedSequence((seed, number, purpose, fold))
 
 
-def generator(seed: int, number: int, purpose: Purpose) -> np.random.Generator:
+def generator(seed: int, number: int, purpose: Purpose, fold: int = 0) -> np.random.Generator:
     """Give a fresh generator at the start of that stream."""
-    return np.random.default_rng(seed_sequence(seed, number, purpose))
+    return np.random.default_rng(seed_sequence(seed, number, purpose, fold))

@@ -49,6 +49,7 @@ ROOT = Path(__file__).parent.parent
 STUDY_FILE = ROOT / "docs" / "study-file.md"
 DATA = ROOT / "docs" / "data.md"
 RESULTS = ROOT / "docs" / "results.md"
+CONFIRM = ROOT / "docs" / "confirm.md"
 ARCHITECTURE = ROOT / "ARCHITECTURE.md"
 PAGES = [
     *(ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")),
@@ -188,7 +189,7 @@ def test_every_source_is_documented() -> None:
 
 def test_what_may_change_is_documented() -> None:
     """The page names exactly the keys that may change while the question stays the same."""
-    assert {key.removeprefix("study.") for key in documented("may change")} == StudySpec.MAY_CHANGE
+    assert set(documented("may change")) == {f"study.{key}" for key in StudySpec.MAY_CHANGE} | {"confirm"}
 
 
 def test_every_sampler_is_documented_with_its_arguments() -> None:
@@ -329,7 +330,7 @@ def test_the_guards_can_fail(tmp_path: Path, guard: Callable[[Path], None], text
 
 def test_every_command_is_documented() -> None:
     """Every command, and every option of `run` that a user is shown, stands in docs/."""
-    text = " ".join(span for page in (STUDY_FILE, DATA, RESULTS) for span in spans(page))
+    text = " ".join(span for page in (STUDY_FILE, DATA, RESULTS, CONFIRM) for span in spans(page))
     run = [p for p in commands.commands["run"].params if isinstance(p, click.Option) and not p.hidden]
     for name in [f"netcore {command}" for command in commands.commands] + [p.opts[0] for p in run]:
         assert name in text, name

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -16,10 +17,10 @@ import pytest
 from conftest import fingerprint, netcore_command
 
 import netcore
-from netcore.data import load_dataset
+from netcore.data.cache import through_cache
 from netcore.study.engine import LocalEngine, usable_cores
 from netcore.study.folder import StudyFolder
-from netcore.study.spec import Hyperparameters, StudySpec, load_spec
+from netcore.study.spec import Hyperparameters, StudySpec, dataset_of, load_spec
 from netcore.study.trial import State, TrialJob
 
 DIGITS = """
@@ -117,9 +118,9 @@ def test_a_killed_worker_costs_nothing_but_its_own_trial_one_attempt(slow: tuple
 def test_a_job_that_kills_every_worker_fails_alone(slow: tuple[Path, str]) -> None:
     """A trial whose workers keep dying is failed after three attempts; the other trials do not notice."""
     spec = load_spec(slow[0])
-    dataset = load_dataset(**spec.data.model_dump())
-    with LocalEngine(dataset, 1, timeout=60) as engine:
-        doomed = engine.submit(job(spec, 0, epochs=100_000))
+    dataset = through_cache(partial(dataset_of, spec))
+    with LocalEngine(1, timeout=60) as engine:
+        doomed = engine.submit(job(spec, 0, epochs=100_000), dataset)
         killer = threading.Thread(target=kill_children_until, args=(doomed.done,))
         killer.start()
         trained = doomed.result(60)
@@ -127,21 +128,21 @@ def test_a_job_that_kills_every_worker_fails_alone(slow: tuple[Path, str]) -> No
         assert (trained.result.state, trained.result.failure) == (State.FAILED, "worker died")
         assert trained.provenance.attempts == 3
         assert "exit code -9" in trained.result.traceback
-        innocent = engine.submit(job(spec, 1, epochs=2)).result(60)
+        innocent = engine.submit(job(spec, 1, epochs=2), dataset).result(60)
         assert (innocent.result.state, innocent.provenance.attempts) == (State.FINISHED, 1)
 
 
 def test_a_trial_that_stalls_is_ended(slow: tuple[Path, str]) -> None:
     """A worker that is stopped (SIGSTOP) counts as stalled after the time-out; after three of them the trial failed."""
     spec = load_spec(slow[0])
-    dataset = load_dataset(**spec.data.model_dump())
-    with LocalEngine(dataset, 1, timeout=0.5) as engine:
-        trained = engine.submit(job(spec, 0, epochs=100_000)).result(60)
+    dataset = through_cache(partial(dataset_of, spec))
+    with LocalEngine(1, timeout=0.5) as engine:
+        trained = engine.submit(job(spec, 0, epochs=100_000), dataset).result(60)
         assert (trained.result.state, trained.result.failure) == (State.FAILED, "timed out")
         assert "longer than trial_timeout = 0.5 s" in trained.result.traceback
-        engine.submit(job(spec, 1, epochs=2)).result(60)
+        engine.submit(job(spec, 1, epochs=2), dataset).result(60)
         workers_of(psutil.Process())[0].suspend()
-        trained = engine.submit(job(spec, 2, epochs=2)).result(60)
+        trained = engine.submit(job(spec, 2, epochs=2), dataset).result(60)
         assert trained.result.state is State.FINISHED
         assert trained.provenance.attempts == 2
 
@@ -149,10 +150,10 @@ def test_a_trial_that_stalls_is_ended(slow: tuple[Path, str]) -> None:
 def test_closing_an_engine_ends_its_workers_at_once(slow: tuple[Path, str]) -> None:
     """No worker is left when the engine is closed, busy or not."""
     spec = load_spec(slow[0])
-    dataset = load_dataset(**spec.data.model_dump())
-    with LocalEngine(dataset, 2, timeout=60) as engine:
-        engine.submit(job(spec, 0, epochs=1)).result(60)
-        engine.submit(job(spec, 1, epochs=100_000))
+    dataset = through_cache(partial(dataset_of, spec))
+    with LocalEngine(2, timeout=60) as engine:
+        engine.submit(job(spec, 0, epochs=1), dataset).result(60)
+        engine.submit(job(spec, 1, epochs=100_000), dataset)
         children = workers_of(psutil.Process())
         assert len(children) == 2
     assert gone(children, 0)

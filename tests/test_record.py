@@ -149,7 +149,7 @@ def test_numpy_opens_it_without_pickle(records: dict[str, Record], state: str) -
     """`numpy.load` with its safe defaults opens a record: the curves are its arrays, one entry per epoch."""
     record = records[state]
     with np.load(io.BytesIO(record.to_bytes()), allow_pickle=False) as archive:
-        assert set(archive.files) == {*CURVES, "record.json"}
+        assert set(archive.files) == {*CURVES, "record.json", "preprocessing.json"}
         for name in CURVES:
             expected = [getattr(epoch, name) for epoch in record.result.curve]
             np.testing.assert_array_equal(archive[name], np.array(expected, np.float64))

@@ -13,6 +13,9 @@
     dW1 = Xᵀ dz1 + 2 reg W1                              (eq. 10)   (D, H)
     db1 = sum_i dz1                                      (eq. 11)   (H,)
 
+A net without hidden units (H = 0, `W2` of shape (D, C)) is softmax regression: eq. 3 takes X in place of p1, and eq. 1,
+2 and 9-11 fall away.
+
 The loss is a mean over the samples, in nats. The penalty has no 1/2 and leaves the biases alone. Source: the course
 notes of Stanford's CS231n, assignment 1; derived step by step in docs/derivation.md.
 """
@@ -39,11 +42,14 @@ __all__ = [
 
 IntArray = NDArray[np.integer[Any]]
 
+_CHUNK = 4096
+"""Rows that are evaluated at once."""
+
 
 def scores(params: Params, X: ArrayLike) -> FloatArray:
     """Give the scores z2 (eq. 1-3), shape (N, C), of inputs `X`, shape (N, D), in the type of the parameters."""
     X = np.asarray(X, params.W1.dtype)
-    p1 = np.maximum(0, X @ params.W1 + params.b1)  # eq. 1, 2
+    p1 = np.maximum(0, X @ params.W1 + params.b1) if params.hidden_size else X  # eq. 1, 2
     return p1 @ params.W2 + params.b2  # eq. 3
 
 
@@ -81,13 +87,21 @@ def penalty(params: Params, reg: float) -> float:
 
 
 def evaluate(params: Params, X: ArrayLike, y: IntArray) -> tuple[float, float]:
-    """Give the cross-entropy (the first term of eq. 5, in nats) and the accuracy, a share from 0 to 1."""
-    z2 = scores(params, X)
-    accuracy = float(np.mean(z2.argmax(axis=1) == y))
-    z2 -= z2.max(axis=1, keepdims=True)
-    true = z2[np.arange(len(z2)), y]
-    np.exp(z2, out=z2)
-    return float(np.mean(np.log(z2.sum(axis=1)) - true)), accuracy
+    """Give the cross-entropy (the first term of eq. 5, in nats) and the accuracy, a share from 0 to 1.
+
+    It goes by chunks of rows, so that the activations of a large set never stand in memory at once.
+    """
+    X = np.asarray(X)
+    total, right = 0.0, 0
+    for start in range(0, len(X), _CHUNK):
+        z2 = scores(params, X[start : start + _CHUNK])
+        truth = y[start : start + _CHUNK]
+        right += int(np.count_nonzero(z2.argmax(axis=1) == truth))
+        z2 -= z2.max(axis=1, keepdims=True)
+        true = z2[np.arange(len(z2)), truth]
+        np.exp(z2, out=z2)
+        total += len(z2) * float(np.mean(np.log(z2.sum(axis=1)) - true))
+    return total / len(X), right / len(X)
 
 
 class Workspace(NamedTuple):
@@ -144,9 +158,12 @@ def data_loss_and_gradients(
     rows, p1, p2, dz1, active, gradient, scratch = workspace
     N = len(rows)
 
-    np.matmul(X, params.W1, out=p1)  # eq. 1
-    p1 += params.b1
-    np.maximum(p1, 0, out=p1)  # eq. 2
+    if params.hidden_size:
+        np.matmul(X, params.W1, out=p1)  # eq. 1
+        p1 += params.b1
+        np.maximum(p1, 0, out=p1)  # eq. 2
+    else:
+        p1 = X
     np.matmul(p1, params.W2, out=p2)  # eq. 3
     p2 += params.b2
 
@@ -165,11 +182,12 @@ def data_loss_and_gradients(
     dz2 /= N
     np.matmul(p1.T, dz2, out=gradient.W2)  # eq. 7
     np.add.reduce(dz2, axis=0, out=gradient.b2)  # eq. 8
-    np.matmul(dz2, params.W2.T, out=dz1)  # eq. 9; [z1 > 0] = [p1 > 0]
-    np.greater(p1, 0, out=active)
-    dz1 *= active
-    np.matmul(X.T, dz1, out=gradient.W1)  # eq. 10
-    np.add.reduce(dz1, axis=0, out=gradient.b1)  # eq. 11
+    if params.hidden_size:
+        np.matmul(dz2, params.W2.T, out=dz1)  # eq. 9; [z1 > 0] = [p1 > 0]
+        np.greater(p1, 0, out=active)
+        dz1 *= active
+        np.matmul(X.T, dz1, out=gradient.W1)  # eq. 10
+        np.add.reduce(dz1, axis=0, out=gradient.b1)  # eq. 11
     for weights, derivative, product in (
         (params.W1, gradient.W1, scratch.W1),
         (params.W2, gradient.W2, scratch.W2),

@@ -27,6 +27,11 @@ class Params(NamedTuple):
     b2: FloatArray
     """Biases of the second layer, of shape (C,)."""
 
+    @property
+    def hidden_size(self) -> int:
+        """Number of hidden units H; 0 is softmax regression, whose W2 is of shape (D, C)."""
+        return len(self.b1)
+
 
 class StandardNormal(Protocol):
     """Anything that draws from N(0, 1): `np.random.Generator` or the legacy `np.random.RandomState`."""
@@ -48,12 +53,14 @@ def init_params(
 
     With `std=None` the deviations are those of He et al. 2015 ("Delving Deep into Rectifiers", eq. 10),
     sqrt(2 / fan-in): sqrt(2 / D) for W1 and sqrt(2 / H) for W2. A number is the deviation of both. The draws are made
-    in float64 and then rounded to `dtype`, so that float32 and float64 nets start from the same point.
+    in float64 and then rounded to `dtype`, so that float32 and float64 nets start from the same point. A
+    `hidden_size` of 0 gives softmax regression: the second layer takes the inputs.
     """
+    fan_in = hidden_size or input_size
     std1 = math.sqrt(2.0 / input_size) if std is None else std
-    std2 = math.sqrt(2.0 / hidden_size) if std is None else std
+    std2 = math.sqrt(2.0 / fan_in) if std is None else std
     W1 = std1 * rng.standard_normal((input_size, hidden_size))
-    W2 = std2 * rng.standard_normal((hidden_size, output_size))
+    W2 = std2 * rng.standard_normal((fan_in, output_size))
     return Params(
         W1=W1.astype(dtype),
         b1=np.zeros(hidden_size, dtype),

@@ -25,7 +25,7 @@ class TrainConfig:
     learning_rate: float
     """Step size of the first epoch, > 0."""
     hidden_size: int
-    """Number of hidden units H, >= 1."""
+    """Number of hidden units H, >= 1; 0 is softmax regression."""
     reg: float
     """Factor of the penalty sum W1² + sum W2², >= 0."""
     learning_rate_decay: float

@@ -1,4 +1,4 @@
-"""NumPy's own files: an .npz with two arrays, or a folder with two .npy files, which are memory-mapped.
+"""NumPy's own files: an .npz with two arrays, or a folder with two .npy files; both are mapped into memory.
 
 A header is a claim: 128 bytes can announce terabytes. So each is parsed first, its shape is compared with the size of
 the file, and only then is anything allocated. Objects are refused: they would be pickles, and pickles are programs.
@@ -8,6 +8,7 @@ import math
 import zipfile
 import zlib
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from netcore.data.cache import spill
 from netcore.data.dataset import RawData
 from netcore.data.preprocessing import chunks
 from netcore.errors import DataError, nearest
@@ -23,6 +25,7 @@ from netcore.files import is_file
 __all__ = ["read_arrays"]
 
 _AGAIN = "write it again with numpy.save or numpy.savez"
+_BLOCK = 2**20
 _LARGEST_RATIO = 1032
 """Deflate turns one byte into 1,032 at the very most (zlib's technical details)."""
 _LAST_LETTER, _SURROGATES = 0x10FFFF, (0xD800, 0xDFFF)
@@ -125,16 +128,22 @@ def _read_member(path: Path, name: str) -> tuple[NDArray[Any], str]:
                     raise DataError.at(
                         place, f"its header says {header.data} bytes of data", "another size of the file", _AGAIN
                     )
-                data = file.read()
+                array = _unpack(file, header, place)
     except (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         rule = f"cannot be read as .npz ({getattr(error, 'strerror', None) or ascii(str(error))[1:-1]})"
         raise DataError.at(path, rule, remedy=_AGAIN) from error
-    if len(data) != header.data:
-        raise DataError.at(place, f"its header says {header.data} bytes of data", len(data), _AGAIN)
-    if not data:
-        raise DataError.at(place, "is empty", f"shape {header.shape}", _AGAIN)
-    array = np.frombuffer(data, header.dtype).reshape(header.shape, order="F" if header.columns_first else "C")
     return array, place
+
+
+def _unpack(file: IO[bytes], header: _Header, place: str) -> NDArray[Any]:
+    """Copy an array out of its archive into the cache, and map it from there."""
+    if not header.data:
+        raise DataError.at(place, "is empty", f"shape {header.shape}", _AGAIN)
+    with spill(iter(partial(file.read, _BLOCK), b"")) as unpacked:
+        if unpacked.tell() != header.data:
+            raise DataError.at(place, f"its header says {header.data} bytes of data", unpacked.tell(), _AGAIN)
+        order: Any = "F" if header.columns_first else "C"
+        return np.memmap(unpacked, header.dtype, "r", 0, header.shape, order)
 
 
 def _read_header(file: IO[bytes], place: str) -> _Header:

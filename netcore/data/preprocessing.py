@@ -6,17 +6,22 @@ What was fitted is a `Preprocessing`: plain arrays and a JSON-able dict, so that
 applied again to new rows. Everything goes by chunks of rows, so no second copy of a large set is made on the way.
 """
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["Preprocessing", "apply", "chunks", "fit"]
+from netcore.archive import array_of
+
+__all__ = ["Preprocessing", "apply", "chunks", "fit", "from_members", "to_members"]
 
 Array = NDArray[Any]
 
+_MEMBER = "preprocessing"
 _CHUNK = 32 * 2**20
 """Bytes of float64 that a chunk of rows may take."""
 
@@ -29,6 +34,30 @@ class Preprocessing:
     """What JSON can hold: `kind` (feature, pixel-mean, none, table) and, of a table, its columns."""
     arrays: dict[str, Array] = field(default_factory=dict)
     """The figures: `mean`, `scale`, `median`, float64, one for each (numeric) feature, as far as the kind has them."""
+
+
+def to_members(fitted: Preprocessing) -> dict[str, bytes | Array]:
+    """Give what `netcore.archive.pack` stores: preprocessing.json, and preprocessing.NAME.npy for each array."""
+    arrays = {f"{_MEMBER}.{name}": array for name, array in fitted.arrays.items()}
+    return {f"{_MEMBER}.json": json.dumps(fitted.facts).encode(), **arrays}
+
+
+def from_members(members: Mapping[str, bytes]) -> Preprocessing:
+    """Take the same out of an archive's members; equal ones are one and the same object.
+
+    Raises:
+        KeyError, ValueError: they are not there, or not what they should be.
+    """
+    mine = {name: content for name, content in members.items() if name.startswith(f"{_MEMBER}.")}
+    return _of_members(tuple(sorted(mine.items())))
+
+
+@lru_cache(maxsize=16)
+def _of_members(members: tuple[tuple[str, bytes], ...]) -> Preprocessing:
+    contents = dict(members)
+    facts = dict(json.loads(contents.pop(f"{_MEMBER}.json")))
+    names = {name: name.removeprefix(f"{_MEMBER}.").removesuffix(".npy") for name in contents}
+    return Preprocessing(facts, {names[name]: array_of(content) for name, content in contents.items()})
 
 
 def chunks(rows: int, columns: int) -> Iterator[slice]:

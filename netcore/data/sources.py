@@ -1,23 +1,23 @@
 """Where data come from: one entry for each source that a study file may name, and where their files are looked for."""
 
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import platformdirs
 from numpy.typing import DTypeLike
 
 from netcore.data.arrays import read_arrays
 from netcore.data.bundled import BUNDLED
 from netcore.data.cifar10 import read_cifar10
-from netcore.data.dataset import Dataset, RawData, prepare
+from netcore.data.dataset import Dataset, Put, RawData, prepare, put_in_memory
 from netcore.data.idx import read_idx
 from netcore.data.table import read_table
 from netcore.errors import DataError
 
-__all__ = ["MEANINGS", "SOURCES", "data_folder", "find_data", "load_dataset"]
+__all__ = ["MEANINGS", "PREPARATION", "SOURCES", "data_folder", "find_data", "load_dataset", "read_source"]
 
 SOURCES: dict[str, Callable[..., RawData]] = {
     **BUNDLED,
@@ -27,6 +27,9 @@ SOURCES: dict[str, Callable[..., RawData]] = {
     "table": read_table,
 }
 """Functions from a source's own keys (`path` as a Path that exists) to its data."""
+
+PREPARATION = ("validation", "test", "folds", "seed", "standardize")
+"""Keys of [data] that say how the rows are split and prepared; all others are the source's own."""
 
 MEANINGS = {
     "digits": "1,797 handwritten digits of 8 x 8 pixels, 10 classes; comes with scikit-learn",
@@ -41,28 +44,35 @@ MEANINGS = {
 """What each source is, in a line."""
 
 
-def load_dataset(
-    source: str,
-    *,
-    validation: float,
-    test: float = 0.2,
-    seed: int,
-    standardize: str = "feature",
-    dtype: DTypeLike = np.float32,
-    folder: Path | None = None,
-    **keys: Any,  # noqa: ANN401  # each source has its own, checked by the study file's model
-) -> Dataset:
-    """Load one of `SOURCES` and prepare it: what a study file's [data] table asks for.
+def read_source(source: str, *, folder: Path | None = None, **keys: Any) -> RawData:  # noqa: ANN401  # each has its own
+    """Read one of `SOURCES`: its rows as they come, before any split.
 
     `folder` is what a relative `path` is relative to; what is not there is looked for in the data folder.
 
     Raises:
-        DataError: a file is missing or not what it should be, or the data are not fit for a study.
+        DataError: a file is missing or not what it should be.
     """
     if "path" in keys:
         keys["path"] = find_data(keys["path"], folder or Path())
-    raw = SOURCES[source](**keys)
-    return prepare(raw, validation=validation, test=test, seed=seed, standardize=standardize, dtype=dtype)
+    return SOURCES[source](**keys)
+
+
+def load_dataset(
+    source: str,
+    *,
+    dtype: DTypeLike = np.float32,
+    folder: Path | None = None,
+    put: Put = put_in_memory,
+    draw: int | None = None,
+    **keys: Any,  # noqa: ANN401  # each source has its own, checked by the study file's model
+) -> Dataset:
+    """Load one of `SOURCES` and prepare it: what a study file's [data] table asks for; see `prepare` and `read_source`.
+
+    Raises:
+        DataError: a file is missing or not what it should be, or the data are not fit for a study.
+    """
+    how = {name: keys.pop(name) for name in PREPARATION if name in keys}
+    return prepare(read_source(source, folder=folder, **keys), **how, dtype=dtype, put=put, draw=draw)
 
 
 def find_data(path: str, folder: Path) -> Path:
@@ -90,10 +100,4 @@ def data_folder() -> Path:
     """Give the folder of data that studies share: NETCORE_DATA, else netcore's part of the platform's cache folder."""
     if named := os.environ.get("NETCORE_DATA"):
         return Path(named)
-    if sys.platform == "darwin":
-        caches = Path("~/Library/Caches").expanduser()
-    elif sys.platform == "win32":
-        caches = Path(os.environ.get("LOCALAPPDATA") or Path("~/AppData/Local").expanduser())
-    else:
-        caches = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
-    return caches / "netcore"
+    return platformdirs.user_cache_path("netcore", appauthor=False)

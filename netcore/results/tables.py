@@ -5,8 +5,10 @@ in nats without the penalty; accuracies are shares from 0 to 1; times are UTC.
 """
 
 import io
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,14 @@ import pandas as pd
 
 from netcore.errors import RecordError
 from netcore.files import write_atomically
+from netcore.study.audit import read_audit
+from netcore.study.confirm import read_confirmation
 from netcore.study.folder import StudyFolder, find_study
 from netcore.study.record import CURVES, Record, ranked
-from netcore.study.spec import HYPERPARAMETERS
+from netcore.study.spec import HYPERPARAMETERS, StudySpec
+from netcore.study.trial import FIGURES, State, TrialResult
 
 __all__ = ["StudyTables", "load_study", "write_tables"]
-
-_FIGURES = ("train_loss", "val_loss", "train_accuracy", "val_accuracy")
 
 TRIALS = {
     "trial": "int64",
@@ -33,17 +36,20 @@ TRIALS = {
     "value": "float64",
     "best_epoch": "Int64",
     "epochs": "int64",
-    **dict.fromkeys(_FIGURES, "float64"),
+    **dict.fromkeys(FIGURES, "float64"),
     "seconds": "float64",
     "seed": "int64",
     "digest": "str",
     "started": "datetime64[ms, UTC]",
     "ended": "datetime64[ms, UTC]",
 }
-"""One row per committed trial; the four figures are those of `best_epoch`."""
+"""One row per committed trial; the four figures are those of `best_epoch`.
+
+With folds all figures are means over them, and `value_std` beside the value is its standard deviation over the folds.
+"""
 
 CURVE = {"trial": "int64", "epoch": "int64", **dict.fromkeys(CURVES, "float64")}
-"""One row per trial and epoch."""
+"""One row per trial and epoch; with folds, per trial, fold and epoch, and a column `fold` after the trial's."""
 
 WEIGHTS = {
     "trial": "int64",
@@ -68,7 +74,7 @@ CONFIRMATION = {
     "reg": "float64",
     "learning_rate_decay": "float64",
     "epochs": "int64",
-    **dict.fromkeys(_FIGURES, "float64"),
+    **dict.fromkeys(FIGURES, "float64"),
     "train_rows": "int64",
     "val_rows": "int64",
     "seconds": "float64",
@@ -115,14 +121,20 @@ def load_study(study: str | Path, *, results: str | Path = "results") -> StudyTa
         RecordError: one of its records is not whole.
     """
     folder = find_study(study, results)
-    resolved = folder.resolved_settings()
+    spec, data = folder.spec(), folder.resolved_settings()["data"]
     records = folder.committed()
+    folds = spec.data.folds
     return StudyTables(
-        name=resolved["settings"]["study"]["name"],
-        metric=resolved["settings"]["study"]["metric"],
-        trials=_frame(TRIALS, [_trial(record) for record in records]),
-        curves=_frame(CURVE, [row for record in records for row in _curve(record)]),
-        weights=_weights(records, folder, resolved["data"]),
+        name=spec.name,
+        metric=spec.study.metric,
+        trials=_frame(_after(TRIALS, "value", {"value_std": "float64"} if folds else {}), map(_trial, records)),
+        curves=_frame(
+            _after(CURVE, "trial", {"fold": "int64"} if folds else {}),
+            (row for record in records for row in _curve(record)),
+        ),
+        weights=_weights(records, folder, data),
+        confirmation=_frame(CONFIRMATION, _confirmation(spec, records, folder, data["rows"])),
+        audit=_frame(AUDIT, starmap(_audited, read_audit(records, folder))),
     )
 
 
@@ -132,14 +144,21 @@ def write_tables(tables: StudyTables, folder: StudyFolder) -> None:
     Raises:
         WorkError: the system refuses.
     """
-    for name in ("trials", "curves", "weights"):
+    for name in ("trials", "curves", "weights", "confirmation", "audit"):
         buffer = io.BytesIO()
         getattr(tables, name).to_parquet(buffer, index=False)
         write_atomically(folder.path / f"{name}.parquet", buffer.getvalue())
 
 
-def _frame(columns: dict[str, str], rows: list[dict[str, Any]]) -> pd.DataFrame:
-    return pd.DataFrame(rows, columns=list(columns)).astype(columns)
+def _frame(columns: dict[str, str], rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
+    return pd.DataFrame(list(rows), columns=list(columns)).astype(columns)
+
+
+def _after(columns: dict[str, str], name: str, more: dict[str, str]) -> dict[str, str]:
+    """Give the columns with some more after one of them."""
+    names = list(columns)
+    first = names[: names.index(name) + 1]
+    return {key: columns[key] for key in first} | more | columns
 
 
 def _trial(record: Record) -> dict[str, Any]:
@@ -150,9 +169,10 @@ def _trial(record: Record) -> dict[str, Any]:
         "state": str(result.state),
         **{name: getattr(job.hyperparameters, name) for name in HYPERPARAMETERS},
         "value": result.value,
+        "value_std": _spread(result, job.metric),
         "best_epoch": result.best_epoch,
         "epochs": len(result.curve),
-        **{name: getattr(best, name) if best else np.nan for name in _FIGURES},
+        **{name: getattr(best, name) if best else np.nan for name in FIGURES},
         "seconds": provenance.seconds,
         "seed": job.seed,
         "digest": record.digest,
@@ -161,11 +181,57 @@ def _trial(record: Record) -> dict[str, Any]:
     }
 
 
+def _spread(result: TrialResult, metric: str) -> float:
+    """Give the standard deviation of the value over the folds."""
+    if not (result.folds and result.best_epoch):
+        return math.nan
+    return float(np.std([getattr(fold[result.best_epoch - 1], metric) for fold in result.folds], ddof=1))
+
+
 def _curve(record: Record) -> list[dict[str, Any]]:
     return [
-        {"trial": record.number, "epoch": epoch.epoch, **{name: getattr(epoch, name) for name in CURVES}}
-        for epoch in record.result.curve
+        {"trial": record.number, "fold": fold, "epoch": epoch.epoch, **{name: getattr(epoch, name) for name in CURVES}}
+        for fold, curve in enumerate(record.result.folds or (record.result.curve,))
+        for epoch in curve
     ]
+
+
+def _confirmation(
+    spec: StudySpec, records: list[Record], folder: StudyFolder, rows: dict[str, int]
+) -> Iterator[dict[str, Any]]:
+    """Give a row for each candidate and seed, once the confirmation is complete."""
+    pool = rows["train"] + rows["validation"]
+    val_rows = pool // spec.data.folds if spec.data.folds else rows["validation"]
+    for candidate, confirmed in read_confirmation(spec, records, folder).items():
+        for record in confirmed:
+            last = record.result.curve[-1] if record.result.state is State.FINISHED else None
+            yield {
+                "candidate": candidate.name,
+                "kind": "baseline" if candidate.trial is None else "finalist",
+                "trial": candidate.trial,
+                "seed": record.number,
+                "state": str(record.result.state),
+                **candidate.hyperparameters._asdict(),
+                "epochs": len(record.result.curve),
+                **{name: getattr(last, name) if last else np.nan for name in FIGURES},
+                "train_rows": pool - val_rows,
+                "val_rows": val_rows,
+                "seconds": record.provenance.seconds,
+                "digest": record.digest,
+            }
+
+
+def _audited(stopped: Record, record: Record) -> dict[str, Any]:
+    result = record.result
+    return {
+        "trial": record.number,
+        "stopped_at": len(stopped.result.curve),
+        "state": str(result.state),
+        "value": result.value,
+        "best_epoch": result.best_epoch,
+        "epochs": len(result.curve),
+        "seconds": record.provenance.seconds,
+    }
 
 
 def _weights(records: list[Record], folder: StudyFolder, data: dict[str, Any]) -> pd.DataFrame:

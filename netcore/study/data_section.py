@@ -45,8 +45,20 @@ class _Split(Section):
 
     validation: Part = 0.2
     """Share or number of the rows that judge the trials; of the training rows, where the test set is official."""
+    folds: Annotated[int, Ge(2)] | None = None
+    """Train each trial so many times, each with another part of the rows for validation, in place of `validation`."""
     seed: Annotated[int, Ge(0), Lt(2**32)] = 0
     """Draws the split, whatever the study's seed."""
+
+    @model_validator(mode="after")
+    def _one_way_to_validate(self) -> Self:
+        if self.folds and self.validation != type(self).model_fields["validation"].default:
+            raise rule(
+                "`validation` and `folds` exclude one another",
+                f"validation={self.validation}, folds={self.folds}",
+                "leave one of them out",
+            )
+        return self
 
 
 class _SplitWithTest(_Split):
@@ -57,7 +69,7 @@ class _SplitWithTest(_Split):
 
     @model_validator(mode="after")
     def _rows_are_left(self) -> Self:
-        if self.validation < 1 and self.test < 1 and self.validation + self.test >= 1:
+        if not self.folds and self.validation < 1 and self.test < 1 and self.validation + self.test >= 1:
             raise rule("`validation + test < 1` must hold", f"validation={self.validation}, test={self.test}")
         return self
 

@@ -1,7 +1,8 @@
 """Where trials run: processes of this machine, each with a pipe of its own and a thread that minds it.
 
-The engine has one verb, `submit(job) -> Future[Trained]`. A worker gets the data once, then job after job; it touches
-no store. A worker that dies or stalls costs its own trial one attempt and nobody else anything; it is replaced.
+The engine has one verb, `submit(job, dataset) -> Future[Trained]`. A worker maps the data from the cache, so that all
+share their memory, and touches no store. A worker that dies or stalls costs its own trial one attempt and nobody else
+anything; it is replaced.
 
 Why not `ProcessPoolExecutor`: one dead worker breaks every pending future, and a stalled one cannot be ended. Why not
 a pool whose workers share one pipe: a worker killed while it writes there takes the others' results with it.
@@ -18,11 +19,13 @@ from concurrent.futures import Future
 from contextlib import suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import NamedTuple, Protocol, Self
 
 from threadpoolctl import threadpool_limits
 
 from netcore.data import Dataset
+from netcore.data.cache import open_dataset
 from netcore.errors import WorkError
 from netcore.study.environment import environment
 from netcore.study.record import Provenance
@@ -47,7 +50,7 @@ class Trained(NamedTuple):
 class Engine(Protocol):
     """Whatever runs trials."""
 
-    def submit(self, job: TrialJob) -> Future[Trained]:
+    def submit(self, job: TrialJob, dataset: Dataset, /) -> Future[Trained]:
         """Run a trial some time; the future never fails because of the trial."""
 
 
@@ -61,10 +64,9 @@ def usable_cores() -> int:
 class LocalEngine:
     """Worker processes of this machine, one BLAS thread each; a context manager that ends them when it is left."""
 
-    def __init__(self, dataset: Dataset, workers: int, *, timeout: float) -> None:
-        self._dataset = dataset
+    def __init__(self, workers: int, *, timeout: float) -> None:
         self._timeout = timeout
-        self._jobs: queue.SimpleQueue[tuple[TrialJob, Future[Trained]] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[tuple[TrialJob, Path, Future[Trained]] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._workers: set[_Worker] = set()
         self._closed = threading.Event()
@@ -79,14 +81,16 @@ class LocalEngine:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def submit(self, job: TrialJob) -> Future[Trained]:
-        """Run a trial as soon as a worker is free.
+    def submit(self, job: TrialJob, dataset: Dataset, /) -> Future[Trained]:
+        """Run a trial as soon as a worker is free. The data must lie in the cache: only their place is sent.
 
         The future raises WorkError if no worker can be started at all; a trial whose workers keep dying, or stalling
         beyond the time-out, is a result like any other: failed.
         """
+        if dataset.path is None:
+            raise ValueError("the workers map the data: they must come through the cache")
         future: Future[Trained] = Future()
-        self._jobs.put((job, future))
+        self._jobs.put((job, dataset.path, future))
         return future
 
     def close(self) -> None:
@@ -108,11 +112,11 @@ class LocalEngine:
         with suppress(WorkError, _LostError):  # ahead of the first job, which meets the error again
             worker = self._start()
         while (task := self._jobs.get()) is not None and not self._closed.is_set():
-            job, future = task
+            job, data, future = task
             for attempt in range(1, ATTEMPTS + 1):
                 try:
                     worker = worker or self._start()
-                    result, started, seconds = worker.train(job, self._timeout)
+                    result, started, seconds = worker.train(job, data, self._timeout)
                 except _LostError as loss:
                     if worker:
                         self._end(worker)
@@ -135,7 +139,7 @@ class LocalEngine:
 
     def _start(self) -> "_Worker":
         """Start a worker, known to `close` from its first moment."""
-        worker = _Worker(self._dataset)
+        worker = _Worker()
         with self._lock:
             self._workers.add(worker)
             closed = self._closed.is_set()
@@ -165,16 +169,15 @@ class _LostError(Exception):
 class _Worker:
     """One process and this side of its pipe."""
 
-    def __init__(self, dataset: Dataset) -> None:
+    def __init__(self) -> None:
         self.environment: dict[str, str] = {}
         self._pipe, theirs = _SPAWN.Pipe()
         self._process = _SPAWN.Process(target=_work, args=(theirs,), daemon=True)
         self._process.start()
         theirs.close()
-        self._dataset = dataset
 
     def wait_until_ready(self) -> None:
-        """Give the process its data and wait until it can train.
+        """Wait until the process can train.
 
         Raises:
             WorkError: it ended by itself, and so would the next.
@@ -182,7 +185,6 @@ class _Worker:
         """
         started, begun = time.time(), time.monotonic()
         try:
-            self._pipe.send(self._dataset)
             if not self._pipe.poll(_START_TIMEOUT):
                 self._process.kill()  # stopped, say; recv then meets the end of the pipe
             self.environment = self._pipe.recv()
@@ -197,7 +199,7 @@ class _Worker:
                 'its own message is above; a script that calls netcore does so under `if __name__ == "__main__":`',
             ) from error
 
-    def train(self, job: TrialJob, timeout: float) -> tuple[TrialResult, float, float]:
+    def train(self, job: TrialJob, data: Path, timeout: float) -> tuple[TrialResult, float, float]:
         """Give the result, the time it started and the seconds it took.
 
         Raises:
@@ -205,7 +207,7 @@ class _Worker:
         """
         started, begun = time.time(), time.monotonic()
         try:
-            self._pipe.send(job)
+            self._pipe.send((job, data))
             if self._pipe.poll(timeout):
                 answer: tuple[TrialResult, float, float] = self._pipe.recv()
                 return answer
@@ -229,17 +231,16 @@ class _Worker:
 
 
 def _work(pipe: Connection) -> None:
-    """Be a worker: take the data, then train what comes through the pipe until it closes."""
+    """Be a worker: train what comes through the pipe until it closes."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     threadpool_limits(1)
     with suppress(EOFError, OSError):
-        dataset: Dataset = pipe.recv()
         pipe.send(environment())
         while True:
-            job: TrialJob = pipe.recv()
+            job, data = pipe.recv()
             started, begun = time.time(), time.perf_counter()
             try:
-                result = run_trial(job, dataset)
+                result = run_trial(job, open_dataset(data))
             except Exception:  # noqa: BLE001  # whatever it is belongs in the trial's record
                 result = failed("error", traceback.format_exc())
             pipe.send((result, started, time.perf_counter() - begun))

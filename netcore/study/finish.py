@@ -1,4 +1,4 @@
-"""What is done once, when all trials are committed: whose weights are kept, and what the test set says of the best.
+"""What is done once: whose weights are kept, when all trials are committed; what the test set says, when one net ships.
 
 `settle_weights` makes the kept weights those of the study, whatever order the trials returned in: weights that are
 missing come back by training, which repeats bit for bit. `read_test_set` is the only place that looks at the test set.
@@ -8,10 +8,13 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from netcore.core.net import predict
 from netcore.data import Dataset
 from netcore.errors import RecordError
 from netcore.files import write_atomically
+from netcore.study.confirm import Shipped
 from netcore.study.engine import Engine
 from netcore.study.folder import StudyFolder
 from netcore.study.record import Record, ranked
@@ -20,7 +23,9 @@ from netcore.study.search import KEPT, Notice
 __all__ = ["read_test_set", "settle_weights"]
 
 
-def settle_weights(records: list[Record], folder: StudyFolder, engine: Engine, *, keep: str) -> Iterator[Notice]:
+def settle_weights(
+    records: list[Record], folder: StudyFolder, engine: Engine, dataset: Dataset, *, keep: str
+) -> Iterator[Notice]:
     """Keep the weights of the best finished trials (`best`) or of all that have any (`all`), and no others."""
     wanted = ranked(records)[:KEPT] if keep == "best" else [r for r in records if r.weights_sha256]
     for number in folder.kept_weights() - {record.number for record in wanted}:
@@ -30,7 +35,7 @@ def settle_weights(records: list[Record], folder: StudyFolder, engine: Engine, *
         try:
             folder.read_weights(record)
         except RecordError:
-            missing.append((record, engine.submit(record.job)))
+            missing.append((record, engine.submit(record.job, dataset)))
     for record, future in missing:
         result = future.result().result
         again = Record.of(record.job, result, record.provenance)
@@ -42,24 +47,27 @@ def settle_weights(records: list[Record], folder: StudyFolder, engine: Engine, *
             )
 
 
-def read_test_set(best: Record, dataset: Dataset, folder: StudyFolder) -> dict[str, Any]:
-    """Judge the best trial's net on the test set and keep the answer in test.json; asked again, it is not read again.
+def read_test_set(shipped: Shipped, digest: str, folder: StudyFolder) -> dict[str, Any]:
+    """Judge the net that ships on the test set, and keep the answer in test.json.
 
-    Raises:
-        RecordError: the best trial's weights are not there.
+    Every reading counts: who looks twice, and chooses after the first look, has learned from the test set.
     """
-    known = folder.test_figures()
-    if known and known["digest"] == best.digest and known["data_digest"] == dataset.digest:
-        return known
-    weights = folder.read_weights(best)
-    right = predict(weights, dataset.X_test) == dataset.y_test
+    y = shipped.dataset.y_test
+    predicted = predict(shipped.weights, shipped.dataset.X_test)
+    C = shipped.dataset.classes
+    confusion = np.bincount(C * y + predicted, minlength=C * C).reshape(C, C)
+    before = folder.test_figures() or {}
     figures = {
-        "trial": best.number,
-        "digest": best.digest,
-        "data_digest": dataset.digest,
-        "rows": len(right),
-        "right": int(right.sum()),
-        "accuracy": float(right.mean()),
+        "candidate": shipped.candidate.name,
+        "trial": shipped.candidate.trial,
+        "seed": shipped.record.number,
+        "digest": shipped.record.digest,
+        "data_digest": digest,
+        "rows": len(y),
+        "right": int(np.trace(confusion)),
+        "accuracy": float(np.trace(confusion) / len(y)),
+        "readings": before.get("readings", 0) + 1,
+        "confusion": confusion.tolist(),
     }
     write_atomically(folder.test, json.dumps(figures, indent=1).encode())
     return figures

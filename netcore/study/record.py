@@ -7,7 +7,7 @@ everything else in `record.json`; packed and checksummed as `netcore.archive` sa
 import hashlib
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from netcore.archive import array_of, pack, unpack
 from netcore.core.params import Params
 from netcore.core.training import Epoch
+from netcore.data.preprocessing import Preprocessing, from_members, to_members
 from netcore.errors import RecordError
 from netcore.study.spec import Hyperparameters
-from netcore.study.trial import State, TrialJob, TrialResult
+from netcore.study.trial import FIGURES, Role, State, TrialJob, TrialResult
 
 __all__ = [
     "CURVES",
@@ -33,7 +34,7 @@ __all__ = [
     "unpack_weights",
 ]
 
-CURVES = ("learning_rate", "train_loss", "val_loss", "train_accuracy", "val_accuracy")
+CURVES = ("learning_rate", *FIGURES)
 """The arrays of a record, one entry per epoch."""
 
 _FORMAT = 1
@@ -72,12 +73,16 @@ class Record:
     """SHA-256 of hyperparameters, seed, ceilings, state, curves and weights; no times, no environment."""
     weights_sha256: str
     """SHA-256 of the weights file, whether it is kept or not; empty where there are no weights."""
+    preprocessing: Preprocessing = field(default_factory=Preprocessing, compare=False)
+    """What was fitted to prepare the data (of folds, the first): with the weights, all that new rows need."""
 
     @classmethod
-    def of(cls, job: TrialJob, result: TrialResult, provenance: Provenance) -> "Record":
+    def of(
+        cls, job: TrialJob, result: TrialResult, provenance: Provenance, preprocessing: Preprocessing | None = None
+    ) -> "Record":
         """Make the record of a trial that has just ended."""
         weights = "" if result.weights is None else hashlib.sha256(pack_weights(result.weights)).hexdigest()
-        return cls(job, result, provenance, _digest(job, result), weights)
+        return cls(job, result, provenance, _digest(job, result), weights, preprocessing or Preprocessing())
 
     @property
     def number(self) -> int:
@@ -86,8 +91,8 @@ class Record:
 
     def to_bytes(self) -> bytes:
         """Give the file's content. The weights are not part of it."""
-        members: dict[str, bytes | NDArray[Any]] = dict(_curves(self.result.curve))
-        return pack({"record.json": json.dumps(self._facts(), indent=1, allow_nan=False).encode(), **members})
+        facts = json.dumps(self._facts(), indent=1, allow_nan=False).encode()
+        return pack({"record.json": facts, **_curves(self.result), **to_members(self.preprocessing)})
 
     @classmethod
     def from_bytes(cls, data: bytes, place: object) -> "Record":
@@ -98,9 +103,8 @@ class Record:
         """
         members = unpack(data, place, _REMEDY)
         try:
-            facts = json.loads(members.pop("record.json"))
-            arrays = {name.removesuffix(".npy"): array_of(content) for name, content in members.items()}
-            return cls._from_parts(facts, arrays)
+            facts = json.loads(members["record.json"])
+            return cls._from_parts(facts, members)
         except _NOT_A_RECORD as error:
             raise _not_whole(place, f"does not hold a record ({error!r})") from error
 
@@ -112,6 +116,8 @@ class Record:
             "hyperparameters": job.hyperparameters._asdict(),
             "seed": job.seed,
             "ceilings": {str(epoch): value for epoch, value in job.ceilings.items()},
+            "epochs": job.epochs,
+            "role": job.role,
             "step": job.step,
             "known": job.known,
             "data_digest": job.data_digest,
@@ -130,11 +136,9 @@ class Record:
         }
 
     @classmethod
-    def _from_parts(cls, facts: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> "Record":
+    def _from_parts(cls, facts: dict[str, Any], members: dict[str, bytes]) -> "Record":
         if facts["format"] != _FORMAT:
             raise ValueError(f"format {facts['format']} is not {_FORMAT}")
-        if any(array.dtype != np.float64 or array.ndim != 1 for array in arrays.values()):
-            raise ValueError("a curve is a row of float64 numbers")
         settings = facts["settings"]
         job = TrialJob(
             number=facts["trial"],
@@ -143,27 +147,27 @@ class Record:
             ceilings={int(epoch): value for epoch, value in facts["ceilings"].items()},
             data_digest=facts["data_digest"],
             settings=json.dumps(settings, sort_keys=True),
-            epochs=settings["training"]["epochs"],
+            epochs=facts["epochs"],
             batch_size=settings["training"]["batch_size"],
             dtype=settings["training"]["dtype"],
             metric=settings["study"]["metric"],
+            role=Role(facts["role"]),
             step=facts["step"],
             known=facts["known"],
         )
-        columns = (arrays[name].tolist() for name in CURVES)
+        curve = _read_curve({name: array_of(members[f"{name}.npy"]) for name in CURVES})
+        folds = {name: array_of(members[f"fold_{name}.npy"]) for name in FIGURES if f"fold_{name}.npy" in members}
         result = TrialResult(
             state=State(facts["state"]),
-            curve=tuple(
-                Epoch(epoch, rate, *figures)
-                for epoch, (rate, *figures) in enumerate(zip(*columns, strict=True), start=1)
-            ),
+            curve=curve,
             best_epoch=facts["best_epoch"],
             value=math.nan if facts["value"] is None else facts["value"],
+            folds=_read_folds(folds, curve) if folds else (),
             failure=facts["failure"],
             traceback=facts["traceback"],
         )
         provenance = Provenance(*(facts[name] for name in ("started", "seconds", "attempts", "environment")))
-        return cls(job, result, provenance, facts["digest"], facts["weights_sha256"])
+        return cls(job, result, provenance, facts["digest"], facts["weights_sha256"], from_members(members))
 
 
 def chained(known: str, digest: str) -> str:
@@ -187,7 +191,7 @@ def differences(found: TrialJob, asked: TrialJob) -> list[str]:
     if found.hyperparameters != asked.hyperparameters:
         pairs = zip(found.hyperparameters._fields, found.hyperparameters, asked.hyperparameters, strict=True)
         different += [f"{name} is {ours!r} where {theirs!r} is asked" for name, ours, theirs in pairs if ours != theirs]
-    for name in ("seed", "ceilings", "data_digest", "step"):
+    for name in ("seed", "ceilings", "data_digest", "epochs", "role", "step"):
         ours, theirs = getattr(found, name), getattr(asked, name)
         if ours != theirs:
             different.append(f"{name} is {ours!r} where {theirs!r} is asked")
@@ -222,17 +226,35 @@ def unpack_weights(data: bytes, record: Record, place: object) -> Params:
     return Params(*(array_of(members[f"{name}.npy"]) for name in Params._fields))
 
 
-def _curves(curve: tuple[Epoch, ...]) -> dict[str, NDArray[np.float64]]:
-    """Give the curves as arrays. Every NaN is the same NaN, so that equal trainings give equal bytes."""
-    columns = {name: np.array([getattr(epoch, name) for epoch in curve], np.float64) for name in CURVES}
-    return {name: np.where(np.isnan(column), _NAN, column) for name, column in columns.items()}
+def _curves(result: TrialResult) -> dict[str, NDArray[np.float64]]:
+    """Give the curves as arrays, one number per epoch, and those of folds as arrays of shape (folds, epochs)."""
+    arrays = {name: np.array([getattr(epoch, name) for epoch in result.curve], np.float64) for name in CURVES}
+    if result.folds:
+        for name in FIGURES:
+            rows = [[getattr(epoch, name) for epoch in curve] for curve in result.folds]
+            arrays[f"fold_{name}"] = np.array(rows, np.float64)
+    # Every NaN is the same NaN, so that equal trainings give equal bytes.
+    return {name: np.where(np.isnan(array), _NAN, array) for name, array in arrays.items()}
+
+
+def _read_curve(arrays: dict[str, NDArray[Any]]) -> tuple[Epoch, ...]:
+    if any(array.dtype != np.float64 or array.ndim != 1 for array in arrays.values()):
+        raise ValueError("a curve is a row of float64 numbers")
+    columns = zip(*(arrays[name].tolist() for name in CURVES), strict=True)
+    return tuple(Epoch(epoch, *figures) for epoch, figures in enumerate(columns, start=1))
+
+
+def _read_folds(arrays: dict[str, NDArray[Any]], curve: tuple[Epoch, ...]) -> tuple[tuple[Epoch, ...], ...]:
+    rates = np.array([epoch.learning_rate for epoch in curve])
+    folds = zip(*(arrays[name] for name in FIGURES), strict=True)
+    return tuple(_read_curve(dict(zip(CURVES, (rates, *figures), strict=True))) for figures in folds)
 
 
 def _digest(job: TrialJob, result: TrialResult) -> str:
     """Hash what a trial was and what it gave."""
     asked = [job.hyperparameters._asdict(), job.seed, sorted(job.ceilings.items()), result.state]
     sha = hashlib.sha256(json.dumps(asked).encode())
-    arrays = _curves(result.curve) | (result.weights._asdict() if result.weights else {})
+    arrays = _curves(result) | (result.weights._asdict() if result.weights else {})
     for name, array in arrays.items():
         little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
         sha.update(f"{name} {little.dtype.str} {little.shape}\n".encode())

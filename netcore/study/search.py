@@ -9,10 +9,12 @@ on interruptions. Resuming is the same loop, begun later: where a trial is asked
 It begins at the first trial without a record, or earlier, at the first that is not the one its successors knew of.
 """
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, replace
 
+from netcore.data import Dataset
 from netcore.errors import InputError, RecordError, WorkError
 from netcore.study.engine import Engine, Trained
 from netcore.study.folder import StudyFolder
@@ -21,7 +23,7 @@ from netcore.study.record import Record, chained, differences, rank
 from netcore.study.spec import Hyperparameters, StudySpec
 from netcore.study.trial import State, TrialJob
 
-__all__ = ["KEPT", "Notice", "Search"]
+__all__ = ["KEPT", "Notice", "Search", "Stage"]
 
 KEPT = 5
 """So many of the best finished trials have their weights kept."""
@@ -34,25 +36,34 @@ class Notice:
     text: str
 
 
+@dataclass(frozen=True)
+class Stage:
+    """What is done next, and how many records it gives."""
+
+    text: str
+    total: int
+
+
 class Search:
     """One study's search, over the records that are there and those still to come."""
 
     def __init__(
         self,
         spec: StudySpec,
-        data_digest: str,
+        dataset: Dataset,
         folder: StudyFolder,
         engine: Engine,
         *,
         retrain: bool = False,
         retry_failed: bool = False,
     ) -> None:
-        self._spec, self._digest, self._folder, self._engine = spec, data_digest, folder, engine
+        self._spec, self._dataset, self._folder, self._engine = spec, dataset, folder, engine
         self._retrain, self._retry_failed = retrain, retry_failed
         self._records: dict[int, Record] = {}
         self._best: list[tuple[float, int]] = []
         self._failures: list[int] = []
         self._known = [""]  # by number of committed trials
+        self.seconds = {"asking": 0.0, "writing": 0.0}
         self._pending: dict[Future[Trained], TrialJob] = {}
         self._history = History(spec)
 
@@ -116,8 +127,10 @@ class Search:
 
     def _ask(self, number: int) -> Iterator[Notice]:
         """Propose a trial; its record serves if it matches, else it is trained."""
+        begun = time.perf_counter()
         known = self._known[max(0, number - self._spec.study.window + 1)]
         job = self._job(number, self._history.propose(number), self._history.ceilings(), known)
+        self.seconds["asking"] += time.perf_counter() - begun
         record = self._records.get(number)
         if record and record.job != job:
             yield self._set_aside(record, job)
@@ -129,7 +142,7 @@ class Search:
             self._records[number] = replace(record, job=job)
             self._folder.write(self._records[number])
         if record is None:
-            self._pending[self._engine.submit(job)] = job
+            self._pending[self._engine.submit(job, self._dataset)] = job
 
     def _collect(self) -> None:
         """Wait for any trial in flight; write the records of all that have returned."""
@@ -137,11 +150,13 @@ class Search:
         for future in done:
             job = self._pending.pop(future)
             result, provenance = future.result()
-            record = Record.of(job, result, provenance)
+            begun = time.perf_counter()
+            record = Record.of(job, result, provenance, self._dataset.preprocessing)
             if result.weights is not None and self._worth_keeping(record):
                 self._folder.write_weights(record, result.weights)
             self._folder.write(record)
             self._records[job.number] = replace(record, result=replace(result, weights=None))
+            self.seconds["writing"] += time.perf_counter() - begun
 
     def _worth_keeping(self, record: Record) -> bool:
         """Say whether a trial is among the best so far; `settle_weights` puts right what order of arrival did."""
@@ -195,4 +210,4 @@ class Search:
         )
 
     def _job(self, number: int, hyperparameters: Hyperparameters, ceilings: dict[int, float], known: str) -> TrialJob:
-        return TrialJob.of(self._spec, number, hyperparameters, ceilings, self._digest, known)
+        return TrialJob.of(self._spec, number, hyperparameters, ceilings, self._dataset.digest, known)

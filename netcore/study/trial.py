@@ -6,8 +6,8 @@ job gives the same bits wherever and whenever it runs. Clock, files and stores a
 
 import json
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -19,7 +19,22 @@ from netcore.data import Dataset
 from netcore.seeds import Purpose, generator
 from netcore.study.spec import Hyperparameters, StudySpec
 
-__all__ = ["State", "TrialJob", "TrialResult", "best_so_far", "failed", "run_trial"]
+__all__ = ["FIGURES", "Role", "State", "TrialJob", "TrialResult", "best_so_far", "failed", "run_trial"]
+
+
+FIGURES = ("train_loss", "val_loss", "train_accuracy", "val_accuracy")
+"""What is measured in every epoch."""
+
+
+class Role(StrEnum):
+    """What a training is for."""
+
+    TRIAL = "trial"
+    """The search."""
+    CONFIRM = "confirm"
+    """To see how good a setting is: with seeds of its own, and judged after its last epoch, not after its best."""
+    AUDIT = "audit"
+    """To see where a stopped trial would have come to: the same training, to the end."""
 
 
 class State(StrEnum):
@@ -54,6 +69,7 @@ class TrialJob:
     dtype: str
     metric: str
     """`val_loss` (less is better) or `val_accuracy` (more is better)."""
+    role: Role = Role.TRIAL
     step: str = STEP
     """The name of the training step."""
     known: str = field(default="", compare=False)
@@ -102,42 +118,42 @@ class TrialResult:
     value: float = math.nan
     """The metric at the best epoch; NaN of a trial that diverged or failed."""
     weights: Params | None = field(default=None, compare=False)
-    """The parameters after the best epoch."""
+    """The parameters after the best epoch; with folds, those of the first."""
     failure: str = ""
     """Of a failed trial: `error` (its own), or `worker died` or `timed out` (its machine's, and not repeatable)."""
     traceback: str = ""
+    folds: tuple[tuple[Epoch, ...], ...] = ()
+    """The curve of each fold, where there are folds: `curve` is their mean."""
 
 
 def run_trial(job: TrialJob, dataset: Dataset, *, stop: Callable[[Epoch, float], bool] | None = None) -> TrialResult:
-    """Train one trial.
+    """Train one trial: one net or, with folds, one for each, which go on together epoch by epoch.
 
     It ends after its last epoch, at the first epoch with a loss that is not finite, or where `stop`, asked after each
     epoch with the epoch and the best value so far, says so. By default that is where the best so far is worse than
     the job's ceiling.
     """
-    hyperparameters = job.hyperparameters
-    rng = generator(job.seed, job.number, Purpose.WEIGHTS)
-    params = init_params(rng, dataset.input_size, hyperparameters.hidden_size, dataset.classes, dtype=job.dtype)
-    config = TrainConfig(*hyperparameters, epochs=job.epochs, batch_size=job.batch_size)
-    rng = generator(job.seed, job.number, Purpose.BATCHES)
-    training = epochs(params, dataset.X_train, dataset.y_train, dataset.X_val, dataset.y_val, config, rng)
-    stop = stop or _above_ceiling(job)
+    nets = [_training(job, part, fold) for fold, part in enumerate(dataset.folds)]
+    params, stop = nets[0][0], stop or _above_ceiling(job)
 
-    curve: list[Epoch] = []
+    curves: list[tuple[Epoch, ...]] = []
     best, best_epoch, weights = math.nan, None, None
     state = State.FINISHED
-    for epoch in training:
-        curve.append(epoch)
+    for of_folds in zip(*(training for _, training in nets), strict=True):
+        epoch = _mean(of_folds)
+        curves.append((epoch, *of_folds))
         if not (math.isfinite(epoch.train_loss) and math.isfinite(epoch.val_loss)):
-            return TrialResult(State.DIVERGED, tuple(curve))
+            state, best_epoch, best, weights = State.DIVERGED, None, math.nan, None
+            break
         value = getattr(epoch, job.metric)
-        if best_epoch is None or _better(value, best, maximize=job.maximize):
+        if best_epoch is None or job.role is Role.CONFIRM or _better(value, best, maximize=job.maximize):
             best, best_epoch = value, epoch.epoch
             weights = Params(*map(np.copy, params))
         if stop(epoch, best) and epoch.epoch < job.epochs:
             state = State.PRUNED
             break
-    return TrialResult(state, tuple(curve), best_epoch, best, weights)
+    curve, *folds = zip(*curves, strict=True)
+    return TrialResult(state, curve, best_epoch, best, weights, folds=tuple(folds) if len(nets) > 1 else ())
 
 
 def failed(failure: str, traceback: str) -> TrialResult:
@@ -149,6 +165,26 @@ def best_so_far(curve: tuple[Epoch, ...], metric: str, epoch: int) -> float:
     """Give the best of the metric over the first `epoch` epochs."""
     values: list[Any] = [getattr(entry, metric) for entry in curve[:epoch]]
     return float(max(values) if metric == "val_accuracy" else min(values))
+
+
+def _training(job: TrialJob, part: Dataset, fold: int) -> tuple[Params, Iterator[Epoch]]:
+    """Give a net as it starts, and its training."""
+    purposes = (Purpose.WEIGHTS, Purpose.BATCHES)
+    if job.role is Role.CONFIRM:
+        purposes = (Purpose.CONFIRM_WEIGHTS, Purpose.CONFIRM_BATCHES)
+    weights, batches = (generator(job.seed, job.number, purpose, fold) for purpose in purposes)
+    hidden_size = job.hyperparameters.hidden_size
+    params = init_params(weights, part.input_size, hidden_size, part.classes, dtype=job.dtype)
+    config = TrainConfig(*job.hyperparameters, epochs=job.epochs, batch_size=job.batch_size)
+    return params, epochs(params, part.X_train, part.y_train, part.X_val, part.y_val, config, batches)
+
+
+def _mean(folds: tuple[Epoch, ...]) -> Epoch:
+    """Give the mean of the folds' figures."""
+    if len(folds) == 1:
+        return folds[0]
+    figures = {name: sum(getattr(fold, name) for fold in folds) / len(folds) for name in FIGURES}
+    return replace(folds[0], **figures)
 
 
 def _above_ceiling(job: TrialJob) -> Callable[[Epoch, float], bool]:
