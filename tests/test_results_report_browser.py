@@ -1,20 +1,16 @@
 """The report in a real browser: it fetches nothing, complains of nothing, and its table sorts and filters by hand."""
 
-import dataclasses
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from browser import CHROMIUM, Browser, browser
-from confirming import audit_of, confirmation_of
+from test_results_report import audited_copy
 
-from netcore.results.report import write_report
 from netcore.results.tables import StudyTables
-from netcore.study.folder import StudyFolder
 from netcore.study.spec import StudySpec
 
 COMPLAINTS = ("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled")
@@ -34,14 +30,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def report(mixed: tuple[StudySpec, Path, StudyTables], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the report of a study with trials of every state, confirmed and audited by real trainings."""
-    spec, results, tables = mixed
-    folder = StudyFolder(tmp_path_factory.mktemp("report") / spec.name)
-    shutil.copytree(results / spec.name, folder.path)
-    confirmation, test = confirmation_of(spec, tables)
-    folder.test.write_text(json.dumps(test))
-    audited = dataclasses.replace(tables, confirmation=confirmation, audit=audit_of(spec, tables))
-    return write_report(audited, folder)
+    """Give the report of a study with trials of every state, confirmed and audited."""
+    return audited_copy(mixed, tmp_path_factory.mktemp("report"))[1].report
 
 
 @pytest.fixture

@@ -86,7 +86,7 @@ def test_without_softmax_or_winner_nothing_is_said_of_the_layer() -> None:
 def test_the_promise_stands_beside_what_was_confirmed() -> None:
     """Trial 0 promised 0.2 and gave 0.217; an accuracy that came out higher is called better."""
     assert plain(promise(of(CLEAR))).endswith(
-        "Confirmed is 0.217 ± 0.054, the last epoch on fresh splits: 0.017 worse."
+        "Confirmed is 0.217 ± 0.054, on fresh splits and after as many epochs as its trial was best with: 0.017 worse."
     )
     assert plain(promise(of(CLEAR, "val_accuracy"))).endswith("22.0 % better.")
     assert promise(of({"trial 0": [NAN]})) == ""

@@ -115,8 +115,8 @@ def promise(found: Confirmation) -> str:
         return ""
     gap = winner.gap(metric) or 0.0
     return (
-        f"The search had promised {figure(winner.promised, metric)}, its best epoch on the one split that it chose "
-        f"by. Confirmed is {plus_minus(mean, metric)}, the last epoch on fresh splits: "
+        f"The search had promised {figure(winner.promised, metric)}, on the one split that it chose by. Confirmed is "
+        f"{plus_minus(mean, metric)}, on fresh splits and after as many epochs as its trial was best with: "
         f"{_like(abs(gap), mean, metric)} {'worse' if gap > 0 else 'better'}."
     )
 
