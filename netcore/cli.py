@@ -325,7 +325,7 @@ def _see_through(this: "Run", steps: "Callable[[], Iterator[Record | Notice | St
         tracked, said = follower.finish()
         this.seconds |= {"tables, figures, report": drawn - at, "waiting for MLflow": time.perf_counter() - drawn}
         this.folder.add_times(this.seconds)
-        where = f"{shown_uri()}; `netcore ui` (or `make ui`) shows it"
+        where = f"{len(tables.trials)} trials in {shown_uri()}; `netcore ui` (or `make ui`) shows them"
         say_outcome(this, tables, time.monotonic() - begun, where if tracked else "not up to date (see below)")
     if not tracked:
         click.echo(f"\n{said}", err=True)

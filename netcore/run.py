@@ -6,6 +6,7 @@
 """
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
@@ -215,7 +216,7 @@ class Run:
             "sampler_arguments": SAMPLER_ARGUMENTS[self.spec.study.sampler],
             "training_step": STEP,
             "data": _described(self.dataset),
-            "folder": str(self.spec.folder),
+            "folder": os.path.relpath(self.spec.folder, self.folder.path),
         }
         write_atomically(self.folder.study_file, self.spec.text)
         write_atomically(self.folder.resolved, json.dumps(resolved, indent=1).encode())

@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -14,8 +14,6 @@ from netcore.study.spec import HYPERPARAMETERS
 from netcore.study.trial import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from netcore.data import Dataset
     from netcore.results.tables import StudyTables
     from netcore.run import Run
@@ -55,6 +53,10 @@ class Tally:
         return f"{self.counts() or 'no trial yet'}{best}"
 
 
+Show = Callable[[str, int, int, str], None]
+"""Takes what is under way, how much of it is done, of how much, and what else there is to say."""
+
+
 def show_progress(steps: Iterable[Record | Notice | Stage], tally: Tally) -> None:
     """Go through a run's steps and show how far it is."""
     stage, done = None, 0
@@ -66,28 +68,29 @@ def show_progress(steps: Iterable[Record | Notice | Stage], tally: Tally) -> Non
                 stage, done = step, 0
             elif stage:
                 done += 1
-                show(done, stage.total, stage.text)
+                show(stage.text, done, stage.total, "")
             else:
                 tally.add(step)
-                show(tally.done, tally.trials, f"trials: {tally}")
+                show("trials", tally.done, tally.trials, str(tally))
 
 
 @contextmanager
-def _lines() -> "Iterator[Callable[[int, int, str], None]]":
-    def show(done: int, total: int, text: str) -> None:
+def _lines() -> Iterator[Show]:
+    def show(stage: str, done: int, total: int, text: str) -> None:
         if done % max(1, total // _LINES) == 0 or done == total:
-            click.echo(f"{done}/{total} {text}", err=True)
+            click.echo(f"{done}/{total} {stage}" + (f": {text}" if text else ""), err=True)
 
     yield show
 
 
 @contextmanager
-def _bar() -> "Iterator[Callable[[int, int, str], None]]":
+def _bar() -> Iterator[Show]:
     from rich.console import Console  # noqa: PLC0415  # only where there is a terminal
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
     from rich.table import Column  # noqa: PLC0415
 
     columns = (
+        TextColumn("{task.description}"),
         BarColumn(bar_width=16),
         MofNCompleteColumn(),
         TimeRemainingColumn(compact=True),
@@ -95,12 +98,12 @@ def _bar() -> "Iterator[Callable[[int, int, str], None]]":
         TextColumn("{task.fields[text]}", table_column=Column(no_wrap=False)),  # the one that gives way
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("", total=None, text="")
+        tasks = {"trials": progress.add_task("trials", total=None, text="")}
 
-        def show(done: int, total: int, text: str) -> None:
-            if done == 1:
-                progress.reset(task)  # the time that is left is reckoned anew for each stage
-            progress.update(task, completed=done, total=total, text=text)
+        def show(stage: str, done: int, total: int, text: str) -> None:
+            if stage not in tasks:
+                tasks[stage] = progress.add_task(stage, text="")
+            progress.update(tasks[stage], completed=done, total=total, text=text)
 
         yield show
 

@@ -33,6 +33,9 @@ learning_rate_decay = 0.95
 [stopping]
 rungs = [2, 4]
 after = 3
+[confirm]
+finalists = 1
+seeds = 2
 """
 """A study file: learning rates that diverge, and a hidden size for which there is no memory."""
 

@@ -197,7 +197,7 @@ class StudyFolder:
         """
         resolved = self.resolved_settings()
         text = self.study_file.read_bytes() if is_file(self.study_file) else b""
-        return StudySpec.model_validate(resolved["settings"]).located(text, Path(resolved.get("folder", "")))
+        return StudySpec.model_validate(resolved["settings"]).located(text, self.path / resolved.get("folder", ""))
 
     def trials_wanted(self) -> int:
         """Give the number of trials that the study asks for."""

@@ -256,8 +256,11 @@ class StudySpec(Section):
 
     def _with(self, table: str, **changes: int | None) -> "StudySpec":
         """Give the same study with some keys changed, checked like one that was read; None leaves a key as it is."""
+        changed = {key: value for key, value in changes.items() if value is not None}
+        if not changed:
+            return self
         settings = self.model_dump()
-        settings[table] |= {key: value for key, value in changes.items() if value is not None}
+        settings[table] |= changed
         return _checked(settings, self.name).located(self._text, self._folder)
 
     def misfits(self) -> Iterator[Problem]:
