@@ -281,6 +281,8 @@ def test_the_receipt_says_what_made_the_numbers(study: Study) -> None:
     assert receipt(unconfirmed(tables), folder)["Search"]["seeds"] == "search 3, split 0"
     (folder.path / "times.json").unlink(missing_ok=True)
     assert list(receipt(tables, folder)["Time"]) == ["training, all workers"]
+    (folder.path / "times.json").write_text('{"asking": 0.5}')
+    assert list(receipt(tables, folder)["Time"]) == ["training, all workers", "asking"]
     (folder.path / "times.json").write_text('{"training": 12.34, "asking": 0.5, "odd": null}')
     assert receipt(tables, folder)["Time"] == {"training": "12.3 s", "asking": "0.5 s"}
     text = Page(write_report(tables, folder, {})).text
