@@ -264,7 +264,7 @@ def test_accuracy_is_a_metric_too(study: Study) -> None:
     accurate = dataclasses.replace(tables, metric="val_accuracy", trials=by_accuracy)
     assert "Highest val_accuracy of" in Page(write_report(unconfirmed(accurate), folder, {})).text
     text = Page(write_report(accurate, folder, {})).text
-    assert re.search(r"softmax regression\s+val_accuracy \d+\.\d+\s±\s\d+\.\d+\s%", text)
+    assert re.search(r"softmax regression\s+val_accuracy [\d.]+\s±\s[\d.]+\s%", text)
 
 
 def test_the_receipt_says_what_made_the_numbers(study: Study) -> None:
