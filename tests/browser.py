@@ -89,12 +89,10 @@ class Browser:
 
     def click(self, selector: str) -> None:
         """Click on an element, where it is on the screen."""
-        self.ask(
-            f"document.querySelector({json.dumps(selector)}).scrollIntoView({{block: 'center', inline: 'center'}})"
-        )
-        x, y, width, height = self.ask(
-            f"(r => [r.x, r.y, r.width, r.height])(document.querySelector({json.dumps(selector)}).getBoundingClientRect())"
-        )
+        element = f"document.querySelector({json.dumps(selector)})"
+        self.ask(f"{element}.scrollIntoView({{block: 'center', inline: 'center'}})")
+        box = f"{element}.getBoundingClientRect()"
+        x, y, width, height = self.ask(f"(box => [box.x, box.y, box.width, box.height])({box})")
         at = {"x": x + width / 2, "y": y + height / 2, "button": "left", "clickCount": 1}
         for kind in ("mousePressed", "mouseReleased"):
             self.send("Input.dispatchMouseEvent", type=kind, **at)

@@ -61,7 +61,7 @@ def confirmation_plot(tables: StudyTables) -> Figure | None:
         seeds = rows.loc[rows["candidate"] == candidate.name, tables.metric].to_numpy(np.float64)
         # Seeds lie in a strip below their mean, spread by the golden ratio: evenly, without a random number.
         spread = place + 0.25 + 0.12 * (np.arange(len(seeds)) * 0.618034 % 1 - 0.5)
-        left.plot(seeds, spread, ".", color=colour, alpha=0.45, markersize=5, markeredgewidth=0)
+        left.plot(seeds, spread, ".", color=colour, alpha=0.6, markersize=7, markeredgewidth=0)
         _bar(left, candidate.of(tables.metric), place, colour)
         if candidate.promised is not None:
             left.plot(candidate.promised, place, "D", color=colour, markerfacecolor="white", markersize=7)
@@ -91,17 +91,18 @@ def confusion_matrix(reading: Reading | None, name: str) -> Figure | None:
         return None
     counts, classes = reading.confusion, len(reading.classes)
     figure = new_figure(min(2.2 + 0.36 * classes, 8.4))
+    figure.set_layout_engine("compressed")  # a square matrix leaves room: to both sides, not within
     axes = figure.subplots()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     # The root brings a mistake of one row in a hundred out of the white.
     picture = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1), interpolation="nearest")
     bar = figure.colorbar(picture, ax=axes, label="share of the true class's rows", fraction=0.04, pad=0.02)
-    bar.set_ticks([0, 0.01, 0.05, 0.2, 0.5, 1])
+    bar.set_ticks([0, 0.05, 0.2, 0.5, 1], labels=["0", "0.05", "0.2", "0.5", "1"])
     axes.grid(visible=False)
     each = math.ceil(classes / _COUNTED)
     ticks, names = range(0, classes, each), [plain(name, 18) for name in reading.classes[::each]]
     axes.set_yticks(ticks, names)
-    upright = max(map(len, names)) * len(names) < 80  # noqa: PLR2004  # so many letters fit side by side
+    upright = max(map(len, names)) * len(names) <= 30  # noqa: PLR2004  # so many letters fit side by side
     axes.set_xticks(ticks, names, rotation=0 if upright else 90)
     axes.tick_params(length=0)
     axes.set(xlabel="predicted class", ylabel="true class")

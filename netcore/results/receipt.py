@@ -72,6 +72,8 @@ def _seeds(tables: StudyTables, settings: dict[str, Any]) -> str:
 
 
 def _times(tables: StudyTables, folder: StudyFolder) -> dict[str, str]:
-    """Say where the time went, by what was measured; else what the trials took, whoever trained them."""
-    times = folder.times() or {"training, all workers": float(tables.trials["seconds"].sum())}
+    """Say where the time went: what the trials took, unless training was measured as a whole, and what else was."""
+    spent = folder.times() or {}
+    training = {} if "training" in spent else {"training, all workers": float(tables.trials["seconds"].sum())}
+    times = {**training, **spent}
     return {what: f"{seconds:.1f} s" for what, seconds in times.items() if isinstance(seconds, int | float)}

@@ -58,6 +58,7 @@ def write_report(tables: StudyTables, folder: StudyFolder, figures: Mapping[str,
         "percent": words.percent,
         "figure": words.figure,
         "plus_minus": words.plus_minus,
+        "possible": words.possible,
         "between": words.between,
     }
     page = templates.get_template("report.html.jinja").render(_facts(tables, folder, figures))

@@ -62,10 +62,15 @@ def best_so_far(tables: StudyTables) -> FloatArray:
 
 
 def mean_over_folds(curves: pd.DataFrame) -> pd.DataFrame:
-    """Give curves with one row per trial and epoch: where there are folds, the mean of each figure over them."""
+    """Give curves with one row per trial and epoch: where there are folds, the mean of each figure over them.
+
+    A figure that is NaN in one fold is NaN in the mean.
+    """
     if "fold" not in curves:
         return curves
-    return curves.drop(columns="fold").groupby(["trial", "epoch"], as_index=False).mean()
+    by_epoch = curves.drop(columns="fold").groupby(["trial", "epoch"])
+    rows: pd.Series = by_epoch.size()
+    return by_epoch.mean().where(by_epoch.count().eq(rows, axis=0)).reset_index()
 
 
 def readable_range(values: FloatArray, metric: str) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Records as pandas tables: one for trials, one for curves, one for the first-layer weights of the best trial.
+"""Records as pandas tables: trials, curves, the best trial's first-layer weights, its confirmation, and the audit.
 
 The columns are declared once, here. A hyperparameter is a column of its own name everywhere; losses are cross-entropy
 in nats without the penalty; accuracies are shares from 0 to 1; times are UTC.

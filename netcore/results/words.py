@@ -11,7 +11,18 @@ import pandas as pd
 from netcore.results.confirmation import SOFTMAX, Candidate, Confirmation
 from netcore.results.statistics import Estimate, Interval
 
-__all__ = ["between", "figure", "hidden_layer", "percent", "plus_minus", "promise", "short", "smallest", "unfinished"]
+__all__ = [
+    "between",
+    "figure",
+    "hidden_layer",
+    "percent",
+    "plus_minus",
+    "possible",
+    "promise",
+    "short",
+    "smallest",
+    "unfinished",
+]
 
 _LONG = 10**7
 """A whole number this large is written like a float."""
@@ -59,6 +70,13 @@ def between(interval: Interval | None, metric: str) -> str:
     return f"{low} to {high}{unit}"
 
 
+def possible(interval: Interval | None, metric: str) -> Interval | None:
+    """Cut off what cannot be: a loss below 0, an accuracy above 1. Not for differences."""
+    if interval is None:
+        return None
+    return Interval(max(interval.low, 0.0), min(interval.high, 1.0 if metric.endswith("accuracy") else math.inf))
+
+
 def hidden_layer(found: Confirmation) -> str:
     """Say whether the hidden layer is worth it: the winner beside softmax regression, in one sentence."""
     softmax, winner = found.named(SOFTMAX), found.winner
@@ -97,8 +115,8 @@ def promise(found: Confirmation) -> str:
         return ""
     gap = winner.gap(metric) or 0.0
     return (
-        f"The search had promised {figure(winner.promised, metric)}, its best epoch on the one split that it chose "
-        f"by. Confirmed is {plus_minus(mean, metric)}, the last epoch on fresh splits: "
+        f"The search had promised {figure(winner.promised, metric)}, on the one split that it chose by. Confirmed is "
+        f"{plus_minus(mean, metric)}, on fresh splits and after as many epochs as its trial was best with: "
         f"{_like(abs(gap), mean, metric)} {'worse' if gap > 0 else 'better'}."
     )
 
