@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from netcore.core.net import predict
+from netcore.core.net import evaluate
 from netcore.data import Dataset
 from netcore.errors import RecordError
 from netcore.files import write_atomically
@@ -54,14 +54,15 @@ def read_test_set(best: Record, dataset: Dataset, folder: StudyFolder) -> dict[s
     if known and known["digest"] == best.digest and known["data_digest"] == dataset.digest:
         return known
     weights = folder.read_weights(best)
-    right = predict(weights, dataset.X_test) == dataset.y_test
+    rows = len(dataset.y_test)
+    _, accuracy = evaluate(weights, dataset.X_test, dataset.y_test)
     figures = {
         "trial": best.number,
         "digest": best.digest,
         "data_digest": dataset.digest,
-        "rows": len(right),
-        "right": int(right.sum()),
-        "accuracy": float(right.mean()),
+        "rows": rows,
+        "right": round(accuracy * rows),
+        "accuracy": accuracy,
     }
     write_atomically(folder.test, json.dumps(figures, indent=1).encode())
     return figures
