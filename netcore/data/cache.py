@@ -71,7 +71,8 @@ def through_cache(prepare: Callable[[Put], Dataset]) -> Dataset:
     try:
         dataset = prepare(_put_into(unfinished))
         try:
-            return _kept(dataset, root) or _keep(dataset, unfinished, root)
+            target = root / dataset.digest
+            return _kept(dataset, target) or _keep(dataset, unfinished, target)
         except OSError as error:
             raise _no_room(root, error) from error
     finally:
@@ -140,18 +141,23 @@ def _put_into(folder: Path) -> Put:
     return put
 
 
-def _kept(dataset: Dataset, root: Path) -> Dataset | None:
-    """Give the same data set if it is in the cache already, each of its bits."""
-    try:
-        kept = _read(root / dataset.digest)
-    except WorkError:
+def _kept(dataset: Dataset, target: Path) -> Dataset | None:
+    """Give the same data set if it is there already, each of its bits; what is there and not whole goes."""
+    if not target.exists():
         return None
-    others = tuple(replace(fold, digest=digest_of(fold)) for fold in kept.others)
-    return kept if digest_of(replace(kept, others=others)) == dataset.digest else None
+    with suppress(WorkError):
+        kept = _read(target)
+        others = tuple(replace(fold, digest=digest_of(fold)) for fold in kept.others)
+        if digest_of(replace(kept, others=others)) == dataset.digest:
+            return kept
+    damaged = _unfinished(target.parent)
+    target.rename(damaged)
+    shutil.rmtree(damaged, ignore_errors=True)
+    return None
 
 
-def _keep(dataset: Dataset, unfinished: Path, root: Path) -> Dataset:
-    """Give what was prepared its name; what bears it and is not whole goes."""
+def _keep(dataset: Dataset, unfinished: Path, target: Path) -> Dataset:
+    """Give what was prepared its name, once all of it is on the disk."""
     for number, fold in enumerate(dataset.folds):
         facts = {name: getattr(fold, name) for name in _TOLD}
         members = {"dataset.json": json.dumps(facts).encode(), **to_members(fold.preprocessing)}
@@ -160,16 +166,12 @@ def _keep(dataset: Dataset, unfinished: Path, root: Path) -> Dataset:
         with path.open("r+b") as file:
             os.fsync(file.fileno())
     flush_folder(unfinished)
-    target, damaged = root / dataset.digest, _unfinished(root)
-    with suppress(FileNotFoundError):
-        target.rename(damaged)
-        shutil.rmtree(damaged, ignore_errors=True)
     try:
         unfinished.rename(target)
     except OSError as error:
         if error.errno not in {errno.EEXIST, errno.ENOTEMPTY}:  # another process was faster
             raise
-    flush_folder(root)
+    flush_folder(target.parent)
     return _read(target)
 
 
@@ -194,7 +196,7 @@ def _read_fold(path: Path, number: int) -> Dataset:
 
 def _map(path: Path) -> NDArray[Any]:
     """Map an array into memory."""
-    array: NDArray[Any] = np.load(path, mmap_mode="r")
+    array: NDArray[Any] = npy.open_memmap(path, mode="r")
     return array
 
 
