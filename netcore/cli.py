@@ -294,20 +294,23 @@ def fetch_images(name: str) -> None:
 @click.option("--train-limit", type=int, help="The first so many training rows, of cifar10.")
 def info(source: str, path: str | None, target: str | None, drop: tuple[str, ...], train_limit: int | None) -> None:
     """Say what is in a source, and how it will be split: SOURCE is one of `data list`, or the path of a study file."""
+    from functools import partial  # noqa: PLC0415
+
     from netcore.data import SOURCES, load_dataset  # noqa: PLC0415
+    from netcore.data.cache import through_cache  # noqa: PLC0415
     from netcore.study.spec import checked_data, load_spec  # noqa: PLC0415
 
     given = {"path": path, "target": target, "drop": list(drop), "train_limit": train_limit}
     if source in SOURCES or not source.endswith(".toml"):
         keys = checked_data({"source": source, **{key: value for key, value in given.items() if value}})
-        dataset = load_dataset(**keys)
+        prepare = partial(load_dataset, **keys)
     else:
         spec = load_spec(source)
-        dataset = load_dataset(**spec.data.model_dump(), dtype=spec.training.dtype, folder=spec.folder)
+        prepare = partial(load_dataset, **spec.data.model_dump(), dtype=spec.training.dtype, folder=spec.folder)
 
     from netcore.terminal import say_data  # noqa: PLC0415
 
-    say_data(dataset)
+    say_data(through_cache(lambda put: prepare(put=put)))  # they may be larger than the memory
 
 
 @commands.command()

@@ -27,7 +27,8 @@ class Purpose(IntEnum):
 def seed_sequence(seed: int, number: int, purpose: Purpose, fold: int = 0) -> np.random.SeedSequence:
     """Give the entropy of trial `number` (0 for what belongs to no trial) for one purpose, in one of its folds.
 
-    The first fold's is that of a trial without folds: SeedSequence fills short entropy up with zeros.
+    The first fold's is that of a trial without folds: SeedSequence fills up to four words of entropy with zeros, and
+    a seed below 2³² (a study file has no other) is one word.
     """
     return np.random.SeedSequence((seed, number, purpose, fold))
 

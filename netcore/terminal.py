@@ -164,18 +164,31 @@ def say_trial(record: Record) -> None:
 def say_data(dataset: "Dataset") -> None:
     """Say what a data set is: rows, inputs, classes and how they are shared out, digest."""
     shape = f" ({' x '.join(map(str, dataset.image_shape))})" if dataset.image_shape else ""
-    parts = ("train", "validation", "test")
-    rows = ", ".join(f"{len(y)} {part}" for y, part in zip(dataset.labels, parts, strict=True))
+    train, validation, test = (Counter(y.tolist()) for y in dataset.labels)
+    parts = {"train": train, "validation": validation, "test": test}
+    if dataset.others:
+        parts = {"in folds": train + validation, "test": test}
+    total = sum(part.total() for part in parts.values())
+    rows = ", ".join(f"{part.total()} {name}" for name, part in parts.items())
     click.echo(f"{dataset.name}")
-    click.echo(f"  rows      {sum(map(len, dataset.labels))}: {rows}")
+    click.echo(f"  rows      {total}: {rows}")
+    if dataset.others:
+        each = [_span([len(fold.labels[part]) for fold in dataset.folds]) for part in (0, 1)]
+        click.echo(f"  folds     {len(dataset.folds)}, each with {each[0]} rows to train, {each[1]} to validate")
     click.echo(f"  inputs    {dataset.input_size}{shape}, prepared by {dataset.preprocessing.facts['kind']}")
     click.echo(f"  classes   {dataset.classes}")
     click.echo(f"  digest    {dataset.digest}")
     for note in dataset.notes:
         click.echo(f"  note      {note}")
     width = max(len("class"), *map(len, dataset.class_names))
-    click.echo(f"\n  {'class':<{width}}  " + "  ".join(f"{part:>10}" for part in parts) + "       share")
-    counts = [[int((y == label).sum()) for y in dataset.labels] for label in range(dataset.classes)]
-    for name, numbers in zip(dataset.class_names, counts, strict=True):
-        share = sum(numbers) / sum(map(sum, counts))
-        click.echo(f"  {name:<{width}}  " + "  ".join(f"{number:>10}" for number in numbers) + f"  {share:>10.1%}")
+    click.echo(f"\n  {'class':<{width}}  " + "  ".join(f"{name:>10}" for name in parts) + "       share")
+    for label, name in enumerate(dataset.class_names):
+        numbers = [part[label] for part in parts.values()]
+        figures = "  ".join(f"{number:>10}" for number in numbers)
+        click.echo(f"  {name:<{width}}  {figures}  {sum(numbers) / total:>10.1%}")
+
+
+def _span(numbers: list[int]) -> str:
+    """Give a number, or the least and the greatest of several."""
+    low, high = min(numbers), max(numbers)
+    return f"{low}" if low == high else f"{low} to {high}"

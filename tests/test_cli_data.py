@@ -25,6 +25,20 @@ iris
   virginica           30          10          10       33.3%
 """
 
+FOLDS = """\
+iris
+  rows      150: 120 in folds, 30 test
+  folds     4, each with 90 rows to train, 30 to validate
+  inputs    4, prepared by feature
+  classes   3
+  digest    {digest}
+
+  class         in folds        test       share
+  setosa              40          10       33.3%
+  versicolor          40          10       33.3%
+  virginica           40          10       33.3%
+"""
+
 
 def test_list_names_every_source(tmp_path: Path) -> None:
     """Each source has a line; below stand the folder where files are looked for, and what it has of each image set."""
@@ -53,6 +67,21 @@ def test_info_of_files(tmp_path: Path) -> None:
     write_idx(tmp_path / "tiny")
     done = netcore_command("data", "info", "idx", "--path", "tiny", cwd=tmp_path)
     assert "rows      42: 24 train, 6 validation, 12 test\n  inputs    12 (4 x 3 x 1)" in done.stdout
+
+
+def test_info_of_a_study_with_folds(tmp_path: Path) -> None:
+    """With folds it says which rows they share, how many each trains on and is judged by, and which they do not see."""
+    write_idx(tmp_path / "tiny", rows=31)
+    study = (ROOT / "studies" / "iris.toml").read_text().replace('source = "iris"', 'source = "iris"\nfolds = 4')
+    (tmp_path / "mine.toml").write_text(study)
+    done = netcore_command("data", "info", "mine.toml", cwd=tmp_path)
+    digest = load_dataset("iris", seed=0, folds=4).digest
+    assert (done.returncode, done.stdout, done.stderr) == (0, FOLDS.format(digest=digest), "")
+    tiny = 'source = "idx"\npath = "tiny"\nfolds = 4'
+    (tmp_path / "mine.toml").write_text(study.replace('source = "iris"\nfolds = 4', tiny))
+    done = netcore_command("data", "info", "mine.toml", cwd=tmp_path)
+    assert "  rows      43: 31 in folds, 12 test\n" in done.stdout
+    assert "  folds     4, each with 23 to 24 rows to train, 7 to 8 to validate\n" in done.stdout
 
 
 def test_info_of_a_study_file(tmp_path: Path) -> None:

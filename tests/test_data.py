@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netcore.data import Dataset, Preprocessing, load_dataset, prepare
-from netcore.data.dataset import FloatArray, RawData
+from netcore.data.dataset import FloatArray, RawData, digest_of
 from netcore.errors import DataError
 
 SHARES: dict[str, Any] = {"validation": 0.2, "test": 0.2, "seed": 0}
@@ -160,8 +160,6 @@ def test_any_setting_changes_the_digest(change: dict[str, Any]) -> None:
 )
 def test_the_digest_covers_every_field(field: str) -> None:
     """Each field of a data set is part of its digest."""
-    from netcore.data.dataset import _digest
-
     dataset = loaded("wine")
     value = getattr(dataset, field)
     other: Any = value + 1 if isinstance(value, np.ndarray) else "other"
@@ -169,8 +167,8 @@ def test_the_digest_covers_every_field(field: str) -> None:
         other = Preprocessing(value.facts, {**value.arrays, "scale": value.arrays["scale"] * 2})
     if field == "others":
         other = (loaded("iris"),)
-    assert _digest(dataset) == dataset.digest
-    assert _digest(dataclasses.replace(dataset, **{field: other})) != dataset.digest
+    assert digest_of(dataset) == dataset.digest
+    assert digest_of(dataclasses.replace(dataset, **{field: other})) != dataset.digest
 
 
 @settings(deadline=None, derandomize=True, max_examples=30)

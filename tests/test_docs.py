@@ -221,11 +221,11 @@ def test_the_messages_are_the_real_ones(tmp_path: Path) -> None:
         assert done.stdout + done.stderr == said
 
 
-@pytest.mark.parametrize("number", range(7))
+@pytest.mark.parametrize("number", range(8))
 def test_the_data_tables_load(number: int, tmp_path: Path) -> None:
     """Each [data] table that docs/data.md shows loads, from small files in the real formats beside the study file."""
     shown = [block.text for block in blocks(DATA) if block.language == "toml"]
-    assert len(shown) == 7
+    assert len(shown) == 8
     write_idx(tmp_path / "fashion-mnist", rows=300)
     write_cifar(tmp_path / "cifar-10-batches-py", rows=400)
     rng, y = np.random.default_rng(0), np.arange(90) % 3

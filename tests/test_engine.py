@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from conftest import fingerprint, netcore_command
 
 import netcore
 from netcore.data.cache import through_cache
+from netcore.errors import WorkError
+from netcore.run import Run
 from netcore.study.engine import LocalEngine, usable_cores
 from netcore.study.folder import StudyFolder
 from netcore.study.spec import Hyperparameters, StudySpec, dataset_of, load_spec
@@ -130,6 +133,30 @@ def test_a_job_that_kills_every_worker_fails_alone(slow: tuple[Path, str]) -> No
         assert "exit code -9" in trained.result.traceback
         innocent = engine.submit(job(spec, 1, epochs=2), dataset).result(60)
         assert (innocent.result.state, innocent.provenance.attempts) == (State.FINISHED, 1)
+
+
+def test_data_that_go_in_mid_run_cost_no_trial(
+    slow: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker keeps the data that it has mapped; a new one finds none: the run stops with one line, and goes on."""
+    monkeypatch.setenv("NETCORE_CACHE", str(tmp_path / "cache"))
+    with Run(load_spec(slow[0]), results=tmp_path / "results", workers=1) as run:
+        steps = run.steps()
+        next(steps)
+        shutil.rmtree(tmp_path / "cache")
+        for _ in range(5):
+            next(steps)
+        workers_of(psutil.Process())[0].kill()
+        with pytest.raises(WorkError) as caught:
+            list(steps)
+    place = tmp_path / "cache" / run.dataset.digest
+    remedy = "run the same command again: it makes them anew and goes on where it stopped"
+    assert str(caught.value) == f"{place}: the prepared data are gone or damaged; {remedy}"
+    assert not workers_of(psutil.Process())
+    there = len(list((tmp_path / "results" / "slow" / "trials").glob("*.npz")))
+    assert 6 <= there < 24
+    tables = netcore.run_study(slow[0], results=tmp_path / "results", workers=2)
+    assert fingerprint(tables) == slow[1]
 
 
 def test_a_trial_that_stalls_is_ended(slow: tuple[Path, str]) -> None:

@@ -34,7 +34,7 @@ from netcore.study.record import (
     unpack_weights,
 )
 from netcore.study.spec import Hyperparameters, StudySpec
-from netcore.study.trial import State, TrialJob, TrialResult, failed, run_trial
+from netcore.study.trial import FIGURES, State, TrialJob, TrialResult, failed, run_trial
 
 SPACE: dict[str, Any] = {"learning_rate": 0.1, "hidden_size": 3, "reg": 1e-3, "learning_rate_decay": 0.9}
 REMEDY = "`netcore run` moves it aside and trains the trial again"
@@ -99,6 +99,13 @@ def repacked(record: Record, **changes: Any) -> bytes:  # noqa: ANN401
         members: dict[str, Any] = {name: archive.read(name) for name in archive.namelist()}
     members |= {name.replace("__", "."): content for name, content in changes.items()}
     return pack({name: content for name, content in members.items() if content is not None})
+
+
+def npy(array: np.ndarray[Any, Any]) -> bytes:
+    """Write an .npy."""
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
 
 
 def facts(record: Record) -> dict[str, Any]:
@@ -184,6 +191,71 @@ def test_every_nan_is_the_same() -> None:
 def test_ended(records: dict[str, Record]) -> None:
     """A trial's end is its start and what it took."""
     assert records["finished"].provenance.ended == 1.7e9 + 0.25
+
+
+# Folds
+
+
+@pytest.fixture(scope="module")
+def folded() -> Record:
+    """Make the record of a trial with three folds."""
+    dataset = load_dataset("iris", seed=0, folds=3)
+    asked = job(ceilings={})
+    return Record.of(asked, run_trial(asked, dataset), WHEN, dataset.preprocessing)
+
+
+def test_a_record_with_folds_round_trips(folded: Record) -> None:
+    """The curves of the folds are read back as they were, and are arrays of shape (folds, epochs)."""
+    again = Record.from_bytes(folded.to_bytes(), "x.npz")
+    assert again.result.folds == folded.result.folds
+    assert len(again.result.folds) == 3
+    assert again.to_bytes() == folded.to_bytes()
+    with np.load(io.BytesIO(folded.to_bytes()), allow_pickle=False) as archive:
+        for name in FIGURES:
+            expected = [[getattr(epoch, name) for epoch in fold] for fold in folded.result.folds]
+            np.testing.assert_array_equal(archive[f"fold_{name}"], np.array(expected))
+            assert archive[f"fold_{name}"].shape == (3, 3)
+
+
+def test_the_digest_covers_the_folds(folded: Record) -> None:
+    """Two folds exchanged, or one figure of one fold changed, is another digest, though the mean were the same."""
+    first, second, third = folded.result.folds
+    nudged = (dataclasses.replace(first[0], val_accuracy=first[0].val_accuracy + 1e-12), *first[1:])
+    for folds in ((second, first, third), (nudged, second, third), (first, second), ()):
+        result = dataclasses.replace(folded.result, folds=folds)
+        assert Record.of(folded.job, result, WHEN).digest != folded.digest
+
+
+def test_a_flipped_bit_of_a_fold_is_noticed(folded: Record) -> None:
+    """Whichever byte of a fold's curves is changed, the record is refused."""
+    data = bytearray(folded.to_bytes())
+    for offset in range(data.index(b"fold_train_loss"), data.index(b"preprocessing.json"), 3):
+        data[offset] ^= 1 << offset % 8
+        with pytest.raises(RecordError) as caught:
+            Record.from_bytes(bytes(data), "x.npz")
+        assert str(caught.value) == ALTERED
+        data[offset] ^= 1 << offset % 8
+
+
+WRONG_FOLDS: dict[str, np.ndarray[Any, Any] | None] = {
+    "none": None,
+    "an epoch less": np.zeros((3, 2)),
+    "a fold less": np.zeros((2, 3)),
+    "one curve": np.zeros(3),
+    "deeper": np.zeros((3, 3, 1)),
+    "float32": np.zeros((3, 3), np.float32),
+    "text": np.full((3, 3), "a"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG_FOLDS)
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_record_with_wrong_folds(folded: Record, name: str, what: str) -> None:
+    """An array of the folds that is missing, or of another shape or type than the others, is refused in one line."""
+    content = WRONG_FOLDS[what]
+    member = None if content is None else npy(content)
+    with pytest.raises(RecordError, match=r"^x.npz: does not hold a record \([^\n]*\); `netcore run` moves it aside"):
+        Record.from_bytes(repacked(folded, **{f"fold_{name}__npy": member}), "x.npz")
 
 
 # Every change is noticed

@@ -32,6 +32,19 @@ def test_seed_sequence_is_the_documented_one() -> None:
 
 
 @settings(deadline=None, derandomize=True)
+@given(st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 2**20), st.sampled_from(Purpose)), st.integers(1, 2**20))
+@example((0, 0, Purpose.WEIGHTS), 1)
+def test_the_first_fold_has_the_stream_of_a_trial_without_folds(triple: tuple[int, int, Purpose], fold: int) -> None:
+    """Fold 0 is SeedSequence((seed, number, purpose)), to the last bit; any other fold has a stream of its own.
+
+    This holds for every seed that a study file may have.
+    """
+    theirs = np.random.SeedSequence((triple[0], triple[1], int(triple[2]))).generate_state(8)
+    assert seed_sequence(*triple, 0).generate_state(8).tolist() == theirs.tolist()
+    assert seed_sequence(*triple, fold).generate_state(8).tolist() != theirs.tolist()
+
+
+@settings(deadline=None, derandomize=True)
 @given(TRIPLES)
 def test_a_generator_is_always_at_the_start(triple: tuple[int, int, Purpose]) -> None:
     """Each generator begins anew, whoever has drawn before, and the global generator is not touched."""

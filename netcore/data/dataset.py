@@ -25,7 +25,7 @@ from netcore.seeds import Purpose, seed_sequence
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Dataset", "Put", "RawData", "prepare", "put_in_memory"]
+__all__ = ["Dataset", "Put", "RawData", "digest_of", "prepare", "put_in_memory"]
 
 FloatArray = NDArray[np.floating[Any]]
 IntArray = NDArray[np.intp]
@@ -33,6 +33,7 @@ Put = Callable[[str, tuple[int, ...], DTypeLike, Iterator[NDArray[Any]]], NDArra
 """Takes an array's name, shape, type and its blocks of rows, one after another, and gives the array."""
 
 _SHARES = "take larger or smaller shares for data.validation and data.test"
+_FOLDS = "take fewer data.folds, or leave out the rows of small classes"
 
 
 class RawData(NamedTuple):
@@ -147,8 +148,8 @@ def prepare(  # noqa: PLR0913  # what may stand in [data]
         _prepare_fold(raw, (*pair, test_rows if fold == 0 else test_rows[:0]), standardize, dtype, put, f"{fold}.")
         for fold, pair in enumerate(pairs)
     ]
-    dataset = replace(parts[0], others=tuple(parts[1:]))
-    return replace(dataset, digest=_digest(dataset))
+    dataset = replace(parts[0], others=tuple(replace(part, digest=digest_of(part)) for part in parts[1:]))
+    return replace(dataset, digest=digest_of(dataset))
 
 
 def _prepare_fold(
@@ -189,7 +190,7 @@ def _prepare_fold(
             f"y_{name}": put(f"{prefix}y_{name}", (len(rows),), np.intp, labels),
         }
 
-    dataset = Dataset(
+    return Dataset(
         name=raw.name,
         **part("train", raw.X, raw.y, train_rows),
         **part("val", raw.X, raw.y, val_rows),
@@ -199,7 +200,6 @@ def _prepare_fold(
         image_shape=raw.image_shape,
         preprocessing=fitted,
     )
-    return replace(dataset, digest=_digest(dataset))
 
 
 def _split(
@@ -221,7 +221,7 @@ def _split(
         if count < needed
     ]
     if few:
-        raise _cannot_be_split(raw, few[0])
+        raise _cannot_be_split(raw, few[0], folds)
     try:
         rest, test_rows = rows, rows[:0]
         if raw.official_test is None:
@@ -236,7 +236,7 @@ def _split(
             state = states[1] if draw is None else draw
             pairs = [train_test_split(rest, test_size=n_val, stratify=raw.y[rest], random_state=state)]
     except (UserWarning, ValueError) as error:
-        raise _cannot_be_split(raw, str(error)) from error
+        raise _cannot_be_split(raw, str(error), folds) from error
     labels = [raw.y[part] for pair in pairs for part in pair]
     if raw.official_test is None:
         labels.append(raw.y[test_rows])
@@ -244,7 +244,7 @@ def _split(
         labels.append(raw.official_test[1])
         test_rows = np.arange(len(labels[-1]))
     if any(len(np.unique(part)) < len(raw.class_names) for part in labels):
-        raise _cannot_be_split(raw, "one has too few rows")
+        raise _cannot_be_split(raw, "one has too few rows", folds)
     return pairs, test_rows
 
 
@@ -253,12 +253,12 @@ def _number(part: float, rows: int) -> int:
     return part if isinstance(part, int) else round(part * rows)
 
 
-def _cannot_be_split(raw: RawData, why: str) -> DataError:
+def _cannot_be_split(raw: RawData, why: str, folds: int | None) -> DataError:
     rule = f"cannot be split so that every class is in each part ({' '.join(why.split())})"
-    return DataError.at(raw.place or raw.name, rule, remedy=_SHARES)
+    return DataError.at(raw.place or raw.name, rule, remedy=_FOLDS if folds else _SHARES)
 
 
-def _digest(dataset: Dataset) -> str:
+def digest_of(dataset: Dataset) -> str:
     """Hash every field but the digest and the path: name, type, shape and content."""
     sha = hashlib.sha256()
 

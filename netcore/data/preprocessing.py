@@ -78,7 +78,7 @@ def fit(X: Array, rows: NDArray[np.intp], how: str) -> Preprocessing:
 
 def apply(fitted: Preprocessing, X: Array, rows: NDArray[np.intp] | slice, dtype: DTypeLike = np.float32) -> Array:
     """Give the matrix of some rows of X, shape (N, D), as the net sees it; reckoned in float64, rounded once."""
-    numbers = np.arange(len(X))[rows]
+    numbers = np.arange(len(X))[rows] if isinstance(rows, slice) else rows
     matrix = np.empty((len(numbers), X.shape[1]), dtype)
     with np.errstate(all="ignore"):  # what is too large becomes infinite, and whoever prepares looks for that
         for part in chunks(*matrix.shape):

@@ -273,7 +273,7 @@ def apply_rows(
     """Give the matrix of some of the rows; column by column, so that no second copy of the table is made."""
     import pandas as pd  # noqa: PLC0415
 
-    numbers = np.arange(len(frame))[rows]
+    numbers = np.arange(len(frame))[rows] if isinstance(rows, slice) else rows
     matrix = np.zeros((len(numbers), len(feature_names(fitted))), dtype)
     figures = zip(*(fitted.arrays[name] for name in ("median", "mean", "scale")), strict=True)
     first = 0

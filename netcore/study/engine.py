@@ -84,8 +84,8 @@ class LocalEngine:
     def submit(self, job: TrialJob, dataset: Dataset, /) -> Future[Trained]:
         """Run a trial as soon as a worker is free. The data must lie in the cache: only their place is sent.
 
-        The future raises WorkError if no worker can be started at all; a trial whose workers keep dying, or stalling
-        beyond the time-out, is a result like any other: failed.
+        The future raises WorkError if no worker can be started at all, or the data are no longer there; a trial whose
+        workers keep dying, or stalling beyond the time-out, is a result like any other: failed.
         """
         if dataset.path is None:
             raise ValueError("the workers map the data: they must come through the cache")
@@ -204,12 +204,15 @@ class _Worker:
 
         Raises:
             _LostError: the process died, or took longer than `timeout` seconds.
+            WorkError: the data are no longer there.
         """
         started, begun = time.time(), time.monotonic()
         try:
             self._pipe.send((job, data))
             if self._pipe.poll(timeout):
-                answer: tuple[TrialResult, float, float] = self._pipe.recv()
+                answer: tuple[TrialResult, float, float] | WorkError = self._pipe.recv()
+                if isinstance(answer, WorkError):
+                    raise answer
                 return answer
         except (EOFError, OSError) as error:
             self._process.join(1)
@@ -241,6 +244,9 @@ def _work(pipe: Connection) -> None:
             started, begun = time.time(), time.perf_counter()
             try:
                 result = run_trial(job, open_dataset(data))
+            except WorkError as error:  # the data are gone: that is not the trial's fault
+                pipe.send(error)
+                continue
             except Exception:  # noqa: BLE001  # whatever it is belongs in the trial's record
                 result = failed("error", traceback.format_exc())
             pipe.send((result, started, time.perf_counter() - begun))

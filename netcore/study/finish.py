@@ -12,6 +12,7 @@ import numpy as np
 
 from netcore.core.net import predict
 from netcore.data import Dataset
+from netcore.data.preprocessing import chunks
 from netcore.errors import RecordError
 from netcore.files import write_atomically
 from netcore.model import MODEL, Model, read_model
@@ -66,7 +67,8 @@ def read_test_set(shipped: Shipped, folder: StudyFolder) -> dict[str, Any]:
     set.
     """
     y = shipped.dataset.y_test
-    predicted = predict(shipped.weights, shipped.dataset.X_test)
+    X = shipped.dataset.X_test
+    predicted = np.concatenate([predict(shipped.weights, X[rows]) for rows in chunks(*X.shape)])
     C = shipped.dataset.classes
     confusion = np.bincount(C * y + predicted, minlength=C * C).reshape(C, C)
     before = folder.test_figures() or {}

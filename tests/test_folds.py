@@ -1,0 +1,416 @@
+"""Claims about `[data] folds = k`: k nets that go on together, judged by their mean; the study keeps its promises."""
+
+import json
+import math
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from conftest import fingerprint, netcore_command
+from formats import write_idx
+from sklearn.model_selection import StratifiedKFold
+
+import netcore
+from netcore.core.net import evaluate
+from netcore.core.params import init_params
+from netcore.core.training import Epoch, TrainConfig, epochs
+from netcore.data import Dataset, load_dataset, prepare
+from netcore.data.dataset import RawData
+from netcore.errors import DataError, InputError
+from netcore.results.tables import CURVE, TRIALS, StudyTables
+from netcore.run import Run
+from netcore.seeds import Purpose, generator, seed_sequence
+from netcore.study.folder import StudyFolder
+from netcore.study.history import quiet_optuna
+from netcore.study.record import Record
+from netcore.study.spec import Hyperparameters, StudySpec, load_spec
+from netcore.study.trial import FIGURES, State, TrialJob, TrialResult, best_so_far, run_trial
+
+STUDY = """
+[study]
+seed = 3
+trials = 24
+window = 4
+max_failures = 60
+metric = "{metric}"
+[data]
+source = "iris"
+folds = 3
+[training]
+epochs = 5
+batch_size = 10
+[space]
+learning_rate = {{ low = 1e-3, high = 1e4, log = true }}
+hidden_size = [4, 8, 1_000_000_000_000_000]
+reg = {{ low = 1e-6, high = 1e-1, log = true }}
+learning_rate_decay = 0.95
+[stopping]
+rungs = [2, 3]
+after = 3
+"""
+EXCLUDED = "`validation` and `folds` exclude one another"
+UNFIT = "cannot be split so that every class is in each part"
+FEWER = "take fewer data.folds, or leave out the rows of small classes"
+SPACE = {"learning_rate": 0.1, "hidden_size": 6, "reg": 1e-3, "learning_rate_decay": 0.9}
+
+Folded = tuple[StudySpec, Path, StudyTables]
+
+
+@pytest.fixture(scope="module")
+def folded(tmp_path_factory: pytest.TempPathFactory) -> Folded:
+    """Give a study with folds in which everything happens: its spec, its results folder, its tables. Do not touch."""
+    folder = tmp_path_factory.mktemp("folded")
+    (folder / "folded.toml").write_text(STUDY.format(metric="val_loss"), encoding="utf-8")
+    spec = load_spec(folder / "folded.toml")
+    return spec, folder / "results", netcore.run_study(spec, results=folder / "results", workers=2)
+
+
+@cache
+def iris(folds: int | None = 3) -> Dataset:
+    """Load iris with so many folds, once."""
+    return load_dataset("iris", seed=0, folds=folds)
+
+
+def numbered(counts: tuple[int, ...] = (30, 24, 12), *, official: bool = False) -> RawData:
+    """Make rows whose only feature is their number."""
+    y = np.repeat(np.arange(len(counts)), counts)
+    X = np.arange(len(y), dtype=float)[:, None]
+    test = (1000 + X[::3], y[::3]) if official else None
+    return RawData("numbered", X, y, tuple("abcdefgh"[: len(counts)]), ("number",), None, test)
+
+
+def rows(X: np.ndarray[Any, Any]) -> list[int]:
+    """Give the numbers of the rows that were prepared by `none`."""
+    return sorted(X[:, 0].astype(int).tolist())
+
+
+def job(*, metric: str = "val_loss", folds: int = 3, **changes: Any) -> TrialJob:  # noqa: ANN401
+    """Make a job of six epochs of iris in folds, but for the changes asked for."""
+    study = {"name": "x", "seed": 4, "metric": metric}
+    training = {"epochs": 6, "batch_size": 10}
+    data = {"source": "iris", "folds": folds}
+    spec = StudySpec.model_validate({"study": study, "data": data, "training": training, "space": SPACE})
+    asked = {**SPACE, **{name: changes.pop(name) for name in list(changes) if name in SPACE}}
+    return replace(TrialJob.of(spec, 2, Hyperparameters(**asked), {}, "digest", ""), **changes)
+
+
+# The data
+
+
+@pytest.mark.parametrize("folds", [2, 3, 5, 9])
+@pytest.mark.parametrize("official", [False, True])
+def test_each_row_judges_once(folds: int, *, official: bool) -> None:
+    """Each row that is no test row is in one fold's validation part and in all others' training parts."""
+    raw = numbered(official=official)
+    split = partial(prepare, raw, test=0.2, seed=5, standardize="none", dtype=np.float64)
+    dataset, plain = split(folds=folds), split()
+    assert len(dataset.folds) == folds
+    assert dataset.X_test.tobytes() == plain.X_test.tobytes()
+    if official:
+        assert rows(dataset.X_test) == list(range(1000, 1066, 3))
+    rest = sorted(set(range(66)) - set(rows(dataset.X_test)))
+    assert sorted(number for fold in dataset.folds for number in rows(fold.X_val)) == rest
+    for fold in dataset.folds:
+        assert sorted(rows(fold.X_train) + rows(fold.X_val)) == rest
+        for X, y in ((fold.X_train, fold.y_train), (fold.X_val, fold.y_val)):
+            np.testing.assert_array_equal(raw.y[X[:, 0].astype(int)], y)
+            counts = np.bincount(y, minlength=3)
+            assert np.abs(counts - np.array([30, 24, 12]) / 66 * len(y)).max() < 2
+    assert all(len(fold.y_test) == 0 for fold in dataset.others)
+
+
+def test_folds_are_scikit_learn_s() -> None:
+    """The folds are StratifiedKFold's over the rows that are not test rows, shuffled by the split's own stream."""
+    raw = numbered(official=True)
+    dataset = prepare(raw, folds=4, seed=5, standardize="none", dtype=np.float64)
+    state = int(seed_sequence(5, 0, Purpose.SPLIT).generate_state(2)[1])
+    theirs = StratifiedKFold(4, shuffle=True, random_state=state).split(raw.X, raw.y)
+    assert [rows(fold.X_val) for fold in dataset.folds] == [val.tolist() for _, val in theirs]
+
+
+def test_each_fold_is_prepared_by_its_own_training_part() -> None:
+    """Every fold's features have mean 0 and deviation 1 over its own training rows; the test part has fold 0's."""
+    dataset = load_dataset("wine", seed=0, folds=4, dtype=np.float64)
+    for fold in dataset.folds:
+        np.testing.assert_allclose(fold.X_train.mean(axis=0), 0, atol=1e-12)
+        np.testing.assert_allclose(fold.X_train.std(axis=0), 1)
+    assert len({fold.preprocessing.arrays["mean"].tobytes() for fold in dataset.folds}) == 4
+    raw = load_dataset("wine", seed=0, folds=4, dtype=np.float64, standardize="none")
+    fitted = dataset.preprocessing.arrays
+    assert dataset.X_test.tobytes() == ((raw.X_test - fitted["mean"]) / fitted["scale"]).tobytes()
+
+
+def test_folds_are_part_of_the_digest() -> None:
+    """Another number of folds, another seed, or a change in any fold are other data."""
+    digests = {load_dataset("iris", seed=seed, folds=k).digest for seed in (0, 1) for k in (None, 2, 3)}
+    assert len(digests) == 6
+    raw = numbered()
+    split = partial(prepare, test=0.2, folds=3, seed=0, standardize="none")
+    for row in range(66):
+        X = np.array(raw.X)
+        X[row] += 0.5
+        assert split(raw._replace(X=X)).digest != split(raw).digest
+
+
+@pytest.mark.parametrize(
+    ("folds", "why"),
+    [
+        (12, "class 'c' has 12 rows, 13 are needed"),
+        (100, "class 'a' has 30 rows, 101 are needed"),
+        (11, "The least populated class in y has only 10 members, which is less than n_splits=11."),
+    ],
+)
+def test_more_folds_than_rows_of_a_class(folds: int, why: str) -> None:
+    """A class with too few rows to be in every fold's validation part is named, with the remedy, in one line."""
+    with pytest.raises(DataError) as caught:
+        prepare(numbered(), test=0.2, folds=folds, seed=0)
+    assert str(caught.value) == f"numbered: {UNFIT} ({why}); {FEWER}"
+
+
+# What the study file says
+
+
+def checked(folder: Path, data: str) -> str:
+    """Check a study file with some lines in [data]; give what is said."""
+    (folder / "x.toml").write_text(STUDY.format(metric="val_loss").replace("folds = 3", data), encoding="utf-8")
+    done = netcore_command("check", "x.toml", cwd=folder)
+    assert done.returncode == (2 if done.stderr else 0)
+    return done.stderr + done.stdout
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ("folds = 1", "error: x.toml: data.folds: must be >= 2, got 1\n"),
+        ("folds = 0", "error: x.toml: data.folds: must be >= 2, got 0\n"),
+        ("folds = 2.5", "error: x.toml: data.folds: must be a whole number, got 2.5\n"),
+        (
+            "folds = 3\nvalidation = 0.3",
+            f"error: x.toml: data: {EXCLUDED}, got validation=0.3, folds=3; leave one of them out\n",
+        ),
+        (
+            "folds = 50",
+            f"error: iris: {UNFIT} (class 'setosa' has 50 rows, 51 are needed); {FEWER}\n",
+        ),
+    ],
+)
+def test_mistakes(tmp_path: Path, data: str, said: str) -> None:
+    """Each mistake is one line, and exit code 2."""
+    assert checked(tmp_path, data) == said
+
+
+def test_a_batch_as_large_as_the_smallest_training_part() -> None:
+    """The batch size is at most the rows of the smallest fold."""
+    study = {"study": {"name": "x"}, "data": {"source": "wine", "folds": 3}, "space": SPACE}
+    smallest = min(len(fold.y_train) for fold in load_dataset("wine", seed=0, folds=3).folds)
+    assert smallest < max(len(fold.y_train) for fold in load_dataset("wine", seed=0, folds=3).folds)
+    from netcore.study.spec import dataset_of
+
+    dataset_of(StudySpec.model_validate({**study, "training": {"batch_size": smallest}}))
+    with pytest.raises(InputError, match=f"at most the {smallest} rows of the training set, got {smallest + 1}"):
+        dataset_of(StudySpec.model_validate({**study, "training": {"batch_size": smallest + 1}}))
+
+
+# The trial
+
+
+def alone(asked: TrialJob, fold: int) -> Iterator[tuple[Epoch, float]]:
+    """Train the net of one fold by itself; give each epoch, and the validation loss of its weights."""
+    part = iris(3).folds[fold]
+    weights, batches = (generator(4, 2, purpose, fold) for purpose in (Purpose.WEIGHTS, Purpose.BATCHES))
+    params = init_params(weights, 4, 6, 3)
+    config = TrainConfig(*asked.hyperparameters, epochs=6, batch_size=10)
+    for epoch in epochs(params, part.X_train, part.y_train, part.X_val, part.y_val, config, batches):
+        yield epoch, evaluate(params, part.X_val, part.y_val)[0]
+
+
+@pytest.mark.parametrize("metric", ["val_loss", "val_accuracy"])
+def test_each_fold_is_a_training_of_its_own(metric: str) -> None:
+    """A fold's net is the one that it would be without the others: its own weights, its own batches, its own rows."""
+    asked = job(metric=metric)
+    result = run_trial(asked, iris())
+    assert result.folds == tuple(tuple(epoch for epoch, _ in alone(asked, fold)) for fold in range(3))
+    assert len({fold[0].train_loss for fold in result.folds}) == 3
+
+
+@pytest.mark.parametrize("metric", ["val_loss", "val_accuracy"])
+def test_a_trial_is_judged_by_the_mean(metric: str) -> None:
+    """Its curve is the mean of the folds', its value the best of that curve; the weights are the first fold's."""
+    asked = job(metric=metric, learning_rate=2.0)
+    result = run_trial(asked, iris())
+    for epoch, of_folds in zip(result.curve, zip(*result.folds, strict=True), strict=True):
+        for name in FIGURES:
+            np.testing.assert_allclose(getattr(epoch, name), np.mean([getattr(fold, name) for fold in of_folds]))
+        assert epoch.learning_rate == of_folds[0].learning_rate
+    assert result.state is State.FINISHED
+    assert result.value == best_so_far(result.curve, metric, 6)
+    assert result.best_epoch == [getattr(epoch, metric) for epoch in result.curve].index(result.value) + 1
+    assert result.weights is not None
+    first = iris().folds[0]
+    shown = result.folds[0][result.best_epoch - 1]
+    assert evaluate(result.weights, first.X_val, first.y_val) == (shown.val_loss, shown.val_accuracy)
+
+
+@pytest.mark.parametrize("metric", ["val_loss", "val_accuracy"])
+def test_a_rung_looks_at_the_mean(metric: str) -> None:
+    """A trial is stopped where the best mean is worse than the ceiling, and all its nets stop there."""
+    free = run_trial(job(metric=metric), iris())
+    best = best_so_far(free.curve, metric, 3)
+    tie = run_trial(job(metric=metric, ceilings={3: best}), iris())
+    assert (tie.state, tie.curve) == (State.FINISHED, free.curve)
+    worse = -math.inf if metric == "val_loss" else math.inf
+    stopped = run_trial(job(metric=metric, ceilings={3: math.nextafter(best, worse)}), iris())
+    assert (stopped.state, stopped.value) == (State.PRUNED, best)
+    assert stopped.folds == tuple(fold[:3] for fold in free.folds)
+
+
+def test_one_net_that_diverges_ends_the_trial() -> None:
+    """A loss that is not finite in any one fold is the trial's: it has diverged, and has no value and no weights."""
+    dataset = iris()
+    broken = dataset.others[0]
+    huge = replace(broken, X_train=np.full_like(broken.X_train, 1e30))
+    result = run_trial(job(), replace(dataset, others=(huge, dataset.others[1])))
+    assert (result.state, result.weights, result.best_epoch) == (State.DIVERGED, None, None)
+    assert math.isnan(result.value)
+    assert [len(fold) for fold in result.folds] == [len(result.curve)] * 3
+    finite = [math.isfinite(fold[-1].train_loss) and math.isfinite(fold[-1].val_loss) for fold in result.folds]
+    assert finite == [True, False, True]
+
+
+def test_without_folds_there_are_none() -> None:
+    """A trial without folds has no curves of folds, and its streams are those of the first fold."""
+    result = run_trial(job(), iris(None))
+    assert result.folds == ()
+    first = run_trial(job(), replace(iris(), others=()))
+    assert first.curve == run_trial(job(), iris()).folds[0]
+
+
+# The record
+
+
+@pytest.fixture(scope="module")
+def records(folded: Folded) -> list[Record]:
+    """Give the records of the study."""
+    return StudyFolder(folded[1] / "folded").committed()
+
+
+def test_the_record_keeps_every_fold(folded: Folded, records: list[Record]) -> None:
+    """Records hold each fold's curves, to the last bit, whatever became of the trial."""
+    assert {record.result.state for record in records} == set(State)
+    dataset = load_dataset(**folded[0].data.model_dump())
+    for record in records:
+        if record.result.state is not State.FAILED:
+            again = run_trial(record.job, dataset)
+            assert repr(again.folds) == repr(record.result.folds)
+            assert repr(again.curve) == repr(record.result.curve)
+        else:
+            assert record.result.folds == ()
+
+
+# The study
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_any_number_of_workers_gives_the_same_tables(folded: Folded, tmp_path: Path, workers: int) -> None:
+    """One, two and three workers give equal tables."""
+    assert fingerprint(netcore.run_study(folded[0], results=tmp_path, workers=workers)) == fingerprint(folded[2])
+
+
+def test_interrupted_and_extended(folded: Folded, tmp_path: Path) -> None:
+    """Ended after some trials, with a record lost and trials still to come, the study ends with the same tables."""
+    netcore.run_study(folded[0], results=tmp_path, trials=7, workers=2)
+    with Run(folded[0], results=tmp_path, workers=2) as run:
+        steps = run.steps()
+        for _ in range(12):
+            next(steps)
+    StudyFolder(tmp_path / "folded").supersede(5)
+    assert fingerprint(netcore.run_study(folded[0], results=tmp_path, workers=2)) == fingerprint(folded[2])
+
+
+def test_tables(folded: Folded, records: list[Record]) -> None:
+    """`curves` has a row per trial, fold and epoch; `trials` has the mean, and the spread of the value beside it."""
+    trials, curves = folded[2].trials, folded[2].curves
+    assert list(trials) == [*list(TRIALS)[:7], "value_std", *list(TRIALS)[7:]]
+    assert list(curves) == ["trial", "fold", *list(CURVE)[1:]]
+    assert [str(trials["value_std"].dtype), str(curves["fold"].dtype)] == ["float64", "int64"]
+    assert len(curves) == 3 * sum(len(record.result.curve) for record in records)
+    for record, row in zip(records, trials.to_dict("records"), strict=True):
+        mine = curves[curves["trial"] == record.number]
+        if record.result.best_epoch is None:
+            assert math.isnan(row["value_std"])
+            continue
+        best = mine[mine["epoch"] == record.result.best_epoch]
+        assert best["fold"].tolist() == [0, 1, 2]
+        np.testing.assert_allclose(best["val_loss"].mean(), row["value"])
+        np.testing.assert_allclose(best["val_loss"].std(ddof=1), row["value_std"])
+        for name in FIGURES:
+            np.testing.assert_allclose(best[name].mean(), row[name])
+    assert (folded[1] / "folded" / "curves.parquet").exists()
+
+
+def test_without_folds_the_tables_are_as_before(mixed: tuple[StudySpec, Path, StudyTables]) -> None:
+    """A study without folds has neither column."""
+    assert (list(mixed[2].trials), list(mixed[2].curves)) == (list(TRIALS), list(CURVE))
+
+
+def test_the_kept_weights_are_the_first_fold_s(folded: Folded, records: list[Record]) -> None:
+    """Kept weights, judged on the first fold's validation rows, give that fold's figures; the test set is read once."""
+    folder = StudyFolder(folded[1] / "folded")
+    dataset = load_dataset(**folded[0].data.model_dump())
+    kept = sorted(folder.kept_weights())
+    assert len(kept) == 5
+    for number in kept:
+        result: TrialResult = records[number].result
+        assert result.best_epoch
+        shown = result.folds[0][result.best_epoch - 1]
+        figures = evaluate(folder.read_weights(records[number]), dataset.X_val, dataset.y_val)
+        assert figures == (shown.val_loss, shown.val_accuracy)
+    test = json.loads(folder.test.read_text())
+    assert test["accuracy"] == evaluate(folder.read_weights(records[test["trial"]]), dataset.X_test, dataset.y_test)[1]
+
+
+def test_an_official_test_set(tmp_path: Path) -> None:
+    """A study with folds on data with their own test set keeps that whole."""
+    write_idx(tmp_path / "tiny")
+    data = 'source = "idx"\npath = "tiny"\nfolds = 4'
+    text = STUDY.format(metric="val_accuracy").replace('source = "iris"\nfolds = 3', data)
+    (tmp_path / "x.toml").write_text(text.replace("trials = 24", "trials = 3"), encoding="utf-8")
+    netcore.run_study(tmp_path / "x.toml", results=tmp_path, workers=1)
+    assert json.loads((tmp_path / "x" / "test.json").read_text())["rows"] == 12
+
+
+def test_under_optuna_s_own_loop(folded: Folded) -> None:
+    """`netcore.Objective` trains the same nets: the value is the mean, and so is what is reported."""
+    with quiet_optuna():
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+        study.enqueue_trial({"learning_rate": 0.1, "hidden_size": 8, "reg": 1e-4})
+        study.optimize(netcore.Objective(folded[0]), n_trials=1)
+    dataset = load_dataset(**folded[0].data.model_dump())
+    asked = TrialJob.of(folded[0], 0, Hyperparameters(0.1, 8, 1e-4, 0.95), {}, dataset.digest, "")
+    result = run_trial(asked, dataset)
+    assert study.trials[0].value == result.value
+    assert list(study.trials[0].intermediate_values.values()) == [epoch.val_loss for epoch in result.curve]
+
+
+def test_mlflow_shows_the_means(folded: Folded, tmp_path: Path) -> None:
+    """The metrics of a trial in MLflow are the means over the folds, epoch by epoch."""
+    done = netcore_command("sync", folded[1] / "folded", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+        query = (
+            "SELECT tags.value, step, metrics.value FROM metrics JOIN tags USING (run_uuid) "
+            "WHERE tags.key = 'netcore.trial' AND metrics.key = 'val_loss' AND is_nan = 0"
+        )
+        found = {(int(trial), epoch): value for trial, epoch, value in database.execute(query)}
+    database.close()
+    wide = folded[2].curves.pivot(index=["trial", "epoch"], columns="fold", values="val_loss")
+    means = wide.mean(axis=1, skipna=False)
+    finite = means[np.isfinite(means)]
+    assert len(finite) > 40
+    np.testing.assert_allclose([found[place] for place in finite.index], finite)
