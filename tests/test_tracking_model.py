@@ -132,6 +132,17 @@ def test_the_environment_is_the_installed_one(shipped: Path) -> None:
         assert "- netcore" not in (files / "conda.yaml").read_text(encoding="utf-8")
 
 
+def test_the_project_that_one_stands_in_is_not_the_environment(copied: Path) -> None:
+    """A lock file in the current folder has nothing to do with the model, and does not go along."""
+    for name in ("uv.lock", "pyproject.toml"):
+        (copied / name).write_text("version = 1\n", encoding="utf-8")
+    retrained(copied, 8)
+    sync_digits(copied)
+    files = Path(state(copied, "digits")[0][1].artifact_location)
+    assert (files / "MLmodel").exists()
+    assert not {path.name for path in files.iterdir()} & {"uv.lock", "pyproject.toml"}
+
+
 def test_figures_and_data_set_are_linked_to_the_model(shipped: Path) -> None:
     """The logged model has the confirmed figures and the test's, each with the data set; params; the study's run."""
     (logged,), (registered,), _ = state(shipped, "digits")
