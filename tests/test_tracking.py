@@ -277,7 +277,7 @@ def test_sync_rebuilds_a_lost_database(copied: Path) -> None:
     _, _, before = runs_of(copied)
     (copied / "mlflow.db").unlink()
     done = netcore_command("sync", "mixed", cwd=copied)
-    assert done.stdout == "mixed: 40 runs written to sqlite:///mlflow.db\n"
+    assert done.stdout == "mixed: 46 runs written to sqlite:///mlflow.db\n"
     _, parent, after = runs_of(copied)
     assert parent.info.status == "FINISHED"
     assert after.keys() == before.keys()

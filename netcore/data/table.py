@@ -61,6 +61,11 @@ def read_table(path: Path, target: str, drop: Sequence[str] = ()) -> RawData:
 
 
 def read_csv(path: Path) -> "pd.DataFrame":
+    """Read a CSV file; columns that hold both numbers and texts come as texts.
+
+    Raises:
+        DataError: it is missing, damaged, or not such a file.
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             header = next(csv.reader(file, strict=True), [])
@@ -102,6 +107,11 @@ def _are_mixed(parts: "list[pd.Series[Any]]") -> bool:
 
 
 def read_parquet(path: Path) -> "pd.DataFrame":
+    """Read a Parquet file.
+
+    Raises:
+        DataError: it is missing, damaged, or not such a file.
+    """
     import pandas as pd  # noqa: PLC0415
     import pyarrow.parquet  # noqa: PLC0415
 
