@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from browser import CHROMIUM, Browser, browser
 
 import netcore
 from netcore.results.tables import StudyTables
@@ -78,3 +79,13 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudySpec, Path, St
     folder = tmp_path_factory.mktemp("mixed")
     spec = load_spec(write_mixed(folder))
     return spec, folder / "results", netcore.run_study(spec, results=folder / "results", workers=2)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Give a browser."""
+    if not CHROMIUM and not os.environ.get("NETCORE_REQUIRE_ALL"):
+        pytest.skip("there is no Chromium here; .ci/system-packages installs it")
+    assert CHROMIUM, "NETCORE_REQUIRE_ALL is set, and there is no Chromium"
+    with browser(tmp_path_factory.mktemp("browser")) as started:
+        yield started
