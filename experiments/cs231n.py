@@ -46,7 +46,7 @@ from netcore.core import (
 )
 from netcore.data.cifar10 import CHANNELS, PIXELS, SIDE, TEST_FILE, TRAINING_FILES, read_batch
 from netcore.errors import DataError, InputError, NetcoreError
-from netcore.results.figures import BEST, GREY, STATES, STYLE
+from netcore.results.canvas import BEST, GREY, STATES, STYLE
 
 FloatArray = NDArray[np.floating[Any]]
 IntArray = NDArray[np.integer[Any]]

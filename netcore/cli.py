@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from netcore.results.tables import StudyTables
+    from netcore.run import Run
     from netcore.study.folder import StudyFolder
+    from netcore.study.record import Record
+    from netcore.study.search import Notice, Stage
 
 INTERRUPTED = 130
 
@@ -60,37 +66,64 @@ def commands() -> None:
 @click.option("--fresh", is_flag=True, help="Move the study's old folder aside and begin anew.")
 @click.option("--retrain", is_flag=True, help="Move records that do not match what is asked aside, and train again.")
 @click.option("--retry-failed", is_flag=True, help="Try failed trials again, and what was proposed knowing of them.")
+@click.option("--no-confirm", is_flag=True, help="Leave out the confirmation; `netcore confirm` makes it later.")
 def run(
-    study: str, results: Path, trials: int | None, workers: int | None, fresh: bool, retrain: bool, retry_failed: bool
+    study: str,
+    results: Path,
+    trials: int | None,
+    workers: int | None,
+    fresh: bool,
+    retrain: bool,
+    retry_failed: bool,
+    no_confirm: bool,
 ) -> int:
     """Run a study, or go on with it: STUDY is a TOML file, or the name of one in ./studies."""
     from netcore.study.spec import load_spec  # noqa: PLC0415
 
-    begun = time.monotonic()
     spec = load_spec(study).with_trials(trials)  # a mistake in the file is said before anything heavy is imported
 
     from netcore.run import Run  # noqa: PLC0415
-    from netcore.terminal import Tally, say_outcome, show_progress  # noqa: PLC0415
-    from netcore.tracking.client import shown_uri  # noqa: PLC0415
-    from netcore.tracking.follow import Follower  # noqa: PLC0415
 
-    tally = Tally(spec.study.trials, spec.study.metric)
     options = {"fresh": fresh, "retrain": retrain, "retry_failed": retry_failed}
-    with Run(spec, results=results, workers=workers, **options) as this, Follower(this.folder) as follower:
-        try:
-            show_progress(this.steps(), tally)
-        except KeyboardInterrupt:
-            click.echo(f"interrupted after {tally.done} of {tally.trials} trials; the same command goes on", err=True)
-            return INTERRUPTED
-        click.echo("making tables, figures and the report ...", err=True)
-        _write_views(this.folder)
-        click.echo("bringing MLflow up to date ...", err=True)
-        tracked, said = follower.finish()
-        where = f"{tally.done} trials in {shown_uri()}; `netcore ui` (or `make ui`) shows them"
-        say_outcome(this, tally, time.monotonic() - begun, where if tracked else "not up to date (see below)")
-    if not tracked:
-        click.echo(f"\n{said}", err=True)
-    return 0 if tracked else 1
+    this = Run(spec, results=results, workers=workers, **options)
+    return _see_through(this, lambda: this.search(confirm=not no_confirm))
+
+
+@commands.command()
+@click.argument("study")
+@results_option
+@click.option("--finalists", type=click.IntRange(min=1), help="How many of the best trials, instead of the file's.")
+@click.option("--seeds", type=click.IntRange(min=1), help="How many seeds, instead of the file's number.")
+@click.option("--workers", type=click.IntRange(min=1), help="Worker processes.  [default: one per usable core]")
+def confirm(study: str, results: Path, finalists: int | None, seeds: int | None, workers: int | None) -> int:
+    """Train the best trials of a complete search again with fresh seeds, and read the test set for the winner."""
+    from netcore.run import Run  # noqa: PLC0415
+    from netcore.study.folder import find_study  # noqa: PLC0415
+
+    folder = find_study(study, results)
+    this = Run(folder.spec().with_confirm(finalists, seeds), results=folder.path.parent, workers=workers)
+    return _see_through(this, this.confirm)
+
+
+@commands.command()
+@click.argument("study")
+@results_option
+@click.option(
+    "--share",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.2,
+    show_default=True,
+    help="Which part of the stopped trials.",
+)
+@click.option("--workers", type=click.IntRange(min=1), help="Worker processes.  [default: one per usable core]")
+def audit(study: str, results: Path, share: float, workers: int | None) -> int:
+    """Train some of the trials that were stopped early to the end, to see what the stopping rule missed."""
+    from netcore.run import Run  # noqa: PLC0415
+    from netcore.study.folder import find_study  # noqa: PLC0415
+
+    folder = find_study(study, results)
+    this = Run(folder.spec(), results=folder.path.parent, workers=workers)
+    return _see_through(this, lambda: this.audit(share))
 
 
 @commands.command()
@@ -118,6 +151,31 @@ def report(study: str, results: Path) -> None:
     folder = find_study(study, results)
     _write_views(folder)
     click.echo(f"{folder.report}")
+
+
+@commands.command()
+@click.argument("study")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="CSV file to write.  [default: standard output]")
+@results_option
+def predict(study: str, file: Path, out: Path | None, results: Path) -> None:
+    """Say which class new rows belong to: FILE holds them as they come (.csv, .parquet, .npy, .npz or IDX)."""
+    from netcore.model import MODEL, read_model  # noqa: PLC0415
+    from netcore.prediction import as_csv, ignored, predict, read_rows, refuse_place, write_csv  # noqa: PLC0415
+    from netcore.study.folder import find_study  # noqa: PLC0415
+
+    model = read_model(find_study(study, results).path / MODEL)
+    if out is not None:
+        refuse_place(out, file)
+    rows = read_rows(file, model)
+    text = as_csv(model, predict(model, rows, file))
+    if left := ignored(model, rows):
+        click.echo(f"note: not looked at: {', '.join(map(repr, left))}", err=True)
+    if out is None:
+        click.echo(text, nl=False)
+    else:
+        write_csv(out, text)
+        click.echo(f"{out}: {len(rows)} rows")
 
 
 @commands.command(name="list")
@@ -192,17 +250,40 @@ def check(study: str | None, schema: bool) -> None:
 
 @commands.group()
 def data() -> None:
-    """Look at data: which sources there are, and what is in one."""
+    """Look at data: which sources there are, and what is in one; fetch image sets."""
 
 
 @data.command(name="list")
 def list_sources() -> None:
-    """List the sources that a study file may name, and the folder where files are looked for."""
+    """List the sources that a study file may name, and the image sets that are in the data folder."""
+    from netcore.data.image_sets import IMAGE_SETS, present  # noqa: PLC0415
     from netcore.data.sources import MEANINGS, data_folder  # noqa: PLC0415
 
     for name, meaning in MEANINGS.items():
         click.echo(f"{name:<14} {meaning}")
-    click.echo(f"\nfiles are looked for beside the study file, then in {data_folder()} (or NETCORE_DATA)")
+    folder = data_folder()
+    click.echo(f"\nfiles are looked for beside the study file, then in {folder} (or NETCORE_DATA), which has")
+    for name, images in IMAGE_SETS.items():
+        there, files = present(images, folder), len(images.files)
+        remedy = f"; `netcore data fetch {name}` brings the rest" if there < files else ""
+        click.echo(f"{images.folder:<20} {there} of {files} files{remedy}")
+
+
+@data.command(name="fetch")
+@click.argument("name")
+def fetch_images(name: str) -> None:
+    """Bring an image set into the data folder: NAME is cifar10, mnist or fashion-mnist."""
+    from netcore.data.fetch import fetch  # noqa: PLC0415
+    from netcore.data.image_sets import IMAGE_SETS  # noqa: PLC0415
+    from netcore.data.sources import data_folder  # noqa: PLC0415
+    from netcore.errors import InputError, nearest  # noqa: PLC0415
+
+    if name not in IMAGE_SETS:
+        raise InputError.at(ascii(name), "there is no such image set", remedy=nearest(name, IMAGE_SETS))
+    images, folder = IMAGE_SETS[name], data_folder()
+    click.echo(f"{name}: looking for its files in {folder / images.folder}, fetching what is missing ...", err=True)
+    fetched, files = fetch(images, folder), len(images.files)
+    click.echo(f"{name}: {files} files in {folder / images.folder}, {fetched} of them new")
 
 
 @data.command()
@@ -250,7 +331,36 @@ def ui(port: int) -> int:
     return serve(port)
 
 
-def _write_views(folder: "StudyFolder") -> None:
+def _see_through(this: "Run", steps: "Callable[[], Iterator[Record | Notice | Stage]]") -> int:
+    """Do what a run does, then make everything that follows from its records; say how it went."""
+    from netcore.terminal import Tally, say_outcome, show_progress  # noqa: PLC0415
+    from netcore.tracking.client import shown_uri  # noqa: PLC0415
+    from netcore.tracking.follow import Follower  # noqa: PLC0415
+
+    begun = time.monotonic()
+    tally = Tally(this.spec.study.trials, this.spec.study.metric)
+    with this, Follower(this.folder) as follower:
+        try:
+            show_progress(steps(), tally)
+        except KeyboardInterrupt:
+            click.echo(f"interrupted after {tally.done} of {tally.trials} trials; the same command goes on", err=True)
+            return INTERRUPTED
+        click.echo("making tables, figures and the report ...", err=True)
+        at = time.perf_counter()
+        tables = _write_views(this.folder)
+        drawn = time.perf_counter()
+        click.echo("bringing MLflow up to date ...", err=True)
+        tracked, said = follower.finish()
+        this.seconds |= {"tables, figures, report": drawn - at, "waiting for MLflow": time.perf_counter() - drawn}
+        this.folder.add_times(this.seconds)
+        where = f"{len(tables.trials)} trials in {shown_uri()}; `netcore ui` (or `make ui`) shows them"
+        say_outcome(this, tables, time.monotonic() - begun, where if tracked else "not up to date (see below)")
+    if not tracked:
+        click.echo(f"\n{said}", err=True)
+    return 0 if tracked else 1
+
+
+def _write_views(folder: "StudyFolder") -> "StudyTables":
     """Make everything that is made from records, but for MLflow."""
     from netcore.results.figures import draw_all  # noqa: PLC0415
     from netcore.results.report import write_report  # noqa: PLC0415
@@ -261,3 +371,4 @@ def _write_views(folder: "StudyFolder") -> None:
     write_tables(tables, folder)
     write_journal(folder.committed(), folder)
     write_report(tables, folder, draw_all(tables, folder))
+    return tables

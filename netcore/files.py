@@ -6,17 +6,22 @@ at the end the folder is flushed too. Whoever reads sees the old file or the new
 
 import errno
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
+from typing import BinaryIO
 
 from netcore.errors import InputError, NetcoreError, WorkError
 
-__all__ = ["TEMPORARY", "cannot_write", "flush_folder", "is_file", "make_folder", "write_atomically"]
+__all__ = ["TEMPORARY", "cannot_write", "flush_folder", "is_file", "make_folder", "write_atomically", "writing"]
 
 _WRONG_PLACE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG}
 
 _WRITES = count()
+
+ELSEWHERE = "choose another folder with --results, or change its permissions"
+"""What to do where the place is not for writing, unless somebody knows better."""
 
 TEMPORARY = ".partial"
 """Suffix of a file that is being written; one that is found later is the rest of an interrupted write."""
@@ -24,6 +29,19 @@ TEMPORARY = ".partial"
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Put `data` at `path`, durably.
+
+    Raises:
+        InputError, WorkError: as in `writing`.
+    """
+    with writing(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def writing(path: Path, elsewhere: str = ELSEWHERE) -> Iterator[BinaryIO]:
+    """Give a file that becomes `path`, durably, once the block has ended well; else nothing of it is left.
+
+    `elsewhere` is the remedy where the place is not for writing.
 
     Raises:
         InputError: the place is not for writing (no permission, read-only); `path` is as it was before.
@@ -34,7 +52,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     try:
         try:
             with temporary.open("wb") as file:
-                file.write(data)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
@@ -44,7 +62,7 @@ def write_atomically(path: Path, data: bytes) -> None:
                 temporary.unlink()
             raise
     except OSError as error:
-        raise cannot_write(path, error) from error
+        raise cannot_write(path, error, elsewhere) from error
 
 
 def is_file(path: Path) -> bool:
@@ -55,7 +73,7 @@ def is_file(path: Path) -> bool:
         return False
 
 
-def make_folder(path: Path) -> None:
+def make_folder(path: Path, elsewhere: str = ELSEWHERE) -> None:
     """Make a folder and those above it.
 
     Raises:
@@ -64,14 +82,14 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise cannot_write(path, error) from error
+        raise cannot_write(path, error, elsewhere) from error
 
 
-def cannot_write(path: Path, error: OSError) -> NetcoreError:
+def cannot_write(path: Path, error: OSError, elsewhere: str = ELSEWHERE) -> NetcoreError:
     """Say which file the system would not take, and why: the wrong place is wrong input, a full disk failed work."""
     what = f"cannot be written ({error.strerror or error})"
     if error.errno in _WRONG_PLACE:
-        return InputError.at(path, what, remedy="choose another folder with --results, or change its permissions")
+        return InputError.at(path, what, remedy=elsewhere)
     return WorkError.at(path, what, remedy="see to it, then run the same command again: it goes on where it stopped")
 
 

@@ -1,13 +1,14 @@
 """A whole run: study file in, records and tables out.
 
-    check everything  ->  lock the folder  ->  search  ->  settle the weights  ->  read the test set  ->  tables
+    check everything  ->  lock the folder  ->  search  ->  confirm  ->  read the test set  ->  tables
 
 `run_study` is that for Python; `netcore run` adds what a person at a terminal wants: progress, figures, report, MLflow.
 """
 
 import json
+import os
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -20,12 +21,14 @@ from netcore.data import Dataset
 from netcore.data.cache import through_cache
 from netcore.errors import InputError, Problem, RecordError
 from netcore.files import cannot_write, make_folder, write_atomically
+from netcore.study.audit import audit
+from netcore.study.confirm import Confirmation
 from netcore.study.engine import LocalEngine, usable_cores
-from netcore.study.finish import read_test_set, settle_weights
+from netcore.study.finish import has_shipped, read_test_set, settle_weights, write_model
 from netcore.study.folder import StudyFolder
-from netcore.study.record import Record, ranked, setting_differences
+from netcore.study.record import Record, setting_differences
 from netcore.study.sampling import SAMPLER_ARGUMENTS
-from netcore.study.search import Notice, Search
+from netcore.study.search import Notice, Search, Stage
 from netcore.study.spec import StudySpec, dataset_of, load_spec
 
 if TYPE_CHECKING:
@@ -40,12 +43,14 @@ def run_study(
     results: str | Path = "results",
     trials: int | None = None,
     workers: int | None = None,
+    confirm: bool = True,
 ) -> "StudyTables":
     """Run a study, or go on with it, and give its tables.
 
     `study` is the path of a study file, the name of one in ./studies, or a spec that `load_spec` gave. `trials`
     overrides the file's number; `workers` is the number of processes, by default one for each core that this process
-    may use. The workers import the calling script: call this under `if __name__ == "__main__":`.
+    may use; `confirm=False` leaves the confirmation out. The workers import the calling script: call this under
+    `if __name__ == "__main__":`.
 
     Raises:
         InputError: the study file, the data or a record is not right.
@@ -55,7 +60,7 @@ def run_study(
 
     spec = study if isinstance(study, StudySpec) else load_spec(study)
     with Run(spec.with_trials(trials), results=results, workers=workers) as run:
-        for _ in run.steps():
+        for _ in run.search(confirm=confirm):
             pass
         tables = load_study(run.folder.path)
         write_tables(tables, run.folder)
@@ -80,7 +85,8 @@ class Run:
         self.spec = spec
         self.workers = workers or usable_cores()
         self.folder = StudyFolder(Path(results) / spec.name)
-        self.test: dict[str, Any] | None = None
+        self.seconds: dict[str, float] = {}
+        """What was spent on what, for the report."""
         self._fresh, self._retrain, self._retry_failed = fresh, retrain, retry_failed
         self._stack = ExitStack()
 
@@ -104,12 +110,14 @@ class Run:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def steps(self) -> Iterator[Record | Notice]:
-        """Search: give each trial's record at its commit, and notices in between; then settle what follows from all."""
-        # The proposals are made in this process: its sums must keep their order too. The libraries that bring threads
-        # are loaded by now, or they would escape the limit.
-        limits = threadpool_limits(1)
-        with limits, LocalEngine(self.workers, timeout=self.spec.study.trial_timeout) as engine:
+    def search(self, *, confirm: bool = True) -> Iterator[Record | Notice | Stage]:
+        """Search, then confirm; give each record at its commit, and what else should be known, in between.
+
+        Raises:
+            NetcoreError: as `Search.run` and `Confirmation.run` say.
+        """
+        records: list[Record] = []
+        with self._engine() as engine:
             search = Search(
                 self.spec,
                 self.dataset,
@@ -118,16 +126,64 @@ class Run:
                 retrain=self._retrain,
                 retry_failed=self._retry_failed,
             )
-            records: list[Record] = []
             yield from map(Notice, self.dataset.notes)
             for step in search.run():
                 if isinstance(step, Record):
                     records.append(step)
                 yield step
             yield from settle_weights(records, self.folder, engine, self.dataset, keep=self.spec.study.weights)
-            best = ranked(records)[:1]
-            if best and best[0].number in self.folder.kept_weights():
-                self.test = read_test_set(best[0], self.dataset, self.folder)
+            self.seconds |= search.seconds
+            if confirm:
+                yield from self._confirm(records, engine)
+
+    def confirm(self) -> Iterator[Record | Notice | Stage]:
+        """Confirm the best trials of a search that is complete.
+
+        Raises:
+            InputError: it is not.
+            WorkError: as `Confirmation.run` says.
+        """
+        records = self._complete()
+        with self._engine() as engine:
+            yield from self._confirm(records, engine)
+
+    def audit(self, share: float) -> Iterator[Record | Notice | Stage]:
+        """Train a share of the trials that the stopping rule stopped to the end.
+
+        Raises:
+            InputError: the search is not complete.
+            WorkError: as `audit` says.
+        """
+        records = self._complete()
+        with self._engine() as engine:
+            yield from audit(records, share, self.folder, self.dataset, engine)
+
+    def _complete(self) -> list[Record]:
+        records = self.folder.committed()
+        if len(records) < self.spec.study.trials:
+            found = f"{len(records)} of {self.spec.study.trials} trials"
+            remedy = "`netcore run` goes on with it"
+            raise InputError.at(self.spec.name, "its search must be complete", found, remedy)
+        return records
+
+    @contextmanager
+    def _engine(self) -> Iterator[LocalEngine]:
+        """Start the workers.
+
+        Proposals and splits are made in this process: its sums must keep their order too. The libraries that bring
+        threads are loaded by now, or they would escape the limit.
+        """
+        with threadpool_limits(1), LocalEngine(self.workers, timeout=self.spec.study.trial_timeout) as engine:
+            yield engine
+
+    def _confirm(self, records: list[Record], engine: LocalEngine) -> Iterator[Record | Notice | Stage]:
+        confirmation = Confirmation(self.spec, self.dataset, records, self.folder, engine)
+        yield from confirmation.run()
+        chosen = confirmation.median()
+        if chosen is not None and not has_shipped(chosen, self.folder):
+            shipped = confirmation.ship(chosen)
+            test = read_test_set(shipped, self.folder)
+            write_model(self.spec, shipped, confirmation.confirmed[chosen.candidate], test, self.folder)
 
     def _same_question(self) -> None:
         """Refuse a study file that has become another question than the folder's records answer."""
@@ -159,6 +215,7 @@ class Run:
             "sampler_arguments": SAMPLER_ARGUMENTS[self.spec.study.sampler],
             "training_step": STEP,
             "data": _described(self.dataset),
+            "folder": os.path.relpath(self.spec.folder, self.folder.path),
         }
         write_atomically(self.folder.study_file, self.spec.text)
         write_atomically(self.folder.resolved, json.dumps(resolved, indent=1).encode())

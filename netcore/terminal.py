@@ -2,21 +2,20 @@
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
 from netcore.study.record import Record, rank
-from netcore.study.search import Notice
+from netcore.study.search import Notice, Stage
 from netcore.study.spec import HYPERPARAMETERS
 from netcore.study.trial import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from netcore.data import Dataset
+    from netcore.results.tables import StudyTables
     from netcore.run import Run
 
 __all__ = ["Tally", "say_data", "say_outcome", "say_trial", "show_progress"]
@@ -54,65 +53,87 @@ class Tally:
         return f"{self.counts() or 'no trial yet'}{best}"
 
 
-def show_progress(steps: Iterable[Record | Notice], tally: Tally) -> None:
+Show = Callable[[str, int, int, str], None]
+"""Takes what is under way, how much of it is done, of how much, and what else there is to say."""
+
+
+def show_progress(steps: Iterable[Record | Notice | Stage], tally: Tally) -> None:
     """Go through a run's steps and show how far it is."""
-    with _bar(tally) if sys.stderr.isatty() else _lines(tally) as show:
+    stage, done = None, 0
+    with _bar() if sys.stderr.isatty() else _lines() as show:
         for step in steps:
             if isinstance(step, Notice):
                 click.echo(f"note: {step.text}", err=True)
+            elif isinstance(step, Stage):
+                stage, done = step, 0
+            elif stage:
+                done += 1
+                show(stage.text, done, stage.total, "")
             else:
                 tally.add(step)
-                show()
+                show("trials", tally.done, tally.trials, str(tally))
 
 
 @contextmanager
-def _lines(tally: Tally) -> "Iterator[Callable[[], None]]":
-    def show() -> None:
-        if tally.done % max(1, tally.trials // _LINES) == 0 or tally.done == tally.trials:
-            click.echo(f"{tally.done}/{tally.trials} trials: {tally}", err=True)
+def _lines() -> Iterator[Show]:
+    def show(stage: str, done: int, total: int, text: str) -> None:
+        if done % max(1, total // _LINES) == 0 or done == total:
+            click.echo(f"{done}/{total} {stage}" + (f": {text}" if text else ""), err=True)
 
     yield show
 
 
 @contextmanager
-def _bar(tally: Tally) -> "Iterator[Callable[[], None]]":
+def _bar() -> Iterator[Show]:
     from rich.console import Console  # noqa: PLC0415  # only where there is a terminal
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
     from rich.table import Column  # noqa: PLC0415
 
     columns = (
+        TextColumn("{task.description}"),
         BarColumn(bar_width=16),
         MofNCompleteColumn(),
         TimeRemainingColumn(compact=True),
         TextColumn("left"),
-        TextColumn("{task.fields[tally]}", table_column=Column(no_wrap=False)),  # the one that gives way
+        TextColumn("{task.fields[text]}", table_column=Column(no_wrap=False)),  # the one that gives way
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("", total=tally.trials, tally=str(tally))
-        yield lambda: progress.update(task, completed=tally.done, total=tally.trials, tally=str(tally))
+        tasks = {"trials": progress.add_task("trials", total=None, text="")}
+
+        def show(stage: str, done: int, total: int, text: str) -> None:
+            if stage not in tasks:
+                tasks[stage] = progress.add_task(stage, text="")
+            progress.update(tasks[stage], completed=done, total=total, text=text)
+
+        yield show
 
 
-def say_outcome(run: "Run", tally: Tally, seconds: float, tracked: str) -> None:
+def say_outcome(run: "Run", tables: "StudyTables", seconds: float, tracked: str) -> None:
     """Say what came out: the winner, its figures, and where everything is."""
-    click.echo(f"\n{run.spec.name}: {tally.done} trials ({tally.counts()}) in {seconds:.1f} s\n")
+    from netcore.results.confirmation import SOFTMAX, chosen, confirmed  # noqa: PLC0415  # pandas: only where it is needed
+    from netcore.results.words import plus_minus  # noqa: PLC0415
+
+    states = tables.trials["state"].value_counts()
+    counts = ", ".join(f"{states[state]} {state}" for state in State if state in states)
+    click.echo(f"\n{run.spec.name}: {len(tables.trials)} trials ({counts}) in {seconds:.1f} s\n")
     rows: list[tuple[str, str, str]] = []
-    if tally.best:
-        result = tally.best.result
-        best = result.curve[(result.best_epoch or 1) - 1]
-        other = "val_accuracy" if run.spec.study.metric == "val_loss" else "val_loss"
-        rows.append(("best trial", str(tally.best.number), f"epoch {result.best_epoch} of {len(result.curve)}"))
-        rows += [(name, f"{getattr(tally.best.job.hyperparameters, name):.4g}", "") for name in HYPERPARAMETERS]
-        rows += [(name, f"{getattr(best, name):.4f}", "") for name in (run.spec.study.metric, other)]
-        if run.test:
-            rows.append(
-                (
-                    "test accuracy",
-                    f"{run.test['accuracy']:.4f}",
-                    f"{run.test['right']} of {run.test['rows']} rows, read once",
-                )
-            )
-    else:
+    number, metric = chosen(tables), run.spec.study.metric
+    other = "val_accuracy" if metric == "val_loss" else "val_loss"
+    if number is None:
         click.echo("  no trial finished, so there is no winner\n")
+    else:
+        trial = tables.trials.set_index("trial").loc[number]
+        rows.append(("winner", f"trial {number}", f"epoch {trial['best_epoch']} of {trial['epochs']}"))
+        rows += [(name, f"{trial[name]:.4g}", "") for name in HYPERPARAMETERS]
+        rows += [(name, f"{trial[name]:.4f}", "in the search") for name in (metric, other)]
+    confirmation = confirmed(tables)
+    if confirmation and confirmation.winner:
+        for label, candidate in (("confirmed", confirmation.winner), (SOFTMAX, confirmation.named(SOFTMAX))):
+            if candidate and (estimate := candidate.of(metric)):
+                rows.append((label, plus_minus(estimate, metric), f"{metric}, {candidate.finished} fresh seeds"))
+    test = run.folder.test_figures()
+    if test and number is not None and test.get("candidate") == f"trial {number}":
+        rows.append(("test accuracy", f"{test['accuracy']:.4f}", f"{test['right']} of {test['rows']} rows"))
     rows += [("report", str(run.folder.report), ""), ("MLflow", tracked, "")]
     width = max(len(name) for name, _, _ in rows)
     for name, value, remark in rows:

@@ -33,6 +33,9 @@ learning_rate_decay = 0.95
 [stopping]
 rungs = [2, 4]
 after = 3
+[confirm]
+finalists = 1
+seeds = 2
 """
 """A study file: learning rates that diverge, and a hidden size for which there is no memory."""
 
@@ -42,7 +45,7 @@ def plain_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     """Keep the user's own settings and cache out of the tests."""
     with pytest.MonkeyPatch.context() as patch:
         for name in os.environ:
-            if name.startswith(("MLFLOW_", "NETCORE_")) and name != "NETCORE_DATA":
+            if name.startswith(("MLFLOW_", "NETCORE_")) and name not in {"NETCORE_DATA", "NETCORE_REQUIRE_ALL"}:
                 patch.delenv(name)
         patch.setenv("NETCORE_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")

@@ -1,5 +1,6 @@
 """Claims about `netcore data`: it lists the sources, says what is in one, and answers mistakes like all commands."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -40,10 +41,18 @@ iris
 
 
 def test_list_names_every_source(tmp_path: Path) -> None:
-    """Each source has a line, and the last one says where files are looked for."""
-    done = netcore_command("data", "list", cwd=tmp_path)
-    assert [line.split()[0] for line in done.stdout.splitlines()[:-2]] == list(SOURCES) == list(MEANINGS)
-    assert "(or NETCORE_DATA)" in done.stdout.splitlines()[-1]
+    """Each source has a line; below stand the folder where files are looked for, and what it has of each image set."""
+    (tmp_path / "mnist").mkdir()
+    (tmp_path / "mnist" / "t10k-labels-idx1-ubyte").write_bytes(b"")
+    done = netcore_command("data", "list", cwd=tmp_path, env={**os.environ, "NETCORE_DATA": str(tmp_path)})
+    sources, sets = (part.splitlines() for part in done.stdout.split("\n\n"))
+    assert [line.split()[0] for line in sources] == list(SOURCES) == list(MEANINGS)
+    assert sets == [
+        f"files are looked for beside the study file, then in {tmp_path} (or NETCORE_DATA), which has",
+        "cifar-10-batches-py  0 of 8 files; `netcore data fetch cifar10` brings the rest",
+        "mnist                1 of 4 files; `netcore data fetch mnist` brings the rest",
+        "fashion-mnist        0 of 4 files; `netcore data fetch fashion-mnist` brings the rest",
+    ]
 
 
 def test_info_of_a_source(tmp_path: Path) -> None:

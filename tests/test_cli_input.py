@@ -34,7 +34,7 @@ rungs = [2]
 """
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 HEAVY = {"mlflow", "optuna", "pandas", "matplotlib", "sklearn", "scipy", "numpy", "pydantic", "pyarrow", "rich"}
-COMMANDS = ["check", "data", "list", "report", "run", "show", "sync", "ui"]
+COMMANDS = ["audit", "check", "confirm", "data", "list", "report", "run", "show", "sync", "ui"]
 GRID = STUDY.replace("trials = 3", "trials = 3\nsampler = 'grid'")
 START = STUDY + "[[start]]\nlearning_rate = 0.1\nhidden_size = 4\nreg = 0.5\n"
 NOTHING_WRITTEN = {"x.toml"}
@@ -302,7 +302,7 @@ def test_no_space(tmp_path: Path) -> None:
         text=True,
         check=False,
         timeout=120,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300)),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1600, 1600)),
         env={**plain, "MLFLOW_TRACKING_URI": "sqlite:///elsewhere.db"},
     )
     assert done.returncode == 1, done.stderr
@@ -311,7 +311,7 @@ def test_no_space(tmp_path: Path) -> None:
     assert len(lines) == 1
     assert re.match(r"error: results/x/\S+: cannot be written \(File too large\); see to it, ", lines[0])
     assert not list(tmp_path.rglob("*.partial"))
-    assert all(path.stat().st_size <= 300 for path in (tmp_path / "results").rglob("*") if path.is_file())
+    assert all(path.stat().st_size <= 1600 for path in (tmp_path / "results").rglob("*") if path.is_file())
 
 
 # Studies that have run
@@ -464,7 +464,8 @@ def test_check_schema(quick: Command, tmp_path: Path) -> None:
     """`check --schema` prints JSON, and a pipe that closes early is no error."""
     done = quick("check", "--schema", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert set(json.loads(done.stdout)["properties"]) == {"study", "data", "training", "space", "stopping", "start"}
+    tables = {"study", "data", "training", "space", "stopping", "start", "confirm"}
+    assert set(json.loads(done.stdout)["properties"]) == tables
     line = f"{sys.executable} -m netcore check --schema | head -c 1"
     piped = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=False)  # noqa: S607
     assert (piped.stdout, piped.stderr) == ("{", "")

@@ -210,8 +210,11 @@ def test_mapped_data_outlive_their_files(cache: Path) -> None:
 
 
 def test_discard(cache: Path) -> None:
-    """Data that will not be asked for again go, and who has them mapped keeps them."""
-    dataset = through_cache(iris)
+    """Data that nobody shares go, and who has them mapped keeps them; those that are shared stay."""
+    discard(through_cache(iris))
+    assert len(list(cache.iterdir())) == 1
+    shutil.rmtree(cache)
+    dataset = through_cache(iris, shared=False)
     before = content(dataset)
     discard(dataset)
     assert list(cache.iterdir()) == []

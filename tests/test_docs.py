@@ -21,7 +21,7 @@ from pydantic_core import PydanticUndefined
 
 from netcore.cli import commands
 from netcore.data import SOURCES
-from netcore.results.tables import CURVE, TRIALS, WEIGHTS, StudyTables
+from netcore.results.tables import AUDIT, CONFIRMATION, CURVE, TRIALS, WEIGHTS, StudyTables
 from netcore.study.data_section import (
     ArraysDataSection,
     BundledDataSection,
@@ -49,6 +49,7 @@ ROOT = Path(__file__).parent.parent
 STUDY_FILE = ROOT / "docs" / "study-file.md"
 DATA = ROOT / "docs" / "data.md"
 RESULTS = ROOT / "docs" / "results.md"
+CONFIRM = ROOT / "docs" / "confirm.md"
 ARCHITECTURE = ROOT / "ARCHITECTURE.md"
 PAGES = [
     *(ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")),
@@ -188,7 +189,7 @@ def test_every_source_is_documented() -> None:
 
 def test_what_may_change_is_documented() -> None:
     """The page names exactly the keys that may change while the question stays the same."""
-    assert {key.removeprefix("study.") for key in documented("may change")} == StudySpec.MAY_CHANGE
+    assert set(documented("may change")) == {f"study.{key}" for key in StudySpec.MAY_CHANGE} | {"confirm"}
 
 
 def test_every_sampler_is_documented_with_its_arguments() -> None:
@@ -329,19 +330,20 @@ def test_the_guards_can_fail(tmp_path: Path, guard: Callable[[Path], None], text
 
 def test_every_command_is_documented() -> None:
     """Every command, and every option of `run` that a user is shown, stands in docs/."""
-    text = " ".join(span for page in (STUDY_FILE, DATA, RESULTS) for span in spans(page))
+    text = " ".join(span for page in (STUDY_FILE, DATA, RESULTS, CONFIRM) for span in spans(page))
     run = [p for p in commands.commands["run"].params if isinstance(p, click.Option) and not p.hidden]
     for name in [f"netcore {command}" for command in commands.commands] + [p.opts[0] for p in run]:
         assert name in text, name
 
 
 def test_columns_and_types_are_the_tables() -> None:
-    """The three tables of docs/results.md have the columns of the frames, in order, with their types."""
+    """The tables of docs/results.md have the columns of the frames, in order, with their types."""
     stated = [
         {row["column"].strip("`"): row["type"] for row in rows} for _, rows in tables(RESULTS) if "column" in rows[0]
     ]
-    assert stated == [TRIALS, CURVE, WEIGHTS]
-    assert [list(table) for table in stated] == [list(TRIALS), list(CURVE), list(WEIGHTS)]
+    declared = [TRIALS, CURVE, WEIGHTS, CONFIRMATION, AUDIT]
+    assert stated == declared
+    assert [list(table) for table in stated] == [list(table) for table in declared]
 
 
 def test_the_records_fields_are_documented(mixed: tuple[StudySpec, Path, StudyTables]) -> None:
@@ -380,7 +382,7 @@ def test_the_house_is_as_it_is_drawn() -> None:
         folders[depth:] = [name]
         path = "".join(folders)
         assert (ROOT / path).exists(), path
-        if path.endswith((".py", ".jinja")):
+        if path.endswith((".py", ".jinja", ".css", ".js")):
             drawn.add(path)
-    there = [*ROOT.glob("netcore/**/*.py"), *ROOT.glob("netcore/**/*.jinja")]
+    there = [file for kind in ("py", "jinja", "css", "js") for file in ROOT.glob(f"netcore/**/*.{kind}")]
     assert drawn == {file.relative_to(ROOT).as_posix() for file in there}

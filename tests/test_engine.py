@@ -141,7 +141,7 @@ def test_data_that_go_in_mid_run_cost_no_trial(
     """A worker keeps the data that it has mapped; a new one finds none: the run stops with one line, and goes on."""
     monkeypatch.setenv("NETCORE_CACHE", str(tmp_path / "cache"))
     with Run(load_spec(slow[0]), results=tmp_path / "results", workers=1) as run:
-        steps = run.steps()
+        steps = run.search()
         next(steps)
         shutil.rmtree(tmp_path / "cache")
         for _ in range(5):

@@ -326,7 +326,7 @@ def test_interrupted_and_extended(folded: Folded, tmp_path: Path) -> None:
     """Ended after some trials, with a record lost and trials still to come, the study ends with the same tables."""
     netcore.run_study(folded[0], results=tmp_path, trials=7, workers=2)
     with Run(folded[0], results=tmp_path, workers=2) as run:
-        steps = run.steps()
+        steps = run.search()
         for _ in range(12):
             next(steps)
     StudyFolder(tmp_path / "folded").supersede(5)

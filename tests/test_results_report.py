@@ -1,15 +1,23 @@
 """The report: complete, self-contained, honest, and deaf to HTML in names."""
 
+import base64
 import dataclasses
+import hashlib
 import json
+import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from netcore.results.report import short, write_report
+from netcore.results.confirmation import confirmed
+from netcore.results.receipt import receipt
+from netcore.results.report import write_report
 from netcore.results.tables import StudyTables, load_study
+from netcore.results.words import plus_minus, short
+from netcore.run import Run
 from netcore.study.folder import StudyFolder
 from netcore.study.spec import StudySpec, question
 
@@ -17,8 +25,20 @@ Study = tuple[StudyTables, StudyFolder]
 NAUGHTY = "<script>alert('x')</script>&amp;"
 
 
+def audited_copy(mixed: tuple[StudySpec, Path, StudyTables], results: Path) -> Study:
+    """Copy a study, audit half of what its stopping rule stopped, and write its report."""
+    spec, there, _ = mixed
+    shutil.copytree(there / spec.name, results / spec.name)
+    with Run(spec, results=results, workers=2) as run:
+        for _ in run.audit(0.5):
+            pass
+    tables = load_study(run.folder.path)
+    write_report(tables, run.folder)
+    return tables, run.folder
+
+
 class Page(HTMLParser):
-    """What a browser would see: the text, the tags, and everything that a page could fetch."""
+    """What a reader would see: the text, the tags, and everything that a page could fetch."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -27,30 +47,30 @@ class Page(HTMLParser):
         self.sources: list[str] = []
         self.alternatives: list[str] = []
         self.titles: list[str] = []
+        self.ids: list[str] = []
+        self.policy = ""
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Note a tag, what it would fetch, and its texts."""
         given = {name: value or "" for name, value in attrs}
         self.tags.append(tag)
-        self.text += " " if tag in {"td", "th"} else ""
+        self.text += " " if tag in {"td", "th", "dt", "dd"} else ""
         self.sources += [given[name] for name in ("src", "href", "srcset", "action") if name in given]
         self.titles += [given["title"]] if "title" in given else []
+        self.ids += [given["id"]] if "id" in given else []
+        self.policy = self.policy or (given["content"] if "http-equiv" in given else "")
         self.alternatives += [given["alt"]] if "alt" in given else []
 
     def handle_data(self, data: str) -> None:
-        """Note a text."""
-        self.text += data
+        """Note a text, but not style and script."""
+        self.text += "" if self.lasttag in {"style", "script"} else data
 
 
 @pytest.fixture(scope="module")
 def finished(mixed: tuple[StudySpec, Path, StudyTables], tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """Give a study with trials of every state, in a folder of its own, its report written."""
-    spec, results, tables = mixed
-    path = tmp_path_factory.mktemp("report") / spec.name
-    shutil.copytree(results / spec.name, path)
-    write_report(tables, StudyFolder(path))
-    return tables, StudyFolder(path)
+    """Give a study with trials of every state, confirmed and audited, in a folder of its own, its report written."""
+    return audited_copy(mixed, tmp_path_factory.mktemp("report"))
 
 
 @pytest.fixture
@@ -61,10 +81,15 @@ def study(finished: Study, tmp_path: Path) -> Study:
     return tables, StudyFolder(tmp_path / folder.name)
 
 
+def unconfirmed(tables: StudyTables) -> StudyTables:
+    """Give the tables as they were after the search."""
+    return dataclasses.replace(tables, confirmation=tables.confirmation[:0], audit=tables.audit[:0])
+
+
 def only(tables: StudyTables, *states: str) -> StudyTables:
     """Give the tables as if the study had only trials of these states."""
     return dataclasses.replace(
-        tables,
+        unconfirmed(tables),
         trials=tables.trials[tables.trials["state"].isin(states)],
         curves=tables.curves[:0],
         weights=tables.weights[:0],
@@ -72,35 +97,53 @@ def only(tables: StudyTables, *states: str) -> StudyTables:
 
 
 def test_nothing_is_fetched(finished: Study) -> None:
-    """Pictures lie in the file itself; there is no script, no style sheet, no font to load."""
+    """Pictures, style and script lie in the file itself; links lead to parts of it that are there."""
     page = Page(finished[1].report)
-    assert all(source.startswith("data:") for source in page.sources)
-    assert not {"script", "iframe", "object", "base"} & set(page.tags)
+    links = {source for source in page.sources if not source.startswith("data:")}
+    assert links
+    assert {link.removeprefix("#") for link in links if link.startswith("#")} == {link[1:] for link in links}
+    assert {link[1:] for link in links} <= set(page.ids)
+    assert len(page.ids) == len(set(page.ids))
+    assert not {"iframe", "object", "base"} & set(page.tags)
     html = finished[1].report.read_text(encoding="utf-8")
     assert "@import" not in html
     assert "url(" not in html
+    assert "<script src" not in html
+
+
+def test_the_policy_names_this_style_and_this_script_alone(finished: Study) -> None:
+    """A browser that keeps to the page's own policy runs nothing else, whatever the page should come to hold."""
+    html = finished[1].report.read_text(encoding="utf-8")
+    page = Page(finished[1].report)
+    assert page.policy.startswith("default-src 'none'; img-src data:; ")
+    for tag, kind in (("style", "style-src"), ("script", "script-src")):
+        (text,) = re.findall(f"<{tag}>(.*?)</{tag}>", html, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert f"{kind} 'sha256-{digest}'" in page.policy
 
 
 def test_every_picture_has_words(finished: Study) -> None:
     """Who cannot see a figure is told what it shows and which trial is the best."""
     page = Page(finished[1].report)
     assert page.tags.count("img") == len(page.alternatives) == len(list(finished[1].figures.glob("*.png")))
+    assert len(set(page.alternatives)) == len(page.alternatives)
     best = int(finished[0].trials.query("state == 'finished'").sort_values("value")["trial"].iloc[0])
     assert all(f"Best: trial {best}, val_loss" in alternative for alternative in page.alternatives)
 
 
-def test_the_winner_stands_at_the_top(finished: Study) -> None:
-    """The question, the best trial with its numbers to the last digit, and what the test set said of it."""
-    tables, folder = finished
-    page = Page(folder.report)
+def test_the_best_stands_at_the_top(study: Study) -> None:
+    """Before a confirmation: the question, the best trial to the last digit, the test set, what to do next."""
+    tables, folder = study
     best = tables.trials.query("state == 'finished'").sort_values("value").iloc[0]
+    test = {"trial": int(best["trial"]), "digest": best["digest"], "data_digest": "", "rows": 30, "right": 29}
+    folder.test.write_text(json.dumps(test | {"accuracy": 29 / 30}))
+    page = Page(write_report(unconfirmed(tables), folder, {}))
     assert "What does a study do in which trials finish, are pruned, diverge and fail?" in page.text
     assert f"Best of {len(tables.trials)} trials: trial {best['trial']}" in page.text
     assert {repr(float(best["learning_rate"])), repr(float(best["val_loss"]))} <= set(page.titles)
-    test = folder.test_figures()
-    assert test is not None
-    assert f"{test['right']} of {test['rows']} right" in page.text
+    assert "29 of 30 right" in page.text
     assert "partly luck" in page.text
+    assert f"netcore confirm {tables.name} gives the honest figure" in page.text
 
 
 def test_the_test_figure_of_another_trial_is_not_shown(study: Study) -> None:
@@ -114,13 +157,12 @@ def test_trials_are_listed_best_first_with_their_states(finished: Study) -> None
     """One row for each trial: finished ones by value, then the others by state; failures are explained."""
     tables, folder = finished
     page = Page(folder.report)
-    assert page.tags.count("tr") == 1 + len(tables.trials)
     counts = tables.trials["state"].value_counts()
-    words = page.text.split()
+    words = page.text.partition("Trials, the best first")[2].split()
     for state in ("finished", "pruned", "diverged", "failed"):
         assert words.count(state) >= counts[state] > 0
         assert f"{counts[state]} {state}" in page.text
-    listing = [word for word in words[words.index("seconds") :] if word in set(counts.index)]
+    listing = [word for word in words[words.index("trial") :] if word in set(counts.index)]
     assert listing[: len(tables.trials)] == [
         s for s in ("finished", "pruned", "diverged", "failed") for _ in range(counts[s])
     ]
@@ -148,8 +190,115 @@ def test_html_in_names_is_text(study: Study) -> None:
     folder.resolved.write_text(json.dumps(resolved))
     folder.study_file.write_text(f"# Question: {NAUGHTY}\n{NAUGHTY}", encoding="utf-8")
     page = Page(write_report(dataclasses.replace(tables, name=NAUGHTY), folder, {}))
-    assert "script" not in page.tags
-    assert page.text.count(NAUGHTY) == 7  # title, heading, question, the file's two lines, class, data set
+    assert page.tags.count("script") == 1  # our own
+    # Title, heading, question, the file's two lines, class, data set.
+    assert page.text.count(NAUGHTY) == 7
+
+
+def test_a_confirmed_study_answers_with_its_winner(finished: Study) -> None:
+    """The confirmed winner and its figures, both baselines, what they are of, and the audit with its rate."""
+    tables, folder = finished
+    found, test = confirmed(tables), folder.test_figures()
+    assert found is not None
+    assert found.winner is not None
+    assert test is not None
+    text = " ".join(Page(folder.report).text.split())
+    assert f"Winner: {found.winner.name}, confirmed" in text
+    assert " ".join(plus_minus(found.winner.val_loss, "val_loss").split()) in text
+    assert f"of this setting trained on {found.train_rows} rows: the mean over {found.seeds} fresh seeds" in text
+    assert "softmax regression val_loss" in text
+    assert "course defaults val_loss" in text
+    assert "he hidden layer" in text
+    assert "The search had promised" in text
+    assert "netcore confirm" not in text
+    assert f"of {len(tables.audit)} audited trials" in text
+    assert "p-value" not in text
+    assert f"test set was read once, with seed {test['seed']}, after all was decided: {test['right']} of" in text
+
+
+def test_one_seed_claims_no_interval(study: Study) -> None:
+    """The page says that there was one training, and shows no ± beside the winner's figures."""
+    tables, folder = study
+    one = dataclasses.replace(tables, confirmation=tables.confirmation.query("seed == 0"))
+    text = Page(write_report(one, folder, {})).text
+    assert "one training with a fresh seed, so no interval is claimed" in text
+    assert "±" not in text.partition("Trials, the best first")[0]
+
+
+def test_repeated_readings_are_counted(study: Study) -> None:
+    """Who reads the test set again is told, and so is the reader."""
+    tables, folder = study
+    folder.test.write_text(json.dumps({**(folder.test_figures() or {}), "readings": 3}))
+    assert "has been read 3 times for this study" in Page(write_report(tables, folder, {})).text
+
+
+def test_a_single_finished_trial_is_enough(study: Study) -> None:
+    """One trial of one: it is the best, and nothing is said of what mattered."""
+    tables, folder = study
+    first = tables.trials.query("state == 'finished'").head(1)
+    one = dataclasses.replace(unconfirmed(tables), trials=first, curves=tables.curves.query("trial in @first.trial"))
+    text = Page(write_report(one, folder)).text
+    assert "Best of 1 trial: trial" in text
+    assert "cannot be said: that takes 30 finished trials" in text
+
+
+@pytest.mark.parametrize("names", [["yes", "no"], [f"class {'long ' * 30}{number}" for number in range(100)]])
+def test_few_and_many_classes_are_told(study: Study, names: list[str]) -> None:
+    """Two classes, or a hundred with long names: all are named, and the confusions are listed."""
+    tables, folder = study
+    resolved = folder.resolved_settings()
+    resolved["data"]["class_names"] = names
+    folder.resolved.write_text(json.dumps(resolved))
+    confusion = (5 * np.eye(len(names), dtype=int) + np.roll(np.eye(len(names), dtype=int), 1, axis=1)).tolist()
+    folder.test.write_text(json.dumps({**(folder.test_figures() or {}), "confusion": confusion}))
+    page = Page(write_report(tables, folder, {"confusion": folder.figures / "progress.png"}))
+    assert all(name in page.text for name in names)
+    assert "numbers-confusion" in page.ids
+    assert any(f"most often {names[0]} was taken for {names[1]} (1)" in words for words in page.alternatives)
+
+
+def test_accuracy_is_a_metric_too(study: Study) -> None:
+    """A study of the highest accuracy speaks of the highest, and confirms in per cent."""
+    tables, folder = study
+    by_accuracy = tables.trials.assign(value=tables.trials["val_accuracy"])
+    accurate = dataclasses.replace(tables, metric="val_accuracy", trials=by_accuracy)
+    assert "Highest val_accuracy of" in Page(write_report(unconfirmed(accurate), folder, {})).text
+    text = Page(write_report(accurate, folder, {})).text
+    assert re.search(r"softmax regression\s+val_accuracy [\d.]+\s±\s[\d.]+\s%", text)
+
+
+def test_the_receipt_says_what_made_the_numbers(study: Study) -> None:
+    """Code and its state, versions, digest, sampler as resolved, seeds, times as measured, or the trials' own."""
+    tables, folder = study
+    record, resolved = folder.read(0), folder.resolved_settings()
+    lines = receipt(tables, folder)
+    assert list(lines) == ["Code", "Data", "Search", "Time"]
+    assert lines["Code"].items() >= record.provenance.environment.items()
+    assert lines["Code"]["code"].startswith(record.provenance.environment["netcore"])
+    assert lines["Data"]["SHA-256"] == resolved["data"]["digest"]
+    assert lines["Search"].items() >= {key: str(v) for key, v in resolved["sampler_arguments"].items()}.items()
+    assert lines["Search"]["seeds"] == f"search 3, split 0, confirmation 0 to {tables.confirmation['seed'].max()}"
+    assert receipt(unconfirmed(tables), folder)["Search"]["seeds"] == "search 3, split 0"
+    (folder.path / "times.json").unlink(missing_ok=True)
+    assert list(receipt(tables, folder)["Time"]) == ["training, all workers"]
+    (folder.path / "times.json").write_text('{"asking": 0.5}')
+    assert list(receipt(tables, folder)["Time"]) == ["training, all workers", "asking"]
+    (folder.path / "times.json").write_text('{"training": 12.34, "asking": 0.5, "odd": null}')
+    assert receipt(tables, folder)["Time"] == {"training": "12.3 s", "asking": "0.5 s"}
+    text = Page(write_report(tables, folder, {})).text
+    assert all(value in text for heading in ("Code", "Data", "Search") for value in lines[heading].values())
+
+
+def test_trials_of_several_environments_are_told_apart(study: Study) -> None:
+    """A study that went on after an upgrade names both versions, and how many trials had which."""
+    tables, folder = study
+    record = folder.read(1)
+    environment = {**record.provenance.environment, "numpy": "0.1"}
+    folder.write(
+        dataclasses.replace(record, provenance=dataclasses.replace(record.provenance, environment=environment))
+    )
+    versions = receipt(tables, folder)["Code"]["numpy"]
+    assert versions.endswith(f"({len(tables.trials) - 1} trials); 0.1 (1 trial)")
 
 
 def test_equal_studies_give_equal_reports(study: Study) -> None:

@@ -33,7 +33,7 @@ def go_on(spec: StudySpec, results: Path, **options: bool) -> tuple[list[str], l
     folder = StudyFolder(results / spec.name)
     before = {number: folder.read(number).provenance.started for number in folder.numbers() if is_whole(folder, number)}
     with Run(spec, results=results, workers=2, **options) as run:
-        notices = [step.text for step in run.steps() if isinstance(step, Notice)]
+        notices = [step.text for step in run.search() if isinstance(step, Notice)]
     new = [n for n in folder.numbers() if folder.read(n).provenance.started != before.get(n)]
     return notices, new
 
@@ -327,7 +327,7 @@ def test_an_interrupted_retry_goes_on_as_any_run(mixed: Mixed, tmp_path: Path) -
     folder, died = with_a_dead_trial(mixed, tmp_path)
     results = tmp_path / "results"
     with Run(spec, results=results, workers=1, retry_failed=True) as run:
-        for step in run.steps():
+        for step in run.search():
             if isinstance(step, Record) and step.number == died + 2:
                 break
     notices, _ = go_on(spec, results)
@@ -360,17 +360,6 @@ def test_a_refused_question_leaves_the_old_one(mixed: Mixed, tmp_path: Path) -> 
         go_on(load_spec(tmp_path / "mixed.toml"), tmp_path / "results")
     assert folder.study_file.read_bytes() == mixed[0].text
     assert go_on(mixed[0], tmp_path / "results") == ([], [])
-
-
-def test_the_test_set_is_read_once(mixed: Mixed, tmp_path: Path) -> None:
-    """test.json is written at the end of a run and not read anew by the next."""
-    folder = copy_of(mixed, tmp_path)
-    figures = folder.test_figures()
-    assert figures is not None
-    assert figures["trial"] == mixed[2].trials.query("state == 'finished'").sort_values("value")["trial"].iloc[0]
-    folder.test.write_text(json.dumps({**figures, "accuracy": -1.0}))
-    go_on(mixed[0], tmp_path / "results")
-    assert folder.test_figures() == {**figures, "accuracy": -1.0}
 
 
 def test_a_study_without_survivors_still_ends(tmp_path: Path) -> None:

@@ -102,10 +102,18 @@ def test_defaults(tmp_path: Path) -> None:
             "max_failures": 3,
             "trial_timeout": 3600.0,
         },
-        "data": {"source": "iris", "validation": 0.2, "test": 0.2, "seed": 0, "standardize": "feature"},
+        "data": {
+            "source": "iris",
+            "validation": 0.2,
+            "folds": None,
+            "test": 0.2,
+            "seed": 0,
+            "standardize": "feature",
+        },
         "training": {"epochs": 30, "batch_size": 10, "dtype": "float32"},
         "stopping": None,
         "start": (),
+        "confirm": {"finalists": 3, "seeds": 10},
     }
 
 
@@ -280,7 +288,7 @@ ONE_MISTAKE: list[tuple[dict[str, str | None], str]] = [
     ({"data.source": "'digit'"}, "data.source: unknown data source, got 'digit'; did you mean 'digits'?"),
     ({"data.source": "'zzz'"}, "data.source: unknown data source, got 'zzz'; known: " + ", ".join(sorted(SOURCES))),
     ({"data.standardize": "'features'"}, STANDARDIZE + "'features'; did you mean 'feature'?"),
-    ({"data.path": "'x.csv'"}, "data.path: unknown key; known: seed, source, standardize, test, validation"),
+    ({"data.path": "'x.csv'"}, "data.path: unknown key; known: folds, seed, source, standardize, test, validation"),
     ({"data.validation": "0"}, PART + "0"),
     ({"data.validation": "-3"}, PART + "-3"),
     ({"data.validation": "true"}, "data.validation: must be a number, got true"),
@@ -288,7 +296,7 @@ ONE_MISTAKE: list[tuple[dict[str, str | None], str]] = [
     ({"data.source": "'idx'", "data.path": "''"}, "data.path: must not be empty, got ''"),
     (
         {"data.source": "'idx'", "data.path": "'x'", "data.test": "0.2"},
-        "data.test: unknown key; known: path, seed, source, standardize, validation",
+        "data.test: unknown key; known: folds, path, seed, source, standardize, validation",
     ),
     (
         {"data.source": "'cifar10'", "data.path": "'x'", "data.train_limit": "0"},
@@ -307,7 +315,7 @@ ONE_MISTAKE: list[tuple[dict[str, str | None], str]] = [
     ({**TABLE, "data.tarket": "'a'"}, "data.tarket: unknown key; did you mean 'target' or 'test'?"),
     (
         {**TABLE, "data.standardize": "'none'"},
-        "data.standardize: unknown key; known: drop, path, seed, source, target, test, validation",
+        "data.standardize: unknown key; known: drop, folds, path, seed, source, target, test, validation",
     ),
     # stopping
     (
@@ -387,7 +395,7 @@ def test_start_with_a_wrong_value(tmp_path: Path, start: str, line: str) -> None
         ("start = [3]\n" + toml(), "start[0]: must be a table, got 3"),
         ("stopping = 3\n" + toml(), "stopping: must be a table, got 3"),
         ("range = 3\n" + toml(), "range: unknown key; did you mean 'training'?"),
-        ("fixed = 3\n" + toml(), "fixed: unknown key; known: data, space, start, stopping, study, training"),
+        ("fixed = 3\n" + toml(), "fixed: unknown key; known: confirm, data, space, start, stopping, study, training"),
     ],
 )
 def test_wrong_tables(tmp_path: Path, text: str, line: str) -> None:
@@ -645,6 +653,7 @@ IDENTITY_CHANGES: dict[str, tuple[str, bool]] = {
     "data.source": ("'digits'", True),
     "data.validation": ("0.3", True),
     "data.test": ("0.3", True),
+    "data.folds": ("3", True),
     "data.seed": ("1", True),
     "data.standardize": ("'none'", True),
     "data.path": ("'other'", True),
@@ -663,6 +672,8 @@ IDENTITY_CHANGES: dict[str, tuple[str, bool]] = {
     "stopping.rungs": ("[2]", True),
     "stopping.keep": ("0.4", True),
     "stopping.after": ("3", True),
+    "confirm.finalists": ("2", False),
+    "confirm.seeds": ("1", False),
 }
 
 
@@ -679,7 +690,7 @@ OF_A_SOURCE: dict[str, dict[str, str]] = {
 
 @pytest.mark.parametrize("key", IDENTITY_CHANGES)
 def test_identity(tmp_path: Path, key: str) -> None:
-    """The question is another one whenever any setting changes but trials, weights, max_failures, trial_timeout."""
+    """The question is another one whenever a setting changes, but those of the search's limits and what follows it."""
     value, another = IDENTITY_CHANGES[key]
     stopping: dict[str, str | None] = {"stopping.rungs": "[1]", **OF_A_SOURCE.get(key, {})}
     before, after = load(tmp_path, toml(stopping)), load(tmp_path, toml({**stopping, key: value}))
@@ -727,7 +738,9 @@ def test_schema_describes_every_key() -> None:
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert set(schema["properties"]) == set(StudySpec.model_fields)
     sections = {name: node for name, node in schema["$defs"].items() if name.endswith("Section")}
-    assert set(sections) == {f"{name}Section" for name in (*DATA, "Study", "Training", "Space", "Stopping", "Start")}
+    assert set(sections) == {
+        f"{name}Section" for name in (*DATA, "Study", "Training", "Space", "Stopping", "Start", "Confirm")
+    }
     for name, section in sections.items():
         assert section["additionalProperties"] is False
         if name != "StartSection":

@@ -67,7 +67,8 @@ def test_the_outcome_says_who_won_and_where_everything_is(tmp_path: Path) -> Non
     said = netcore_command("run", "mixed.toml", cwd=tmp_path).stdout
     for word in ("learning_rate ", "hidden_size ", "reg ", "learning_rate_decay ", "val_loss ", "val_accuracy "):
         assert f"\n  {word}" in said
-    assert "rows, read once)" in said
+    assert "test accuracy " in said
+    assert "(val_loss, 2 fresh seeds)" in said
     assert "results/mixed/report.html" in said
     assert "`netcore ui`" in said
 

@@ -52,10 +52,11 @@ def cache_folder() -> Path:
     return platformdirs.user_cache_path("netcore", appauthor=False) / "prepared"
 
 
-def through_cache(prepare: Callable[[Put], Dataset]) -> Dataset:
+def through_cache(prepare: Callable[[Put], Dataset], *, shared: bool = True) -> Dataset:
     """Prepare data into the cache, and give them mapped from there.
 
-    `prepare` gets what puts its arrays on disk, and gives the data set that they make.
+    `prepare` gets what puts its arrays on disk, and gives the data set that they make. What is not `shared` with other
+    runs bears a name of its own, until `discard` takes it away.
 
     Raises:
         DataError: the cache cannot be written, or whatever `prepare` finds.
@@ -68,15 +69,18 @@ def through_cache(prepare: Callable[[Put], Dataset]) -> Dataset:
         unfinished.mkdir()
     except OSError as error:
         raise _no_room(root, error) from error
-    try:
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, unfinished, ignore_errors=True)
         dataset = prepare(_put_into(unfinished))
         try:
-            target = root / dataset.digest
-            return _kept(dataset, target) or _keep(dataset, unfinished, target)
+            if shared:
+                target = root / dataset.digest
+                return _kept(dataset, target) or _keep(dataset, unfinished, target)
+            _describe(dataset, unfinished)
         except OSError as error:
             raise _no_room(root, error) from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        stack.pop_all()
+    return _read(unfinished)
 
 
 @lru_cache(maxsize=4)
@@ -113,8 +117,8 @@ def spill(blocks: Iterable[bytes]) -> IO[bytes]:
 
 
 def discard(dataset: Dataset) -> None:
-    """Take a data set that will not be asked for again out of the cache; who has it mapped keeps it."""
-    if dataset.path is not None:
+    """Take a data set that is not shared out of the cache; who has it mapped keeps it."""
+    if dataset.path is not None and dataset.path.name.startswith(_UNFINISHED):
         shutil.rmtree(dataset.path, ignore_errors=True)
 
 
@@ -156,12 +160,17 @@ def _kept(dataset: Dataset, target: Path) -> Dataset | None:
     return None
 
 
-def _keep(dataset: Dataset, unfinished: Path, target: Path) -> Dataset:
-    """Give what was prepared its name, once all of it is on the disk."""
+def _describe(dataset: Dataset, folder: Path) -> None:
+    """Write all that is not an array."""
     for number, fold in enumerate(dataset.folds):
         facts = {name: getattr(fold, name) for name in _TOLD}
         members = {"dataset.json": json.dumps(facts).encode(), **to_members(fold.preprocessing)}
-        (unfinished / f"{number}.{_FACTS}").write_bytes(pack(members))
+        (folder / f"{number}.{_FACTS}").write_bytes(pack(members))
+
+
+def _keep(dataset: Dataset, unfinished: Path, target: Path) -> Dataset:
+    """Give what was prepared its name, once all of it is on the disk."""
+    _describe(dataset, unfinished)
     for path in unfinished.iterdir():
         with path.open("r+b") as file:
             os.fsync(file.fileno())

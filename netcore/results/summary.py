@@ -13,7 +13,18 @@ from numpy.typing import NDArray
 from netcore.results.tables import StudyTables
 from netcore.study.trial import State
 
-__all__ = ["FloatArray", "Mosaic", "Scale", "best_so_far", "mosaic", "ranked", "readable_range", "scale_of", "winner"]
+__all__ = [
+    "FloatArray",
+    "Mosaic",
+    "Scale",
+    "best_so_far",
+    "mean_over_folds",
+    "mosaic",
+    "ranked",
+    "readable_range",
+    "scale_of",
+    "winner",
+]
 
 FloatArray = NDArray[np.float64]
 Scale = Literal["log", "linear", "choice", "fixed"]
@@ -48,6 +59,18 @@ def best_so_far(tables: StudyTables) -> FloatArray:
     value = np.where(trials["state"] == "finished", trials["value"], np.nan)
     best: FloatArray = (np.fmax if tables.metric == "val_accuracy" else np.fmin).accumulate(value)
     return best
+
+
+def mean_over_folds(curves: pd.DataFrame) -> pd.DataFrame:
+    """Give curves with one row per trial and epoch: where there are folds, the mean of each figure over them.
+
+    A figure that is NaN in one fold is NaN in the mean.
+    """
+    if "fold" not in curves:
+        return curves
+    by_epoch = curves.drop(columns="fold").groupby(["trial", "epoch"])
+    rows: pd.Series = by_epoch.size()
+    return by_epoch.mean().where(by_epoch.count().eq(rows, axis=0)).reset_index()
 
 
 def readable_range(values: FloatArray, metric: str) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Records as pandas tables: one for trials, one for curves, one for the first-layer weights of the best trial.
+"""Records as pandas tables: trials, curves, the best trial's first-layer weights, its confirmation, and the audit.
 
 The columns are declared once, here. A hyperparameter is a column of its own name everywhere; losses are cross-entropy
 in nats without the penalty; accuracies are shares from 0 to 1; times are UTC.
@@ -6,8 +6,9 @@ in nats without the penalty; accuracies are shares from 0 to 1; times are UTC.
 
 import io
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ import pandas as pd
 
 from netcore.errors import RecordError
 from netcore.files import write_atomically
+from netcore.study.audit import read_audit
+from netcore.study.confirm import read_confirmation
 from netcore.study.folder import StudyFolder, find_study
 from netcore.study.record import CURVES, Record, ranked
-from netcore.study.spec import HYPERPARAMETERS
-from netcore.study.trial import FIGURES, TrialResult
+from netcore.study.spec import HYPERPARAMETERS, StudySpec
+from netcore.study.trial import FIGURES, State, TrialResult
 
 __all__ = ["StudyTables", "load_study", "write_tables"]
 
@@ -60,15 +63,52 @@ WEIGHTS = {
 """One row per input and hidden unit of the best trial: W1. Row, column and channel are an image's, else missing."""
 
 
+CONFIRMATION = {
+    "candidate": "str",
+    "kind": "str",
+    "trial": "Int64",
+    "seed": "int64",
+    "state": "str",
+    "learning_rate": "float64",
+    "hidden_size": "int64",
+    "reg": "float64",
+    "learning_rate_decay": "float64",
+    "epochs": "int64",
+    **dict.fromkeys(FIGURES, "float64"),
+    "train_rows": "int64",
+    "val_rows": "int64",
+    "seconds": "float64",
+    "digest": "str",
+}
+"""One row per candidate and seed of a confirmation; the four figures are those of the last epoch."""
+
+AUDIT = {
+    "trial": "int64",
+    "stopped_at": "int64",
+    "state": "str",
+    "value": "float64",
+    "best_epoch": "Int64",
+    "epochs": "int64",
+    "seconds": "float64",
+}
+"""One row per audited trial: what the stopping rule ended, trained to its last epoch."""
+
+
+def _without_rows(columns: dict[str, str]) -> Callable[[], pd.DataFrame]:
+    return lambda: _frame(columns, [])
+
+
 @dataclass(frozen=True)
 class StudyTables:
-    """A study in pandas."""
+    """A study in pandas; a study that has not been confirmed or audited has no rows in those tables."""
 
     name: str
     metric: str
     trials: pd.DataFrame
     curves: pd.DataFrame
     weights: pd.DataFrame
+    confirmation: pd.DataFrame = field(default_factory=_without_rows(CONFIRMATION))
+    audit: pd.DataFrame = field(default_factory=_without_rows(AUDIT))
 
 
 def load_study(study: str | Path, *, results: str | Path = "results") -> StudyTables:
@@ -81,18 +121,20 @@ def load_study(study: str | Path, *, results: str | Path = "results") -> StudyTa
         RecordError: one of its records is not whole.
     """
     folder = find_study(study, results)
-    resolved = folder.resolved_settings()
+    spec, data = folder.spec(), folder.resolved_settings()["data"]
     records = folder.committed()
-    folds = resolved["settings"]["data"].get("folds")
+    folds = spec.data.folds
     return StudyTables(
-        name=resolved["settings"]["study"]["name"],
-        metric=resolved["settings"]["study"]["metric"],
+        name=spec.name,
+        metric=spec.study.metric,
         trials=_frame(_after(TRIALS, "value", {"value_std": "float64"} if folds else {}), map(_trial, records)),
         curves=_frame(
             _after(CURVE, "trial", {"fold": "int64"} if folds else {}),
             (row for record in records for row in _curve(record)),
         ),
-        weights=_weights(records, folder, resolved["data"]),
+        weights=_weights(records, folder, data),
+        confirmation=_frame(CONFIRMATION, _confirmation(spec, records, folder, data["rows"])),
+        audit=_frame(AUDIT, starmap(_audited, read_audit(records, folder))),
     )
 
 
@@ -102,7 +144,7 @@ def write_tables(tables: StudyTables, folder: StudyFolder) -> None:
     Raises:
         WorkError: the system refuses.
     """
-    for name in ("trials", "curves", "weights"):
+    for name in ("trials", "curves", "weights", "confirmation", "audit"):
         buffer = io.BytesIO()
         getattr(tables, name).to_parquet(buffer, index=False)
         write_atomically(folder.path / f"{name}.parquet", buffer.getvalue())
@@ -152,6 +194,44 @@ def _curve(record: Record) -> list[dict[str, Any]]:
         for fold, curve in enumerate(record.result.folds or (record.result.curve,))
         for epoch in curve
     ]
+
+
+def _confirmation(
+    spec: StudySpec, records: list[Record], folder: StudyFolder, rows: dict[str, int]
+) -> Iterator[dict[str, Any]]:
+    """Give a row for each candidate and seed, once the confirmation is complete."""
+    pool = rows["train"] + rows["validation"]
+    val_rows = pool // spec.data.folds if spec.data.folds else rows["validation"]
+    for candidate, confirmed in read_confirmation(spec, records, folder).items():
+        for record in confirmed:
+            last = record.result.curve[-1] if record.result.state is State.FINISHED else None
+            yield {
+                "candidate": candidate.name,
+                "kind": "baseline" if candidate.trial is None else "finalist",
+                "trial": candidate.trial,
+                "seed": record.number,
+                "state": str(record.result.state),
+                **candidate.hyperparameters._asdict(),
+                "epochs": len(record.result.curve),
+                **{name: getattr(last, name) if last else np.nan for name in FIGURES},
+                "train_rows": pool - val_rows,
+                "val_rows": val_rows,
+                "seconds": record.provenance.seconds,
+                "digest": record.digest,
+            }
+
+
+def _audited(stopped: Record, record: Record) -> dict[str, Any]:
+    result = record.result
+    return {
+        "trial": record.number,
+        "stopped_at": len(stopped.result.curve),
+        "state": str(result.state),
+        "value": result.value,
+        "best_epoch": result.best_epoch,
+        "epochs": len(result.curve),
+        "seconds": record.provenance.seconds,
+    }
 
 
 def _weights(records: list[Record], folder: StudyFolder, data: dict[str, Any]) -> pd.DataFrame:

@@ -4,6 +4,7 @@ Bit for bit holds where these are equal; every record carries them, so that one 
 """
 
 import platform
+import subprocess
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -13,17 +14,19 @@ from threadpoolctl import threadpool_info
 
 __all__ = ["environment"]
 
+_PATIENCE = 2.0
 _PACKAGES = ("netcore", "numpy", "optuna", "scikit-learn", "scipy")
 
 
 @cache
 def environment() -> dict[str, str]:
-    """Describe this process: package versions, Python, system, processor and what NumPy uses of it, BLAS, libc."""
+    """Describe this process: code, package versions, Python, system, processor, what NumPy uses of it, BLAS, libc."""
     pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
     blas = ", ".join(
         sorted({f"{pool['internal_api']} {pool['version']} {pool.get('architecture', '')}".strip() for pool in pools})
     )
     return {
+        "code": _code(Path(__file__).parents[2]),
         **{package: version(package) for package in _PACKAGES},
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -42,3 +45,23 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
+
+
+def _code(checkout: Path) -> str:
+    """Give netcore's version and, where it runs from a git checkout, the commit and whether the files are its own.
+
+    Files that git does not know of do not count as a change. Without git there is the version alone.
+    """
+    code, folder = version("netcore"), checkout / ".git"
+    if not folder.exists():
+        return code
+    command = ["git", "--no-optional-locks", f"--git-dir={folder}", f"--work-tree={checkout}"]
+    command += ["describe", "--always", "--exclude=*", "--abbrev=10", "--dirty=, changed"]
+    try:
+        done = subprocess.run(  # noqa: S603  # fixed words and our own folder
+            command, capture_output=True, text=True, timeout=_PATIENCE, check=True, stdin=subprocess.DEVNULL
+        )
+    except (OSError, subprocess.SubprocessError):
+        return code
+    commit = done.stdout.strip()
+    return f"{code}, commit {commit}" if commit.endswith(", changed") else f"{code}, commit {commit}, clean"

@@ -1,4 +1,4 @@
-"""What is done once, when all trials are committed: whose weights are kept, and what the test set says of the best.
+"""What is done once: whose weights are kept, when all trials are committed; what the test set says, when one net ships.
 
 `settle_weights` makes the kept weights those of the study, whatever order the trials returned in: weights that are
 missing come back by training, which repeats bit for bit. `read_test_set` is the only place that looks at the test set.
@@ -8,16 +8,23 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from netcore.core.net import evaluate
+import numpy as np
+
+from netcore.core.net import predict
 from netcore.data import Dataset
+from netcore.data.preprocessing import chunks
 from netcore.errors import RecordError
 from netcore.files import write_atomically
+from netcore.model import MODEL, Model, read_model
+from netcore.study.confirm import Chosen, Shipped
 from netcore.study.engine import Engine
 from netcore.study.folder import StudyFolder
 from netcore.study.record import Record, ranked
 from netcore.study.search import KEPT, Notice
+from netcore.study.spec import StudySpec
+from netcore.study.trial import FIGURES, State
 
-__all__ = ["read_test_set", "settle_weights"]
+__all__ = ["has_shipped", "read_test_set", "settle_weights", "write_model"]
 
 
 def settle_weights(
@@ -44,25 +51,63 @@ def settle_weights(
             )
 
 
-def read_test_set(best: Record, dataset: Dataset, folder: StudyFolder) -> dict[str, Any]:
-    """Judge the best trial's net on the test set and keep the answer in test.json; asked again, it is not read again.
+def has_shipped(chosen: Chosen, folder: StudyFolder) -> bool:
+    """Say whether this net has been judged on the test set, and its model is there."""
+    try:
+        shipped = read_model(folder.path / MODEL).facts.get("digest")
+    except RecordError:
+        return False
+    return chosen.record.digest == shipped == (folder.test_figures() or {}).get("digest")
 
-    Raises:
-        RecordError: the best trial's weights are not there.
+
+def read_test_set(shipped: Shipped, folder: StudyFolder) -> dict[str, Any]:
+    """Judge the net that ships on the test set, and keep the answer in test.json.
+
+    Every other net that is judged counts: who looks twice, and chooses after the first look, has learned from the test
+    set.
     """
-    known = folder.test_figures()
-    if known and known["digest"] == best.digest and known["data_digest"] == dataset.digest:
-        return known
-    weights = folder.read_weights(best)
-    rows = len(dataset.y_test)
-    _, accuracy = evaluate(weights, dataset.X_test, dataset.y_test)
+    y = shipped.dataset.y_test
+    X = shipped.dataset.X_test
+    predicted = np.concatenate([predict(shipped.weights, X[rows]) for rows in chunks(*X.shape)])
+    C = shipped.dataset.classes
+    confusion = np.bincount(C * y + predicted, minlength=C * C).reshape(C, C)
+    before = folder.test_figures() or {}
+    again = before.get("digest") == shipped.record.digest
     figures = {
-        "trial": best.number,
-        "digest": best.digest,
-        "data_digest": dataset.digest,
-        "rows": rows,
-        "right": round(accuracy * rows),
-        "accuracy": accuracy,
+        "candidate": shipped.candidate.name,
+        "trial": shipped.candidate.trial,
+        "seed": shipped.record.number,
+        "digest": shipped.record.digest,
+        "data_digest": shipped.record.job.data_digest,
+        "rows": len(y),
+        "right": int(np.trace(confusion)),
+        "accuracy": float(np.trace(confusion) / len(y)),
+        "readings": before.get("readings", 0) + (not again),
+        "confusion": confusion.tolist(),
     }
     write_atomically(folder.test, json.dumps(figures, indent=1).encode())
     return figures
+
+
+def write_model(
+    spec: StudySpec, shipped: Shipped, confirmed: list[Record], test: dict[str, Any], folder: StudyFolder
+) -> None:
+    """Write model.npz: the net that ships, with all that raw rows need, and what is known of it."""
+    data, record = shipped.dataset, shipped.record
+    finished = [record.result.curve[-1] for record in confirmed if record.result.state is State.FINISHED]
+    means = {name: sum(getattr(epoch, name) for epoch in finished) / len(finished) for name in FIGURES[1::2]}
+    facts = {
+        "study": spec.name,
+        "metric": spec.study.metric,
+        "candidate": shipped.candidate.name,
+        "trial": shipped.candidate.trial,
+        "seed": record.number,
+        "digest": record.digest,
+        "data_digest": record.job.data_digest,
+        "hyperparameters": record.job.hyperparameters._asdict(),
+        "epochs": record.job.epochs,
+        "confirmed": {**means, "seeds": len(finished)},
+        "test": {name: test[name] for name in ("accuracy", "rows", "right")},
+    }
+    model = Model(shipped.weights, data.preprocessing, data.class_names, data.feature_names, data.image_shape, facts)
+    write_atomically(folder.path / MODEL, model.to_bytes())

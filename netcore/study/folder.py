@@ -42,6 +42,7 @@ class StudyFolder:
         self.figures = path / "figures"
         self.report = path / "report.html"
         self.test = path / "test.json"
+        self._times = path / "times.json"
 
     @property
     def name(self) -> str:
@@ -159,8 +160,18 @@ class StudyFolder:
         return self.weights / _file_name(number)
 
     def test_figures(self) -> dict[str, Any] | None:
-        """Give what the test set said of the best trial, if it has been asked."""
+        """Give what the test set said of the net that ships, if it has been asked."""
         return _read_json(self.test)
+
+    def times(self) -> dict[str, Any] | None:
+        """Give the seconds that all runs of this study spent, by activity, if they were measured."""
+        return _read_json(self._times)
+
+    def add_times(self, spent: dict[str, float]) -> None:
+        """Add the seconds of another run."""
+        before = self.times() or {}
+        total = {name: before.get(name, 0.0) + spent.get(name, 0.0) for name in {**before, **spent}}
+        write_atomically(self._times, json.dumps(total, indent=1).encode())
 
     def resolved_settings(self) -> dict[str, Any]:
         """Give resolved.json: every setting as the study ran, and what the data were.
@@ -177,6 +188,16 @@ class StudyFolder:
         if not whole:
             raise InputError.at(self.resolved, "is missing or not whole", remedy="`netcore run` writes it again")
         return resolved
+
+    def spec(self) -> StudySpec:
+        """Give the study as it ran.
+
+        Raises:
+            InputError: the folder does not say.
+        """
+        resolved = self.resolved_settings()
+        text = self.study_file.read_bytes() if is_file(self.study_file) else b""
+        return StudySpec.model_validate(resolved["settings"]).located(text, self.path / resolved.get("folder", ""))
 
     def trials_wanted(self) -> int:
         """Give the number of trials that the study asks for."""

@@ -37,7 +37,7 @@ __all__ = [
 CURVES = ("learning_rate", *FIGURES)
 """The arrays of a record, one entry per epoch."""
 
-_FORMAT = 1
+_FORMAT = 2
 _REMEDY = "`netcore run` moves it aside and trains the trial again"
 _NOT_A_RECORD = (AttributeError, KeyError, MemoryError, OverflowError, RecursionError, TypeError, ValueError)
 _NAN = np.float64("nan")

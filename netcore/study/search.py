@@ -9,6 +9,7 @@ on interruptions. Resuming is the same loop, begun later: where a trial is asked
 It begins at the first trial without a record, or earlier, at the first that is not the one its successors knew of.
 """
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ from netcore.study.record import Record, chained, differences, rank
 from netcore.study.spec import Hyperparameters, StudySpec
 from netcore.study.trial import State, TrialJob
 
-__all__ = ["KEPT", "Notice", "Search"]
+__all__ = ["KEPT", "Notice", "Search", "Stage"]
 
 KEPT = 5
 """So many of the best finished trials have their weights kept."""
@@ -33,6 +34,14 @@ class Notice:
     """Something that the user should know although the search goes on."""
 
     text: str
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What is done next, and how many records it gives."""
+
+    text: str
+    total: int
 
 
 class Search:
@@ -54,6 +63,7 @@ class Search:
         self._best: list[tuple[float, int]] = []
         self._failures: list[int] = []
         self._known = [""]  # by number of committed trials
+        self.seconds = {"asking": 0.0, "writing": 0.0}
         self._pending: dict[Future[Trained], TrialJob] = {}
         self._history = History(spec)
 
@@ -117,8 +127,10 @@ class Search:
 
     def _ask(self, number: int) -> Iterator[Notice]:
         """Propose a trial; its record serves if it matches, else it is trained."""
+        begun = time.perf_counter()
         known = self._known[max(0, number - self._spec.study.window + 1)]
         job = self._job(number, self._history.propose(number), self._history.ceilings(), known)
+        self.seconds["asking"] += time.perf_counter() - begun
         record = self._records.get(number)
         if record and record.job != job:
             yield self._set_aside(record, job)
@@ -138,11 +150,13 @@ class Search:
         for future in done:
             job = self._pending.pop(future)
             result, provenance = future.result()
+            begun = time.perf_counter()
             record = Record.of(job, result, provenance, self._dataset.preprocessing)
             if result.weights is not None and self._worth_keeping(record):
                 self._folder.write_weights(record, result.weights)
             self._folder.write(record)
             self._records[job.number] = replace(record, result=replace(result, weights=None))
+            self.seconds["writing"] += time.perf_counter() - begun
 
     def _worth_keeping(self, record: Record) -> bool:
         """Say whether a trial is among the best so far; `settle_weights` puts right what order of arrival did."""

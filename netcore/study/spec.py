@@ -176,6 +176,15 @@ class StoppingSection(Section):
         return rungs
 
 
+class ConfirmSection(Section):
+    """[confirm]: how the best trials are confirmed after the search."""
+
+    finalists: Annotated[int, Ge(1)] = 3
+    """So many of the best finished trials are trained again, each with the same fresh seeds."""
+    seeds: Annotated[int, Ge(1)] = 10
+    """How many seeds."""
+
+
 class StartSection(Section):
     """[[start]]: a trial to begin with; what [space] fixes may be left out."""
 
@@ -194,6 +203,7 @@ class StudySpec(Section):
     space: SpaceSection
     stopping: StoppingSection | None = None
     start: Annotated[tuple[StartSection, ...], Field(strict=False)] = ()
+    confirm: ConfirmSection = ConfirmSection()
 
     _text: bytes = PrivateAttr(b"")
     _folder: Path = PrivateAttr(Path())
@@ -222,24 +232,36 @@ class StudySpec(Section):
         return self.study.metric == "val_accuracy"
 
     def identity(self) -> dict[str, Any]:
-        """Give the settings that make this question another one when they change: all but `MAY_CHANGE`."""
+        """Give the settings that make this question another one: all but `MAY_CHANGE`, and what follows the search."""
         return self.identity_of(self.model_dump(mode="json"))
 
     @classmethod
     def identity_of(cls, settings: dict[str, Any]) -> dict[str, Any]:
         """Give the same of settings that were dumped as JSON."""
         study = {key: value for key, value in settings["study"].items() if key not in cls.MAY_CHANGE}
-        return {**settings, "study": study}
+        return {**{table: value for table, value in settings.items() if table != "confirm"}, "study": study}
 
     def with_trials(self, trials: int | None) -> "StudySpec":
-        """Give the same study with another number of trials, checked like one that was read."""
-        if trials is None:
+        """Give the same study with another number of trials."""
+        return self._with("study", trials=trials)
+
+    def with_confirm(self, finalists: int | None, seeds: int | None) -> "StudySpec":
+        """Give the same study with another confirmation."""
+        return self._with("confirm", finalists=finalists, seeds=seeds)
+
+    def located(self, text: bytes, folder: Path) -> Self:
+        """Say which bytes this was read from, and what paths in it are relative to; once, where a spec is made."""
+        self._text, self._folder = text, folder
+        return self
+
+    def _with(self, table: str, **changes: int | None) -> "StudySpec":
+        """Give the same study with some keys changed, checked like one that was read; None leaves a key as it is."""
+        changed = {key: value for key, value in changes.items() if value is not None}
+        if not changed:
             return self
         settings = self.model_dump()
-        settings["study"]["trials"] = trials
-        spec = _checked(settings, self.name)
-        spec._text, spec._folder = self._text, self._folder  # noqa: SLF001
-        return spec
+        settings[table] |= changed
+        return _checked(settings, self.name).located(self._text, self._folder)
 
     def misfits(self) -> Iterator[Problem]:
         """Find what is right by itself and wrong together."""
@@ -300,9 +322,7 @@ def load_spec(study: str | Path) -> StudySpec:
     text, settings = read_toml(path)
     if isinstance(settings.get("study", {}), dict):
         settings["study"] = {"name": path.stem, **settings.get("study", {})}
-    spec = _checked(settings, str(path))
-    spec._text, spec._folder = text, path.absolute().parent  # noqa: SLF001  # set once, here, where the spec is made
-    return spec
+    return _checked(settings, str(path)).located(text, path.absolute().parent)
 
 
 class _DataAlone(Section):
@@ -327,13 +347,13 @@ def _checked(settings: object, place: str) -> StudySpec:
     return spec
 
 
-def dataset_of(spec: StudySpec, put: Put = put_in_memory) -> Dataset:
-    """Load a study's data and check what only the data can tell; `put` says where the arrays go.
+def dataset_of(spec: StudySpec, put: Put = put_in_memory, *, draw: int | None = None) -> Dataset:
+    """Load a study's data and check what only the data can tell; `put` and `draw` are those of `prepare`.
 
     Raises:
         InputError: the data are not fit for the study.
     """
-    dataset = load_dataset(**spec.data.model_dump(), dtype=spec.training.dtype, folder=spec.folder, put=put)
+    dataset = load_dataset(**spec.data.model_dump(), dtype=spec.training.dtype, folder=spec.folder, put=put, draw=draw)
     rows = min(len(fold.X_train) for fold in dataset.folds)
     if spec.training.batch_size > rows:
         raise InputError.at(

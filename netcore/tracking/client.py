@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,10 +18,16 @@ __all__ = ["DEFAULT_URI", "ENVIRONMENT", "connect", "shown_uri", "speaking_plain
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 
+_SECRETS = re.compile(r"://\S*@")
+"""In an address: a user, with or without password."""
+
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # Else the lock file of whatever project one stands in would pass for the model's environment.
+    "MLFLOW_UV_AUTO_DETECT": "false",
     # MLflow's own default blocks for about four minutes when a server does not answer.
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
@@ -79,6 +86,6 @@ def speaking_plainly(remedy: str) -> Iterator[None]:
     except NetcoreError:
         raise
     except Exception as error:
-        reason = " ".join(str(error).replace(tracking_uri(), shown_uri()).split())
+        reason = " ".join(_SECRETS.sub("://", str(error)).split())
         what = f"refuses ({type(error).__name__}: {reason[:300]})"
         raise WorkError.at(f"MLflow at {shown_uri()}", what, remedy=remedy) from error

@@ -1,5 +1,7 @@
 """Committed records as MLflow runs: one experiment per study, one parent run, one child run per trial.
 
+The trainings of a confirmation are child runs too, but no trials: they bear the tag `netcore.confirm` instead.
+
 A projection, and idempotent: what is there and right stays, what is missing is written, what differs is deleted and
 written anew (MLflow's params cannot be changed). A run is right when it bears its record's digest and has ended; its
 end is written last, so a run that was cut short is never taken for a whole one.
@@ -16,10 +18,12 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, Experiment, InputTag, Metric, Param, Run, RunTag, ViewType
 
 from netcore.errors import RecordError
+from netcore.study.confirm import Confirmed, read_confirmation, winner_of
 from netcore.study.folder import StudyFolder
 from netcore.study.record import CURVES, Record, ranked
 from netcore.study.spec import StudySpec, question
-from netcore.study.trial import State
+from netcore.study.trial import FIGURES, State
+from netcore.tracking.model import ship
 
 __all__ = ["Projection"]
 
@@ -29,6 +33,10 @@ _STATUS = {
     State.DIVERGED: "KILLED",
     State.FAILED: "FAILED",
 }
+_Key = tuple[str, str]
+"""What a run is of: the name of the tag that says so, and its value."""
+
+_TRIAL, _CONFIRM = "netcore.trial", "netcore.confirm"
 _METRICS_PER_CALL = 1_000
 _RUNS_PER_PAGE = 1_000
 _DIGEST_LENGTH = 36
@@ -46,7 +54,7 @@ class Projection:
         self.experiment_id = self._experiment().experiment_id
         parents, self._runs = self._read_runs()
         self._parent = self._settle_parent(parents)
-        self._written: dict[int, str] = {}
+        self._written: dict[_Key, str] = {}
 
     @property
     def written(self) -> int:
@@ -59,33 +67,43 @@ class Projection:
 
     def add(self, record: Record) -> None:
         """Make sure that a trial has its run, and only one, and that it is right."""
-        if self._written.get(record.number) == record.digest:
+        self._add((_TRIAL, str(record.number)), f"trial {record.number}", record)
+
+    def _add(self, key: _Key, name: str, record: Record) -> None:
+        if self._written.get(key) == record.digest:
             return
         right = None
-        for run in self._runs.pop(record.number, []):
+        for run in self._runs.pop(key, []):
             if right is None and self._is_right(run, record):
                 right = run
             else:
                 self._client.delete_run(run.info.run_id)
         if right is None:
-            right = self._write(record)
-            self._written[record.number] = record.digest
-        self._runs[record.number] = [right]
+            right = self._write(key, name, record)
+            self._written[key] = record.digest
+        self._runs[key] = [right]
 
     def finish(self, records: list[Record], *, complete: bool) -> None:
         """Make everything as the folder has it: all trials, kept weights, the parent's figures, files and state."""
-        for record in records:
-            self.add(record)
-        for number in self._runs.keys() - {record.number for record in records}:
-            for run in self._runs.pop(number):
+        confirmed = read_confirmation(self._folder.spec(), records, self._folder)
+        asked = {(_TRIAL, str(record.number)): (f"trial {record.number}", record) for record in records}
+        for candidate, trainings in confirmed.items():
+            for record in trainings:
+                key = (_CONFIRM, f"{candidate.folder}/{record.number}")
+                asked[key] = (f"{candidate.name}, seed {record.number}", record)
+        for key, (name, record) in asked.items():
+            self._add(key, name, record)
+        for key in self._runs.keys() - asked.keys():
+            for run in self._runs.pop(key):
                 self._client.delete_run(run.info.run_id)
         kept = self._folder.kept_weights()
         for record in records:
             if record.number in kept:
                 self._log_weights(record)
         self._log_views()
-        self._log_outcome(records)
+        self._log_outcome(records, confirmed)
         self.end("FINISHED" if complete else "KILLED")
+        ship(self._client, self._folder, self.name, self.experiment_id, self._parent)
 
     def end(self, status: str) -> None:
         """Put the parent run in a state that is an end, if it is not in it yet."""
@@ -108,17 +126,17 @@ class Projection:
             self._client.restore_experiment(found.experiment_id)
         return found
 
-    def _read_runs(self) -> tuple[list[Run], dict[int, list[Run]]]:
-        """Give the study's parent runs, and the runs of each trial."""
+    def _read_runs(self) -> tuple[list[Run], dict[_Key, list[Run]]]:
+        """Give the study's parent runs, and the runs of each training."""
         parents: list[Run] = []
-        trials: dict[int, list[Run]] = {}
+        trainings: dict[_Key, list[Run]] = {}
         for run in self._search(f"tags.`netcore.study` = '{self.name}'"):
-            number = run.data.tags.get("netcore.trial")
-            if number is None:
-                parents.append(run)
+            keys = [(kind, run.data.tags[kind]) for kind in (_TRIAL, _CONFIRM) if kind in run.data.tags]
+            if keys:
+                trainings.setdefault(keys[0], []).append(run)
             else:
-                trials.setdefault(int(number), []).append(run)
-        return parents, trials
+                parents.append(run)
+        return parents, trainings
 
     def _search(self, condition: str) -> Iterator[Run]:
         token = None
@@ -167,22 +185,20 @@ class Projection:
             and run.info.status == _STATUS[record.result.state]
         )
 
-    def _write(self, record: Record) -> Run:
-        """Write one trial's run: four calls, the last of which ends it."""
+    def _write(self, key: _Key, name: str, record: Record) -> Run:
+        """Write the run of one training: four calls, the last of which ends it."""
         provenance = record.provenance
         tags = {
             "mlflow.parentRunId": self._parent,
             "mlflow.source.name": "netcore",
             "netcore.study": self.name,
-            "netcore.trial": str(record.number),
+            key[0]: key[1],
             "netcore.state": str(record.result.state),
             "netcore.digest": record.digest,
         }
         if record.result.failure:
             tags["mlflow.note.content"] = f"```\n{record.result.traceback[-4_000:]}\n```"
-        run = self._client.create_run(
-            self.experiment_id, _milliseconds(provenance.started), tags, f"trial {record.number}"
-        )
+        run = self._client.create_run(self.experiment_id, _milliseconds(provenance.started), tags, name)
         run_id = run.info.run_id
         params = [Param(name, str(value)) for name, value in _params(record).items()]
         metrics = list(_metrics(record))
@@ -205,7 +221,7 @@ class Projection:
         return DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
 
     def _log_weights(self, record: Record) -> None:
-        run = self._runs[record.number][0]
+        run = self._runs[_TRIAL, str(record.number)][0]
         if run.data.tags.get("netcore.weights") == record.weights_sha256:
             return
         with suppress(RecordError):  # weights that are not the record's are not sent; `netcore run` makes them again
@@ -227,8 +243,8 @@ class Projection:
         if now != sent:
             self._client.set_tag(self._parent, "netcore.files", json.dumps(now))
 
-    def _log_outcome(self, records: list[Record]) -> None:
-        """Give the parent the figures of the best trial, what the test set said of it, and a note for its reader."""
+    def _log_outcome(self, records: list[Record], confirmed: Confirmed) -> None:
+        """Give the parent the figures of the best trial and of the winner, and a note for its reader."""
         figures: dict[str, float] = {"trials": len(records)}
         for state in State:
             figures[f"trials_{state}"] = sum(record.result.state is state for record in records)
@@ -237,12 +253,21 @@ class Projection:
             figures |= {"best_trial": best[0].number} | {
                 m.key: m.value for m in _metrics(best[0]) if m.key.startswith("best_")
             }
-        test = self._folder.test_figures()
-        if test and best and test["digest"] == best[0].digest:
-            figures["test_accuracy"] = test["accuracy"]
+        winner = winner_of(confirmed)
+        if winner is not None:
+            figures["winner_trial"] = winner.trial or 0
+            for name in FIGURES[1::2]:
+                finished = (record for record in confirmed[winner] if record.result.state is State.FINISHED)
+                values = [getattr(record.result.curve[-1], name) for record in finished]
+                figures[f"confirmed_{name}"] = sum(values) / len(values)
+            test = self._folder.test_figures()
+            if test and test.get("candidate") == winner.name:
+                figures["test_accuracy"] = test["accuracy"]
         run = self._client.get_run(self._parent)
         now = _milliseconds(max((record.provenance.ended for record in records), default=0.0))
-        changed = [Metric(key, value, now, 0) for key, value in figures.items() if run.data.metrics.get(key) != value]
+        changed = [
+            Metric(key, _finite(value), now, 0) for key, value in figures.items() if run.data.metrics.get(key) != value
+        ]
         note = _note(self.name, self._folder, best[0] if best else None, figures)
         tags = [RunTag("mlflow.note.content", note)] if run.data.tags.get("mlflow.note.content") != note else []
         if changed or tags:
@@ -273,11 +298,15 @@ def _note(name: str, folder: StudyFolder, best: Record | None, figures: dict[str
     asked = question(folder.study_file.read_text(encoding="utf-8")) or name
     found = "no trial finished"
     if best:
+        metric = best.job.metric
         hyperparameters = ", ".join(f"{key} {value:.4g}" for key, value in best.job.hyperparameters._asdict().items())
         found = f"trial {best.number} is the best of {figures['trials']:.0f}: "
-        found += f"{best.job.metric} {best.result.value:.4f} with {hyperparameters}"
+        found += f"{metric} {best.result.value:.4f} with {hyperparameters}"
+        if "winner_trial" in figures:
+            found += f". Trained again with fresh seeds, trial {figures['winner_trial']:.0f} wins: "
+            found += f"{metric} {figures[f'confirmed_{metric}']:.4f} is confirmed"
     if "test_accuracy" in figures:
-        found += f"; test accuracy {figures['test_accuracy']:.4f}"
+        found += f", test accuracy {figures['test_accuracy']:.4f}"
     return f"**Question:** {asked}\n\n**Found:** {found}\n\n**Report:** report.html, under Artifacts"
 
 

@@ -1,0 +1,24 @@
+"""What the search learned: which hyperparameters mattered, from the study's tables and its settings.
+
+The computing is Optuna's and stands in `netcore.study.importance`; here the tables are brought into its form.
+"""
+
+from typing import Any
+
+from netcore.results.tables import StudyTables
+from netcore.study.importance import Importance, importances
+from netcore.study.spec import HYPERPARAMETERS, Hyperparameters, StudySpec
+
+__all__ = ["searched_importances"]
+
+
+def searched_importances(tables: StudyTables, settings: dict[str, Any]) -> dict[str, Importance]:
+    """Give the importance of each searched hyperparameter of the finished trials, the largest first.
+
+    `settings` are those of resolved.json. Empty where too few trials finished, or one hyperparameter was searched.
+    """
+    spec = StudySpec.model_validate(settings)
+    finished = tables.trials[tables.trials["state"] == "finished"].sort_values("trial")
+    rows = finished[[*HYPERPARAMETERS, "value"]].itertuples(index=False, name=None)
+    trials = tuple((Hyperparameters(*row[:-1]), row[-1]) for row in rows)
+    return importances(spec.space, trials, maximize=spec.maximize, seed=spec.study.seed)

@@ -1,0 +1,79 @@
+"""The receipt: what made these numbers, so that who doubts them can make them again.
+
+Code version, data, package versions, sampler as resolved, seeds, and where the time went. What the trials' records
+say counts, not what is installed where the report is written.
+"""
+
+from typing import Any
+
+from netcore.results.tables import StudyTables
+from netcore.study.folder import StudyFolder
+
+__all__ = ["receipt"]
+
+
+def receipt(tables: StudyTables, folder: StudyFolder) -> dict[str, dict[str, str]]:
+    """Give the receipt by sections, each a list of what and its value.
+
+    Raises:
+        InputError: the folder holds no settings.
+        RecordError: the record of a trial in the tables is not whole.
+    """
+    resolved = folder.resolved_settings()
+    settings, data = resolved["settings"], resolved["data"]
+    arguments = resolved.get("sampler_arguments", {})
+    environments = _environments(tables, folder)
+    return {
+        "Code": {"training step": resolved["training_step"], **environments},
+        "Data": {
+            "name": data["name"],
+            "rows": "{train} training, {validation} validation, {test} test".format(**data["rows"]),
+            "inputs": _inputs(data),
+            "classes": f"{len(data['class_names'])}: {', '.join(data['class_names'])}",
+            "SHA-256": data["digest"],
+        },
+        "Search": {
+            "sampler": settings["study"]["sampler"],
+            **{str(name): str(value) for name, value in arguments.items()},
+            "window": str(settings["study"]["window"]),
+            "seeds": _seeds(tables, settings),
+        },
+        "Time": _times(tables, folder),
+    }
+
+
+def _environments(tables: StudyTables, folder: StudyFolder) -> dict[str, str]:
+    """Say what the trials were trained with; where they differ, each value with its number of trials."""
+    found: dict[str, dict[str, int]] = {}
+    for number in sorted(tables.trials["trial"].tolist()):
+        for what, value in folder.read(number).provenance.environment.items():
+            values = found.setdefault(what, {})
+            values[value] = values.get(value, 0) + 1
+    return {
+        what: next(iter(values))
+        if len(values) == 1
+        else "; ".join(f"{value} ({count} trial{'' if count == 1 else 's'})" for value, count in values.items())
+        for what, values in found.items()
+    }
+
+
+def _inputs(data: dict[str, Any]) -> str:
+    shape = " \u00d7 ".join(map(str, data["image_shape"] or ()))
+    return f"{len(data['feature_names'])}" + (f" ({shape})" if shape else "")
+
+
+def _seeds(tables: StudyTables, settings: dict[str, Any]) -> str:
+    said = [f"search {settings['study']['seed']}"]
+    if "seed" in settings["data"]:
+        said.append(f"split {settings['data']['seed']}")
+    if not tables.confirmation.empty:
+        said.append(f"confirmation 0 to {tables.confirmation['seed'].max()}")
+    return ", ".join(said)
+
+
+def _times(tables: StudyTables, folder: StudyFolder) -> dict[str, str]:
+    """Say where the time went: what the trials took, unless training was measured as a whole, and what else was."""
+    spent = folder.times() or {}
+    training = {} if "training" in spent else {"training, all workers": float(tables.trials["seconds"].sum())}
+    times = {**training, **spent}
+    return {what: f"{seconds:.1f} s" for what, seconds in times.items() if isinstance(seconds, int | float)}

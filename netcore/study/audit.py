@@ -1,0 +1,56 @@
+"""The audit of the stopping rule: where would the trials that it stopped have come to?
+
+A share of the stopped trials, chosen by the study's seed, is trained again without ceilings. The same seeds make it the
+same training, only longer. The sampler never hears of it. A larger share holds the smaller one.
+
+    audit/trials/000017.npz     the record of trial 17, trained to the end
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
+from netcore.data import Dataset
+from netcore.seeds import Purpose, generator
+from netcore.study.batch import Batch, Task, matching
+from netcore.study.engine import Engine
+from netcore.study.folder import StudyFolder
+from netcore.study.record import Record
+from netcore.study.search import Notice, Stage
+from netcore.study.trial import Role, State
+
+__all__ = ["audit", "read_audit"]
+
+
+def audit(
+    records: list[Record], share: float, folder: StudyFolder, dataset: Dataset, engine: Engine
+) -> Iterator[Record | Notice | Stage]:
+    """Train a share of the stopped trials to the end; give their records.
+
+    Raises:
+        WorkError: the system refuses, or no worker can be started.
+    """
+    stopped = [record for record in records if record.result.state is State.PRUNED]
+    if not stopped:
+        yield Notice("the stopping rule stopped no trial, so there is nothing to audit")
+        return
+    order = generator(stopped[0].job.seed, 0, Purpose.AUDIT).permutation(len(stopped))
+    tasks = [_task(stopped[place], folder) for place in order[: math.ceil(share * len(stopped))]]
+    yield Stage("auditing", len(tasks))
+    yield from Batch(tasks, lambda: dataset, engine).results()
+
+
+def read_audit(records: list[Record], folder: StudyFolder) -> list[tuple[Record, Record]]:
+    """Read what was audited of these trials: pairs of the stopped record and the whole one.
+
+    Raises:
+        RecordError: a record is not whole.
+    """
+    stopped = (record for record in records if record.result.state is State.PRUNED)
+    pairs = ((record, matching(_task(record, folder))) for record in stopped)
+    return [(record, whole) for record, whole in pairs if whole is not None]
+
+
+def _task(stopped: Record, folder: StudyFolder) -> Task:
+    job = replace(stopped.job, ceilings={}, role=Role.AUDIT)
+    return Task(StudyFolder(folder.path / "audit"), job)

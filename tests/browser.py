@@ -1,0 +1,161 @@
+"""A real browser for tests: Chromium without a window, spoken to in its DevTools protocol over two pipes.
+
+It needs nothing but the program: no driver, no package, no port. What a test does, a user could: real clicks, real
+keys. What a page asks the network for, and what it complains about on its console, is kept.
+"""
+
+import base64
+import json
+import os
+import select
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+__all__ = ["CHROMIUM", "Browser", "browser"]
+
+CHROMIUM = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
+)
+"""Where the browser is; empty where there is none."""
+
+_FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--hide-scrollbars",
+    "--remote-debugging-pipe",
+]
+_PATIENCE = 60.0
+_KEYS = {"Enter": (13, "\r"), " ": (32, " "), "Tab": (9, "")}
+
+
+class Browser:
+    """One page of a running browser."""
+
+    def __init__(self, to: int, back: int) -> None:
+        self._to, self._back = to, back
+        self._number, self._rest, self._session = 0, b"", ""
+        self.events: list[dict[str, Any]] = []
+        target = self.send("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.send(f"{domain}.enable")
+
+    def send(self, method: str, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401  # any JSON value
+        """Ask for something and give the answer."""
+        self._number += 1
+        message = {"id": self._number, "method": method, "params": arguments}
+        if self._session:
+            message["sessionId"] = self._session
+        os.write(self._to, json.dumps(message).encode() + b"\0")
+        while (answer := self._read()).get("id") != self._number:
+            self.events.append(answer)
+        assert "error" not in answer, f"{method}: {answer['error']}"
+        result: dict[str, Any] = answer["result"]
+        return result
+
+    def look(self, *, width: int = 1280, height: int = 800, scheme: str = "light") -> None:
+        """Take the size of a window (or, up to 500 pixels, of a telephone), in light or dark."""
+        phone = width <= 500
+        self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=phone)
+        self.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+
+    def open(self, page: Path | str) -> None:
+        """Open a file, and wait until it is there."""
+        self.events.clear()
+        self.send("Page.navigate", url=page.as_uri() if isinstance(page, Path) else page)
+        while not self.seen("Page.loadEventFired"):
+            self.events.append(self._read())
+
+    def seen(self, *methods: str) -> list[dict[str, Any]]:
+        """Give what events of these kinds said since the page was opened."""
+        return [event["params"] for event in self.events if event.get("method") in methods]
+
+    def ask(self, script: str) -> Any:  # noqa: ANN401  # any JSON value
+        """Give the value of a JavaScript expression."""
+        result = self.send("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in result, result
+        return result["result"].get("value")
+
+    def click(self, selector: str) -> None:
+        """Click on an element, where it is on the screen."""
+        element = f"document.querySelector({json.dumps(selector)})"
+        self.ask(f"{element}.scrollIntoView({{block: 'center', inline: 'center'}})")
+        box = f"{element}.getBoundingClientRect()"
+        x, y, width, height = self.ask(f"(box => [box.x, box.y, box.width, box.height])({box})")
+        at = {"x": x + width / 2, "y": y + height / 2, "button": "left", "clickCount": 1}
+        for kind in ("mousePressed", "mouseReleased"):
+            self.send("Input.dispatchMouseEvent", type=kind, **at)
+
+    def press(self, key: str) -> None:
+        """Press a key: a letter, Enter, Tab or the space bar."""
+        code, text = _KEYS.get(key, (ord(key[0].upper()), key))
+        for kind in ("keyDown", "keyUp"):
+            of_key = {"key": key, "windowsVirtualKeyCode": code, "text": text if kind == "keyDown" else ""}
+            self.send("Input.dispatchKeyEvent", type=kind, **of_key)
+
+    def write(self, text: str) -> None:
+        """Type a text into what has the focus."""
+        for letter in text:
+            self.press(letter)
+
+    def screenshot(self, path: Path, *, whole: bool = False) -> None:
+        """Keep what is on the screen, or all of the page."""
+        picture = self.send("Page.captureScreenshot", captureBeyondViewport=whole, **self._clip(whole=whole))
+        path.write_bytes(base64.b64decode(picture["data"]))
+
+    def print(self, path: Path) -> None:
+        """Print the page as a PDF."""
+        path.write_bytes(base64.b64decode(self.send("Page.printToPDF", preferCSSPageSize=True)["data"]))
+
+    def _clip(self, *, whole: bool) -> dict[str, Any]:
+        if not whole:
+            return {}
+        size = self.send("Page.getLayoutMetrics")["cssContentSize"]
+        return {"clip": {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}}
+
+    def _read(self) -> dict[str, Any]:
+        while b"\0" not in self._rest:
+            assert select.select([self._back], [], [], _PATIENCE)[0], "the browser does not answer"
+            piece = os.read(self._back, 1 << 20)
+            assert piece, "the browser is gone"
+            self._rest += piece
+        message, _, self._rest = self._rest.partition(b"\0")
+        answer: dict[str, Any] = json.loads(message)
+        return answer
+
+
+@contextmanager
+def browser(profile: Path) -> Iterator[Browser]:
+    """Start a browser with a fresh profile, and end it."""
+    theirs_in, ours_out = os.pipe()
+    ours_in, theirs_out = os.pipe()
+    command = [CHROMIUM, *_FLAGS, f"--user-data-dir={profile}"]
+    # The protocol is spoken on the descriptors 3 and 4.
+    script = f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}'
+    process = subprocess.Popen(
+        ["/bin/bash", "-c", script, "browser", *command],
+        pass_fds=(theirs_in, theirs_out),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(theirs_in)
+    os.close(theirs_out)
+    try:
+        yield Browser(ours_out, ours_in)
+    finally:
+        os.close(ours_out)
+        os.close(ours_in)
+        process.terminate()
+        process.wait(timeout=_PATIENCE)

@@ -1,0 +1,310 @@
+"""Claims about `netcore predict`: each format gets the model's own numbers, each mistake one line and exit code 2."""
+
+import csv
+import gzip
+import io
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import netcore_command
+from formats import idx_file, pixels
+from models import TREE_KEYS, TREES, run_study_with, trained
+
+from netcore.model import MODEL, Model, read_model
+from netcore.prediction import as_csv
+
+FORMATS = ["csv", "parquet", "npy", "pictures.npy", "npz", "named.npz", "idx3-ubyte", "idx3-ubyte.gz"]
+"""Endings of file names."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a folder with two studies that have a model, `digits` and `trees`, and one that has none. Look only."""
+    made = tmp_path_factory.mktemp("predict")
+    run_study_with(made, "digits", 'source = "digits"', trained("digits")[0])
+    data = f'source = "table"\npath = "{TREES}"\ntarget = "species"\ndrop = ["plot"]'
+    run_study_with(made, "trees", data, trained("table", **TREE_KEYS)[0])
+    shutil.copytree(made / "results" / "digits", made / "results" / "bare")
+    (made / "results" / "bare" / MODEL).unlink()
+    return made
+
+
+def model_of(folder: Path, study: str) -> Model:
+    """Give a study's model."""
+    return read_model(folder / "results" / study / MODEL)
+
+
+def write_pictures(path: Path, rows: "np.ndarray[Any, np.dtype[np.uint8]]", model: Model) -> Path:
+    """Write pictures of shape (n, 8, 8) in the format that the name says."""
+    flat = rows.reshape(len(rows), -1)
+    frame = pd.DataFrame(flat, columns=list(model.feature_names))
+    if path.name.endswith(".csv"):
+        frame.to_csv(path, index=False)
+    elif path.name.endswith(".parquet"):
+        frame.to_parquet(path)
+    elif path.name.endswith("npy"):
+        np.save(path, rows if "pictures" in path.name else flat)
+    elif path.name.endswith("npz"):
+        np.savez(path, anything=rows) if "named" in path.name else np.savez(path, y=rows[:, 0, 0], X=rows)
+    else:
+        path.write_bytes(gzip.compress(idx_file(rows)) if path.suffix == ".gz" else idx_file(rows))
+    return path
+
+
+def predictions(text: str) -> tuple[list[str], list[str], "np.ndarray[Any, np.dtype[np.float32]]"]:
+    """Take predictions apart: header, classes, probabilities."""
+    header, *lines = csv.reader(io.StringIO(text))
+    assert [line[0] for line in lines] == [str(number) for number in range(1, len(lines) + 1)]
+    return header, [line[1] for line in lines], np.array([line[2:] for line in lines]).astype(np.float32)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_format_gives_the_models_numbers(folder: Path, tmp_path: Path, form: str) -> None:
+    """The CSV has the class and, to the bit, the probabilities of each row; it names the classes."""
+    model, rows = model_of(folder, "digits"), pixels(7, 8, 8)
+    path = write_pictures(tmp_path / f"new.{form}", rows, model)
+    done = netcore_command("predict", "digits", path, cwd=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    header, classes, p2 = predictions(done.stdout)
+    assert header == ["row", "class", *(f"p_{number}" for number in range(10))]
+    assert p2.tobytes() == model.probabilities(rows).tobytes()
+    assert classes == [model.class_names[number] for number in p2.argmax(axis=1)]
+
+
+def test_a_table_may_have_other_columns_and_they_are_named(folder: Path, tmp_path: Path) -> None:
+    """Target, dropped and unknown columns are not looked at, which is said; cells may be missing."""
+    frame = pd.read_csv(TREES).head(9).assign(note="x")
+    frame.to_csv(tmp_path / "new.csv", index=False)
+    done = netcore_command("predict", "trees", tmp_path / "new.csv", cwd=folder)
+    assert (done.returncode, done.stderr) == (0, "note: not looked at: 'plot', 'species', 'note'\n")
+    header, classes, p2 = predictions(done.stdout)
+    assert header == ["row", "class", "p_ash", "p_beech", "p_larch", "p_oak"]
+    assert p2.tobytes() == model_of(folder, "trees").probabilities(frame).tobytes()
+    assert set(classes) <= {"ash", "beech", "larch", "oak"}
+
+
+def test_out_is_written_whole(folder: Path, tmp_path: Path) -> None:
+    """`--out` gets what standard output would; a file that is there is replaced."""
+    shown = netcore_command("predict", "trees", TREES, cwd=folder)
+    out = tmp_path / "predictions.csv"
+    for _ in range(2):
+        done = netcore_command("predict", "trees", TREES, "--out", out, "--results", "results", cwd=folder)
+        assert (done.returncode, done.stdout) == (0, f"{out}: 400 rows\n")
+        assert out.read_text(encoding="utf-8") == shown.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["predictions.csv"]
+
+
+def test_a_reader_that_leaves_is_no_error(folder: Path) -> None:
+    """`netcore predict … | head -1` ends without a traceback."""
+    command = f"{sys.executable} -m netcore predict trees {TREES} | head -1"
+    done = subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S602
+    assert (done.stdout, done.stderr) == (
+        "row,class,p_ash,p_beech,p_larch,p_oak\n",
+        "note: not looked at: 'plot', 'species'\n",
+    )
+
+
+def test_names_that_csv_would_break_are_quoted() -> None:
+    """Commas, quotes, line ends and spaces at an end come back from a CSV reader as they were."""
+    names = ('a,"b"', "two\nlines", "a\rreturn", " space", "=1+1", "ä", "")
+    model, _ = trained("iris")
+    wide = Model(
+        model.params._replace(W2=np.zeros((8, 7), np.float32), b2=np.arange(7, dtype=np.float32)),
+        model.preprocessing,
+        names,
+        model.feature_names,
+        None,
+        {},
+    )
+    p2 = np.eye(7, dtype=np.float32)
+    header, *lines = csv.reader(io.StringIO(as_csv(wide, p2).decode(), newline=""))
+    assert header == ["row", "class", *(f"p_{name}" for name in names)]
+    assert [line[1] for line in lines] == list(names)
+
+
+def test_no_mlflow_is_needed(folder: Path) -> None:
+    """Predicting imports neither MLflow nor Optuna, scikit-learn or matplotlib."""
+    code = (
+        "import sys; from netcore.cli import commands;"
+        f"commands(['predict', 'trees', {str(TREES)!r}], standalone_mode=False);"
+        "sys.exit(bool({'mlflow', 'optuna', 'sklearn', 'matplotlib'} & {*sys.modules}))"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=folder, check=True, capture_output=True)
+
+
+def refusal(folder: Path, *arguments: object) -> str:
+    """Give the one line with which a command is refused."""
+    done = netcore_command("predict", *arguments, cwd=folder)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = (line for line in done.stderr.splitlines() if not line.startswith("note: "))
+    assert line.startswith("error: ")
+    return line.removeprefix("error: ")
+
+
+def broken(folder: Path, name: str, content: bytes) -> Path:
+    """Write a file."""
+    (folder / name).write_bytes(content)
+    return folder / name
+
+
+def test_a_study_or_model_that_is_not_there_is_one_line(folder: Path) -> None:
+    """The line says what makes it, or shows the nearest name."""
+    assert refusal(folder, "digit", TREES) == (
+        "digit: there is no study of this name in results/; did you mean 'digits'?"
+    )
+    assert refusal(folder, "bare", TREES) == (
+        "results/bare/model.npz: there is no model yet; `netcore run bare` or `netcore confirm bare` makes it"
+    )
+
+
+def test_a_damaged_model_is_one_line(folder: Path, tmp_path: Path) -> None:
+    """Its checksum is looked at before anything else."""
+    shutil.copytree(folder / "results" / "digits", tmp_path / "digits")
+    (tmp_path / "digits" / MODEL).write_bytes((tmp_path / "digits" / MODEL).read_bytes()[:-1])
+    line = refusal(folder, "digits", TREES, "--results", tmp_path)
+    assert "model.npz: is truncated or altered (its checksum does not hold); `netcore run`" in line
+
+
+def pictures_with(number: float) -> "np.ndarray[Any, np.dtype[np.float64]]":
+    """Give four rows, with one number of one's choice in the second and in the third."""
+    rows = np.zeros((4, 64))
+    rows[1:3, 5] = number
+    return rows
+
+
+WRONG_PICTURES: dict[str, tuple[str, Any, str]] = {
+    "missing": ("nothing.csv", None, "there is no such file; rows come as .csv, .parquet, .npy, .npz or IDX"),
+    "empty": ("empty.npy", b"", "is empty; is this the right file?"),
+    "no array": ("none.npy", b"hello", "is not an .npy array, or its header is damaged; write it again with"),
+    "no archive": ("none.npz", b"hello", "cannot be read as .npz (File is not a zip file)"),
+    "no IDX": ("other.gz", gzip.compress(b"hello"), "must begin with the magic number 00000803, got 68656c6c"),
+    "truncated IDX": ("cut", idx_file(pixels(3, 8, 8))[:-1], "its header says 192 bytes of data, got 191"),
+    "too narrow": (
+        "narrow.npy",
+        np.zeros((4, 63)),
+        "rows: must have 64 columns, or be pictures of shape (8, 8), got an array of shape (4, 63)",
+    ),
+    "other pictures": (
+        "wide.npy",
+        np.zeros((4, 9, 8)),
+        "rows: must have 64 columns, or be pictures of shape (8, 8), got an array of shape (4, 9, 8)",
+    ),
+    "texts": ("texts.npy", np.full((4, 64), "1"), "rows: must hold numbers, got <U1"),
+    "NaN": (
+        "nan.npy",
+        pictures_with(np.nan),
+        "rows: must be finite numbers that float32 can hold, got 2 that are not, the first in row 2, pixel_0_5; leave",
+    ),
+    "infinity": (
+        "infinite.npy",
+        pictures_with(np.inf),
+        "rows: must be finite numbers that float32 can hold, got 2 that are not, the first in row 2, pixel_0_5; leave",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_PICTURES)
+def test_a_file_that_is_no_array_of_the_models_is_one_line(folder: Path, tmp_path: Path, case: str) -> None:
+    """The line names the file and what is wrong with it; nothing is written."""
+    name, content, line = WRONG_PICTURES[case]
+    path = tmp_path / name
+    if isinstance(content, np.ndarray):
+        np.save(path, content)
+    elif content is not None:
+        path.write_bytes(content)
+    out = tmp_path / "out.csv"
+    assert refusal(folder, "digits", path, "--out", out).startswith(f"{path}: {line}")
+    assert not out.exists()
+
+
+def test_an_archive_with_several_arrays_needs_an_x(folder: Path, tmp_path: Path) -> None:
+    """Which array holds the rows is not guessed: the line names those that are there."""
+    np.savez(tmp_path / "two.npz", a=np.zeros((2, 64)), b=np.zeros(2))
+    assert refusal(folder, "digits", tmp_path / "two.npz") == (
+        f"{tmp_path}/two.npz: X: there is no such array in the file; known: a, b"
+    )
+
+
+def test_pickles_are_refused(folder: Path, tmp_path: Path) -> None:
+    """An array of objects is a pickle, and a pickle is a program."""
+    np.save(tmp_path / "objects.npy", np.array([object()]), allow_pickle=True)
+    assert "holds Python objects, which are pickles and are refused" in refusal(
+        folder, "digits", tmp_path / "objects.npy"
+    )
+
+
+WRONG_TABLES: dict[str, tuple[bytes, str]] = {
+    "empty": (b"", "is empty; is this the right file?"),
+    "no rows": (b"height_m,girth_cm\n", "must have rows, got none; is this the right file?"),
+    "text in a column of numbers": (
+        b"height_m,girth_cm,density,leaf_cm,bark,soil,felled\n1,2,3,4,b,s,no\n1,2,dense,4,b,s,no\n",
+        "column 'density': must hold numbers, got 'dense' in row 2",
+    ),
+    "a missing column": (
+        b"height_m,girth_cm,densty,leaf_cm,bark,soil,felled\n1,2,3,4,b,s,no\n",
+        "column 'density': must be among the columns; did you mean 'densty'?",
+    ),
+    "infinity": (
+        b"height_m,girth_cm,density,leaf_cm,bark,soil,felled\n1,2,inf,4,b,s,no\n",
+        (
+            "rows: must be finite numbers that float32 can hold, got 1 that are not, the first in row 1, density; "
+            "leave these rows out, or fill them in"
+        ),
+    ),
+    "not UTF-8": (b"height_m\n\xff\n", "must be UTF-8 text, got byte 0xff in line 2; save it again as UTF-8"),
+    "more cells than names": (b"height_m\n1,2\n", "has more cells in its rows than names in its header; name them all"),
+    "an array": (
+        idx_file(pixels(2, 8, 8)),
+        (
+            "rows: must be a table with the columns 'height_m', 'girth_cm', 'density', 'leaf_cm', 'bark' and 2 more, "
+            "got an array"
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_TABLES)
+def test_a_file_that_is_no_table_of_the_models_is_one_line(folder: Path, tmp_path: Path, case: str) -> None:
+    """The line names the file, the column and the row."""
+    content, line = WRONG_TABLES[case]
+    path = broken(tmp_path, "new.csv", content)
+    assert refusal(folder, "trees", path) == f"{path}: {line}"
+
+
+def test_every_missing_column_has_its_line(folder: Path, tmp_path: Path) -> None:
+    """Several missing columns are said at once."""
+    done = netcore_command("predict", "trees", broken(tmp_path, "new.csv", b"a,height_m\n1,2\n"), cwd=folder)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 6
+    assert done.stderr.startswith(f"error: {tmp_path}/new.csv: column 'girth_cm': must be among the columns")
+    assert done.stderr.endswith(f"error: {tmp_path}/new.csv: columns: 1 more are missing\n")
+
+
+def test_a_place_that_is_not_for_writing_is_one_line(folder: Path, tmp_path: Path) -> None:
+    """A folder, a folder that is not there, the rows themselves: said before any work, and nothing is changed."""
+    rows = Path(shutil.copy(TREES, tmp_path / "rows.csv"))
+    before = rows.read_bytes()
+    assert refusal(folder, "trees", rows, "--out", tmp_path) == (
+        f"{tmp_path}: must be a file, got a folder; name the file to write with --out"
+    )
+    assert refusal(folder, "trees", rows, "--out", tmp_path / "no" / "out.csv") == (
+        f"{tmp_path}/no/out.csv: its folder does not exist; make {tmp_path}/no, or choose another with --out"
+    )
+    assert refusal(folder, "trees", rows, "--out", rows) == (
+        f"{rows}: must not be the file that the rows come from; choose another with --out"
+    )
+    assert rows.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "x" * 250])
+def test_a_name_that_the_system_does_not_take_is_one_line(folder: Path, tmp_path: Path, name: str) -> None:
+    """The remedy speaks of --out: of a name that is too long, and of one that is too long while it is written."""
+    assert refusal(folder, "trees", TREES, "--out", tmp_path / name).endswith(
+        f"{name}: cannot be written (File name too long); choose another place with --out, or change its permissions"
+    )

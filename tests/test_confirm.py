@@ -1,0 +1,305 @@
+"""Claims about netcore.study.confirm and netcore.study.audit: fresh seeds, fresh splits, equal to the last bit."""
+
+import json
+import shutil
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import netcore_command
+
+import netcore
+from netcore.data.cache import cache_folder, through_cache
+from netcore.results.tables import StudyTables
+from netcore.run import Run
+from netcore.seeds import Purpose, seed_sequence
+from netcore.study.confirm import COURSE, candidates, read_confirmation, winner_of
+from netcore.study.folder import StudyFolder
+from netcore.study.record import Record
+from netcore.study.spec import dataset_of, load_spec
+from netcore.study.trial import Role, State, best_so_far
+
+STUDY = """
+[study]
+trials = 12
+window = 2
+[data]
+source = "iris"
+[training]
+epochs = 6
+batch_size = 20
+[space]
+learning_rate = { low = 1e-2, high = 1.0, log = true }
+hidden_size = [4, 16]
+reg = 1e-4
+learning_rate_decay = 0.95
+[stopping]
+rungs = [2, 4]
+keep = 0.3
+after = 2
+[confirm]
+finalists = 2
+seeds = 3
+"""
+
+
+@pytest.fixture(scope="module")
+def confirmed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, StudyTables]:
+    """Give a study that has been confirmed: its file and its tables. Look, do not touch."""
+    folder = tmp_path_factory.mktemp("confirmed")
+    (folder / "small.toml").write_text(STUDY, encoding="utf-8")
+    return folder / "small.toml", netcore.run_study(folder / "small.toml", results=folder / "results", workers=2)
+
+
+@pytest.fixture
+def copied(confirmed: tuple[Path, StudyTables], tmp_path: Path) -> Path:
+    """Give a copy of its folder that may be touched; beside it lies the study file."""
+    shutil.copytree(confirmed[0].parent, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+def study_of(folder: Path) -> StudyFolder:
+    """Give the study's folder."""
+    return StudyFolder(folder / "results" / "small")
+
+
+def records_of(folder: Path) -> dict[str, list[Record]]:
+    """Give the confirmation's records by candidate."""
+    study = study_of(folder)
+    return {c.name: records for c, records in read_confirmation(study.spec(), study.committed(), study).items()}
+
+
+def digests(tables: StudyTables) -> list[str]:
+    """Give what a confirmation came to, in one list."""
+    return list(tables.confirmation["digest"])
+
+
+def test_every_candidate_is_trained_with_every_seed(confirmed: tuple[Path, StudyTables]) -> None:
+    """Two finalists and two baselines, three seeds each; rows as in the search: 30 of 150 to test, 30 to judge by."""
+    table = confirmed[1].confirmation
+    best = confirmed[1].trials.query("state == 'finished'").sort_values("value")["trial"].tolist()[:2]
+    names = [f"trial {best[0]}", f"trial {best[1]}", "softmax regression", "course defaults"]
+    assert list(table["candidate"]) == [name for name in names for _ in range(3)]
+    assert list(table["seed"]) == [0, 1, 2] * 4
+    assert set(table["state"]) == {"finished"}
+    assert set(zip(table["train_rows"], table["val_rows"], strict=True)) == {(90, 30)}
+    assert (table["kind"] == "finalist").sum() == 6
+    assert list(table["hidden_size"][6:9]) == [0, 0, 0]
+    assert tuple(table.iloc[9][["learning_rate", "hidden_size", "reg", "learning_rate_decay"]]) == tuple(COURSE)
+
+
+def test_it_is_trained_to_the_trial_s_best_epoch_and_judged_there(confirmed: tuple[Path, StudyTables]) -> None:
+    """No epoch is picked on the rows that judge: the value is the last epoch's, and that is the trial's best one."""
+    trials = confirmed[1].trials.set_index("trial")
+    for name, records in records_of(confirmed[0].parent).items():
+        for record in records:
+            assert record.job.role is Role.CONFIRM
+            assert record.result.value == record.result.curve[-1].val_loss
+            assert record.result.best_epoch == len(record.result.curve) == record.job.epochs
+            if name.startswith("trial"):
+                assert record.job.epochs == trials.loc[int(name.split()[1]), "best_epoch"]
+
+
+def test_seeds_are_paired(confirmed: tuple[Path, StudyTables]) -> None:
+    """One seed is one split for all candidates; two seeds are two; test rows are the study's own in each."""
+    spec = load_spec(confirmed[0])
+    study = dataset_of(spec)
+    labels = []
+    for seed in range(3):
+        draw = int(seed_sequence(spec.study.seed, seed, Purpose.CONFIRM_SPLIT).generate_state(1)[0])
+        split = dataset_of(spec, draw=draw)
+        labels.append(split.X_val.tobytes())
+        back = (
+            split.X_test.astype(np.float64) * split.preprocessing.arrays["scale"] + split.preprocessing.arrays["mean"]
+        )
+        own = study.X_test.astype(np.float64) * study.preprocessing.arrays["scale"] + study.preprocessing.arrays["mean"]
+        np.testing.assert_allclose(back, own, atol=1e-5)
+        fitted = {
+            json.dumps({name: array.tolist() for name, array in records[seed].preprocessing.arrays.items()})
+            for records in records_of(confirmed[0].parent).values()
+        }
+        assert fitted == {json.dumps({name: array.tolist() for name, array in split.preprocessing.arrays.items()})}
+    assert len(set(labels)) == 3
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_any_number_of_workers_gives_the_same(
+    confirmed: tuple[Path, StudyTables], tmp_path: Path, workers: int
+) -> None:
+    """The same records, bit for bit, and the same net that ships."""
+    tables = netcore.run_study(confirmed[0], results=tmp_path, workers=workers)
+    assert digests(tables) == digests(confirmed[1])
+    theirs = study_of(confirmed[0].parent)
+    assert StudyFolder(tmp_path / "small").test_figures() == theirs.test_figures()
+
+
+def test_it_goes_on_where_it_was_interrupted(confirmed: tuple[Path, StudyTables], copied: Path) -> None:
+    """What is missing or damaged is trained again, to the same records; what is there is not touched."""
+    lost = sorted((copied / "results" / "small" / "confirm").glob("trial-*/trials/*.npz"))
+    kept = lost.pop(1)
+    before = kept.stat().st_mtime_ns
+    lost.pop().write_bytes(b"damaged")
+    for path in lost:
+        path.unlink()
+    study = study_of(copied)
+    assert read_confirmation(study.spec(), study.committed(), study) == {}
+    tables = netcore.run_study(copied / "small.toml", results=copied / "results", workers=2)
+    assert digests(tables) == digests(confirmed[1])
+    assert kept.stat().st_mtime_ns == before
+
+
+def test_the_winner_is_the_finalist_with_the_best_mean(confirmed: tuple[Path, StudyTables]) -> None:
+    """A baseline never wins, however good; the net that ships is the winner's median seed."""
+    table = confirmed[1].confirmation
+    means = table[table["kind"] == "finalist"].groupby("candidate")["val_loss"].mean()
+    study = study_of(confirmed[0].parent)
+    winner = winner_of(read_confirmation(study.spec(), study.committed(), study))
+    assert winner is not None
+    assert winner.name == means.idxmin()
+    losses = table[table["candidate"] == winner.name].set_index("seed")["val_loss"]
+    test = study.test_figures()
+    assert test is not None
+    assert (test["candidate"], test["seed"]) == (winner.name, losses.sort_values().index[1])
+
+
+def test_a_baseline_never_wins(confirmed: tuple[Path, StudyTables]) -> None:
+    """Even where its mean is the best of all."""
+    study = study_of(confirmed[0].parent)
+    found = read_confirmation(study.spec(), study.committed(), study)
+    *finalists, softmax, _ = found
+    assert winner_of({softmax: found[finalists[0]], finalists[1]: found[finalists[1]]}) == finalists[1]
+
+
+def test_softmax_regression_chooses_its_learning_rate(confirmed: tuple[Path, StudyTables]) -> None:
+    """It takes the best of three on the search's own split, and that one's best epoch."""
+    study = study_of(confirmed[0].parent)
+    pilots = StudyFolder(study.path / "confirm" / "softmax-pilots")
+    tried = [pilots.read(number) for number in pilots.numbers()]
+    best = min(tried, key=lambda record: record.result.value)
+    softmax = candidates(study.spec(), study.committed(), study)[2]
+    assert [record.job.hyperparameters.hidden_size for record in tried] == [0, 0, 0]
+    rates = [record.job.hyperparameters.learning_rate for record in tried]
+    np.testing.assert_allclose(rates, [rates[0], rates[0] / 10, rates[0] / 100])
+    assert (softmax.hyperparameters, softmax.epochs) == (best.job.hyperparameters, best.result.best_epoch)
+
+
+def test_the_test_set_is_read_once(confirmed: tuple[Path, StudyTables], copied: Path) -> None:
+    """Running again reads nothing; another net that ships is another reading, and it is counted."""
+    test = study_of(copied).test_figures()
+    netcore.run_study(copied / "small.toml", results=copied / "results", workers=2)
+    assert test == study_of(copied).test_figures()
+    assert test is not None
+    assert (test["readings"], test["rows"], np.sum(test["confusion"])) == (1, 30, 30)
+    assert test["right"] == np.trace(test["confusion"])
+    spec = load_spec(copied / "small.toml").with_confirm(None, 4)
+    tables = netcore.run_study(spec, results=copied / "results", workers=2)
+    assert len(tables.confirmation) == 16
+    assert set(digests(confirmed[1])) < set(digests(tables))
+    again = study_of(copied).test_figures()
+    assert again is not None
+    assert again["readings"] == (1 if again["digest"] == test["digest"] else 2)
+
+
+def test_a_longer_search_is_confirmed_anew(confirmed: tuple[Path, StudyTables], copied: Path) -> None:
+    """Until then there is no confirmation if the finalists are others; nothing of the old one is lost."""
+    longer = load_spec(copied / "small.toml").with_trials(30)
+    tables = netcore.run_study(longer, results=copied / "results", workers=2, confirm=False)
+    best = set(tables.trials.query("state == 'finished'").sort_values("value")["trial"].tolist()[:2])
+    before = set(confirmed[1].confirmation["trial"].dropna())
+    assert best != before, "the example must change its finalists"
+    assert tables.confirmation.empty
+    tables = netcore.run_study(longer, results=copied / "results", workers=2)
+    assert set(tables.confirmation["trial"].dropna()) == best
+    straight = netcore.run_study(longer, results=copied / "straight", workers=2)
+    assert digests(tables) == digests(straight)
+
+
+def test_confirm_is_run_s_last_part(confirmed: tuple[Path, StudyTables], tmp_path: Path) -> None:
+    """`netcore run --no-confirm` and `netcore confirm` later, from any folder, end where `netcore run` does."""
+    (tmp_path / "small.toml").write_bytes(confirmed[0].read_bytes())
+    ran = netcore_command("run", "small.toml", "--no-confirm", cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert "confirm" not in ran.stderr
+    assert study_of(tmp_path).test_figures() is None
+    (tmp_path / "elsewhere").mkdir()
+    done = netcore_command("confirm", "small", "--results", "../results", cwd=tmp_path / "elsewhere")
+    assert done.returncode == 0, done.stderr
+    assert "test accuracy" in done.stdout
+    assert digests(netcore.load_study(tmp_path / "results" / "small")) == digests(confirmed[1])
+
+
+def test_an_incomplete_search_is_not_confirmed(copied: Path) -> None:
+    """One line with the remedy, exit code 2, nothing trained; the same for an audit."""
+    study = study_of(copied)
+    shutil.rmtree(study.path / "confirm")
+    (study.trials / "000007.npz").unlink()
+    for command in ("confirm", "audit"):
+        refused = netcore_command(command, "small", cwd=copied)
+        assert refused.returncode == 2
+        assert (
+            refused.stderr
+            == "error: small: its search must be complete, got 7 of 12 trials; `netcore run` goes on with it\n"
+        )
+    assert not (study.path / "confirm").exists()
+
+
+@pytest.mark.parametrize("rate", ["1e30", "[1e30, 0.1]"])
+def test_where_trials_diverge(tmp_path: Path, rate: str) -> None:
+    """Where no trial finished nothing is confirmed, and that is said; where one did it is the only finalist."""
+    text = STUDY.replace("{ low = 1e-2, high = 1.0, log = true }", rate).replace(
+        "trials = 12", 'trials = 4\nsampler = "grid"'
+    )
+    text = text.replace(
+        "hidden_size = [4, 16]", "hidden_size = [4, 16, 17, 18]" if rate == "1e30" else "hidden_size = 4"
+    )
+    text = text.replace("trials = 4", "trials = 2") if rate != "1e30" else text
+    (tmp_path / "small.toml").write_text(text.replace("seeds = 3", "seeds = 1"), encoding="utf-8")
+    with Run(load_spec(tmp_path / "small.toml"), results=tmp_path / "results", workers=1) as run:
+        notices = [str(step) for step in run.search() if not isinstance(step, Record)]
+    tables = netcore.load_study(tmp_path / "results" / "small")
+    if rate == "1e30":
+        assert any("nothing to confirm" in notice for notice in notices)
+        assert tables.confirmation.empty
+        assert study_of(tmp_path).test_figures() is None
+    else:
+        assert tables.confirmation["kind"].tolist() == ["finalist", "baseline", "baseline"]
+
+
+def test_what_was_split_for_a_seed_does_not_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cache holds the study's own data afterwards, and nothing else."""
+    monkeypatch.setenv("NETCORE_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "small.toml").write_text(STUDY, encoding="utf-8")
+    netcore.run_study(tmp_path / "small.toml", results=tmp_path / "results", workers=1)
+    digest = through_cache(partial(dataset_of, load_spec(tmp_path / "small.toml"))).digest
+    assert [path.name for path in cache_folder().iterdir()] == [digest]
+
+
+def test_an_audited_trial_is_the_same_trial_trained_on(copied: Path) -> None:
+    """Its curve begins with the stopped trial's, bit for bit, and goes to the last epoch; the share is the seed's."""
+    study = study_of(copied)
+    stopped = [record for record in study.committed() if record.result.state is State.PRUNED]
+    assert len(stopped) >= 3
+    assert netcore_command("audit", "small", "--share", "0.01", cwd=copied).returncode == 0
+    first = set(netcore.load_study(study.path).audit["trial"])
+    assert netcore_command("audit", "small", "--share", "1", cwd=copied).returncode == 0
+    table = netcore.load_study(study.path).audit
+    assert len(first) == 1
+    assert set(table["trial"]) == {record.number for record in stopped} >= first
+    for record in stopped:
+        whole = StudyFolder(study.path / "audit").read(record.number)
+        length = len(record.result.curve)
+        assert (len(whole.result.curve), whole.result.curve[:length]) == (6, record.result.curve)
+        row = table.set_index("trial").loc[record.number]
+        assert (row["stopped_at"], row["epochs"]) == (length, 6)
+        assert row["value"] == best_so_far(whole.result.curve, "val_loss", 6)
+
+
+def test_where_nothing_was_stopped_there_is_nothing_to_audit(tmp_path: Path) -> None:
+    """That is said, and is no error."""
+    text = STUDY.partition("[stopping]")[0].replace("trials = 12", "trials = 2")
+    (tmp_path / "small.toml").write_text(text, encoding="utf-8")
+    netcore.run_study(tmp_path / "small.toml", results=tmp_path / "results", workers=1, confirm=False)
+    done = netcore_command("audit", "small", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "note: the stopping rule stopped no trial, so there is nothing to audit" in done.stderr

@@ -1,0 +1,391 @@
+"""Claims about model.npz: raw rows give the study's own numbers to the bit, and no file is taken for what it is not."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from formats import pixels, write_idx
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from models import TREE_KEYS, TREES, trained
+
+from netcore.archive import pack, unpack
+from netcore.core import Params, probabilities
+from netcore.data import Preprocessing
+from netcore.data.sources import read_source
+from netcore.errors import DataError, RecordError
+from netcore.model import Model, read_model
+
+CASES: dict[str, dict[str, Any]] = {
+    "pictures": {"source": "digits"},
+    "mean image": {"source": "digits", "standardize": "pixel-mean", "seed": 1},
+    "as they are": {"source": "wine", "standardize": "none", "seed": 2},
+    "float64": {"source": "iris", "dtype": "float64", "seed": 3},
+    "no hidden units": {"source": "digits", "hidden_size": 0},
+    "table": {"source": "table", **TREE_KEYS},
+    "table, float64": {"source": "table", "dtype": "float64", "hidden_size": 0, **TREE_KEYS},
+}
+
+
+@pytest.fixture(scope="module")
+def digits() -> Model:
+    """Give a net that reads digits."""
+    return trained("digits")[0]
+
+
+@pytest.fixture(scope="module")
+def trees() -> Model:
+    """Give a net that tells trees apart."""
+    return trained("table", **TREE_KEYS)[0]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_raw_rows_give_the_studys_numbers_to_the_bit(case: str) -> None:
+    """Probabilities of raw rows are those of the rows as the study prepared them, bit for bit, read back or not."""
+    keys = dict(CASES[case])
+    model, dataset = trained(**keys)
+    raw = read_source(**{key: keys[key] for key in ("source", *TREE_KEYS) if key in keys}).X
+    again = Model.from_bytes(model.to_bytes(), "here")
+    place = {row.tobytes(): number for number, row in enumerate(model.prepared(raw))}
+    for X in (dataset.X_train, dataset.X_val, dataset.X_test):
+        order = [place[row.tobytes()] for row in X]
+        rows = raw[order] if isinstance(raw, np.ndarray) else raw.iloc[order]
+        expected = probabilities(model.params, X)
+        for each in (model, again):
+            found = each.probabilities(rows)
+            assert found.dtype == expected.dtype
+            assert found.tobytes() == expected.tobytes()
+
+
+def test_pictures_of_an_official_test_set_give_its_numbers(tmp_path: Path) -> None:
+    """IDX pictures, as they come, give the probabilities of the prepared test part in its order."""
+    write_idx(tmp_path / "idx", rows=60)
+    model, dataset = trained("idx", path=str(tmp_path / "idx"))
+    expected = probabilities(model.params, dataset.X_test).tobytes()
+    assert model.probabilities(pixels(12, 4, 3, seed=12)).tobytes() == expected
+
+
+def test_a_file_read_back_is_the_same_model(digits: Model) -> None:
+    """Everything survives, and writing it again gives the same bytes."""
+    again = Model.from_bytes(digits.to_bytes(), "here")
+    assert again.to_bytes() == digits.to_bytes()
+    for name in ("class_names", "feature_names", "image_shape", "facts"):
+        assert getattr(again, name) == getattr(digits, name)
+    assert all(np.array_equal(ours, theirs) for ours, theirs in zip(again.params, digits.params, strict=True))
+
+
+def test_the_file_opens_with_numpy_alone(digits: Model, tmp_path: Path) -> None:
+    """It is an .npz of four arrays, what was fitted, and JSON, no pickle; its last 64 bytes are its checksum."""
+    path = tmp_path / "model.npz"
+    path.write_bytes(digits.to_bytes())
+    content = path.read_bytes()
+    assert hashlib.sha256(content[:-64]).hexdigest().encode() == content[-64:]
+    with np.load(path, allow_pickle=False) as file:
+        assert set(file) == {*Params._fields, "model.json"} | {
+            f"preprocessing.{name}" for name in ("json", "mean", "scale")
+        }
+        assert file["W1"].shape == (64, 8)
+        about = json.loads(file["model.json"])
+    assert about["facts"]["confirmed"]["seeds"] == 5
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float16, np.float32, np.float64, bool])
+def test_rows_may_come_in_any_shape_and_type(digits: Model, dtype: type) -> None:
+    """Flat rows, pictures, pictures with their channel, and tables of the features' columns give the same numbers."""
+    flat: Any = pixels(5, 64).astype(dtype)
+    expected = digits.probabilities(flat).tobytes()
+    frame = pd.DataFrame(flat, columns=list(digits.feature_names))
+    frame = frame[frame.columns[::-1]].assign(label="0")
+    for rows in (flat.reshape(5, 8, 8), flat.reshape(5, 8, 8, 1), np.asfortranarray(flat), frame):
+        assert digits.probabilities(rows).tobytes() == expected
+
+
+def test_no_rows_give_no_probabilities(digits: Model) -> None:
+    """An empty array of the right width is no mistake."""
+    assert digits.probabilities(np.empty((0, 64))).shape == (0, 10)
+
+
+def test_missing_values_and_new_categories_are_answered(trees: Model) -> None:
+    """Of a table, any cell may be missing, and a category may be one that training never saw."""
+    rows = pd.DataFrame([dict.fromkeys(trees.columns), {**dict.fromkeys(trees.columns), "bark": "blue"}])
+    found = trees.probabilities(rows)
+    assert np.allclose(found.sum(axis=1), 1)
+    assert found[0].tobytes() == found[1].tobytes()
+
+
+def table(**changes: Any) -> pd.DataFrame:  # noqa: ANN401
+    """Give the first rows of the trees, with changes."""
+    return pd.read_csv(TREES).head(3).assign(**changes)
+
+
+def far(number: float) -> np.ndarray[Any, Any]:
+    """Give two rows, the second with a number of one's choice."""
+    rows = np.zeros((2, 64))
+    rows[1, 3] = number
+    return rows
+
+
+NOT_FINITE = (
+    "rows: must be finite numbers that float32 can hold, got 1 that are not, the first in {}; "
+    "leave these rows out, or fill them in"
+)
+
+REFUSED: dict[str, tuple[object, str]] = {
+    "narrow": (
+        np.zeros((2, 63)),
+        "rows: must have 64 columns, or be pictures of shape (8, 8), got an array of shape (2, 63)",
+    ),
+    "one row": (
+        np.zeros(64),
+        "rows: must have 64 columns, or be pictures of shape (8, 8), got an array of shape (64,)",
+    ),
+    "other pictures": (
+        np.zeros((2, 4, 16)),
+        "rows: must have 64 columns, or be pictures of shape (8, 8), got an array of shape (2, 4, 16)",
+    ),
+    "a number": (np.array(1.0), "rows: must have 64 columns, or be pictures of shape (8, 8), got an array of shape ()"),
+    "texts": (np.full((2, 64), "a"), "rows: must hold numbers, got <U1"),
+    "objects": (np.full((2, 64), None), "rows: must hold numbers, got object"),
+    "NaN": (
+        far(np.nan),
+        NOT_FINITE.format("row 2, pixel_0_3"),
+    ),
+    "infinity": (
+        far(-np.inf),
+        NOT_FINITE.format("row 2, pixel_0_3"),
+    ),
+    "too large for the type": (
+        far(1e200),
+        NOT_FINITE.format("row 2, pixel_0_3"),
+    ),
+    "a table without columns": (
+        pd.DataFrame({"pixel_0": [1], "pixel_0_1": [2]}),
+        "column 'pixel_0_0': must be among the columns; did you mean 'pixel_0'?",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_rows_that_do_not_fit_an_array_are_refused(digits: Model, case: str) -> None:
+    """What is wrong is said in one line: how much of it, and where it begins."""
+    rows, line = REFUSED[case]
+    with pytest.raises(DataError) as refused:
+        digits.probabilities(rows)  # type: ignore[arg-type]
+    assert str(refused.value).splitlines()[0] == line
+
+
+def tiny(weight: float = 0.0) -> Model:
+    """Give a net of one input, one hidden unit and two classes."""
+    weights = np.full((1, 1), weight)
+    params = Params(weights, np.zeros(1), np.repeat(weights, 2, axis=1), np.zeros(2))
+    return Model(params, Preprocessing(), ("a", "b"), ("x",), None, {})
+
+
+def test_numbers_too_large_for_the_net_are_refused() -> None:
+    """Finite rows whose scores are not finite are refused: a probability is never NaN."""
+    with pytest.raises(DataError, match=r"rows: must have numbers of the study's own size, got 1 .* in row 2"):
+        tiny(1e200).probabilities(np.array([[0.0], [1.0]]))
+
+
+REFUSED_TABLES: dict[str, tuple[object, str]] = {
+    "an array": (
+        np.zeros((2, 7)),
+        (
+            "rows: must be a table with the columns 'height_m', 'girth_cm', 'density', 'leaf_cm', 'bark' and 2 more, "
+            "got an array"
+        ),
+    ),
+    "a misspelt column": (
+        table().rename(columns={"height_m": "heigth_m"}),
+        "column 'height_m': must be among the columns; did you mean 'heigth_m'?",
+    ),
+    "text among numbers": (
+        table(height_m=[1.5, "tall", None]),
+        "column 'height_m': must hold numbers, got 'tall' in row 2",
+    ),
+    "dates among numbers": (
+        table(height_m=pd.to_datetime(["2020-01-01"] * 3)),
+        "column 'height_m': must hold numbers, got Timestamp('2020-01-01 00:00:00') in row 1",
+    ),
+    "infinity": (
+        table(density=[0.5, 0.6, np.inf]),
+        NOT_FINITE.format("row 3, density"),
+    ),
+    "two columns of one name": (
+        pd.concat([table(), table()[["bark"]]], axis=1),
+        "columns: must have different names; rename them",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_TABLES)
+def test_rows_that_do_not_fit_a_table_are_refused(trees: Model, case: str) -> None:
+    """The column is named, and the row."""
+    rows, line = REFUSED_TABLES[case]
+    with pytest.raises(DataError) as refused:
+        trees.probabilities(rows)  # type: ignore[arg-type]
+    assert str(refused.value) == line
+
+
+def test_many_missing_columns_are_counted(digits: Model) -> None:
+    """Five are named, the rest counted."""
+    with pytest.raises(DataError) as refused:
+        digits.probabilities(pd.DataFrame({"a": [1]}))
+    assert len(refused.value.problems) == 6
+    assert str(refused.value).splitlines()[-1] == "columns: 59 more are missing"
+
+
+def test_a_truncated_or_altered_file_is_refused(digits: Model) -> None:
+    """Any part of the file, and the file with any bit flipped, is refused in one line with its remedy."""
+    data = digits.to_bytes()
+    rng = np.random.default_rng(0)
+    damaged = [data[:length] for length in (0, 1, 64, 1000, len(data) - 1)]
+    for place in rng.integers(0, len(data), 200):
+        altered = bytearray(data)
+        altered[place] ^= 1 << int(rng.integers(8))
+        damaged.append(bytes(altered))
+    for each in damaged:
+        with pytest.raises(RecordError) as refused:
+            Model.from_bytes(each, "m.npz")
+        assert str(refused.value) == (
+            "m.npz: is truncated or altered (its checksum does not hold); "
+            "`netcore run` or `netcore confirm` makes it again"
+        )
+
+
+def members_of(model: Model) -> dict[str, Any]:
+    """Give the members of a model's file, as bytes."""
+    return unpack(model.to_bytes(), "here")
+
+
+def about(model: Model, **changes: object) -> dict[str, bytes]:
+    """Give a model's model.json with changes."""
+    return {"model.json": json.dumps({**json.loads(members_of(model)["model.json"]), **changes}).encode()}
+
+
+def fitted(model: Model, **changes: object) -> dict[str, bytes]:
+    """Give a model's preprocessing.json with changes."""
+    facts = json.loads(members_of(model)["preprocessing.json"])
+    return {"preprocessing.json": json.dumps({**facts, **changes}).encode()}
+
+
+def npy(array: object) -> bytes:
+    """Give the bytes of an .npy."""
+    return unpack(pack({"x": np.asarray(array)}), "here")["x.npy"]
+
+
+HOSTILE: dict[str, Any] = {
+    "another format": lambda m: about(m, format=2),
+    "no JSON": lambda _: {"model.json": b"{"},
+    "deep JSON": lambda _: {"model.json": b"[" * 100_000},
+    "a list": lambda _: {"model.json": b"[]"},
+    "one class": lambda m: about(m, class_names=["a"]),
+    "classes of one name": lambda m: about(m, class_names=["0"] * 10),
+    "classes that are numbers": lambda m: about(m, class_names=list(range(10))),
+    "too many classes": lambda m: about(m, class_names=[*m.class_names, "x"]),
+    "too few features": lambda m: about(m, feature_names=m.feature_names[1:]),
+    "another image": lambda m: about(m, image_shape=[8, 9, 1]),
+    "a flat image": lambda m: about(m, image_shape=[8, 8]),
+    "an image of fractions": lambda m: about(m, image_shape=[8.0, 8.0, 1.0]),
+    "facts that are none": lambda m: about(m, facts=7),
+    "weights of another shape": lambda _: {"W1.npy": npy(np.zeros((64, 9), np.float32))},
+    "biases in two dimensions": lambda _: {"b1.npy": npy(np.zeros((8, 1), np.float32))},
+    "weights of another type": lambda _: {"W2.npy": npy(np.zeros((8, 10)))},
+    "whole numbers": lambda _: {"b2.npy": npy(np.zeros(10, np.int64))},
+    "weights that are NaN": lambda _: {"b2.npy": npy(np.full(10, np.nan, np.float32))},
+    "an object": lambda _: {"b2.npy": b"\x93NUMPY\x01\x00" + npy(np.zeros(10))[8:].replace(b"'<f8'", b"'|O' ")},
+    "a claim of terabytes": lambda _: {
+        "b2.npy": npy(np.zeros(10, np.float32)).replace(b"(10,)", b"(10" + b"0" * 12 + b",)")
+    },
+    "an unknown preparation": lambda m: fitted(m, kind="magic"),
+    "a preparation that is a list": lambda m: fitted(m, kind=[]),
+    "a preparation of another kind": lambda m: fitted(m, kind="none"),
+    "means of another length": lambda _: {"preprocessing.mean.npy": npy(np.zeros(63))},
+    "means that are NaN": lambda _: {"preprocessing.mean.npy": npy(np.full(64, np.nan))},
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_whole_file_with_other_content_is_refused(digits: Model, case: str) -> None:
+    """A good checksum does not make a model: what does not belong together is refused in one line, nothing is run."""
+    with pytest.raises(RecordError) as refused:
+        Model.from_bytes(pack({**members_of(digits), **HOSTILE[case](digits)}), "m.npz")
+    line = str(refused.value)
+    assert line.startswith("m.npz: does not hold a model (")
+    assert "\n" not in line
+    assert len(line) < 500
+
+
+@pytest.mark.parametrize("name", ["model.json", "W1.npy", "b2.npy", "preprocessing.json", "preprocessing.scale.npy"])
+def test_a_file_without_a_member_is_refused(digits: Model, name: str) -> None:
+    """Each member is needed."""
+    members = members_of(digits)
+    del members[name]
+    with pytest.raises(RecordError, match="does not hold a model"):
+        Model.from_bytes(pack(members), "m.npz")
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        {"kind": "number"},
+        {"name": 7, "kind": "number"},
+        {"name": "bark", "kind": "category"},
+        {"name": "bark", "kind": "category", "categories": "brown"},
+        {"name": "bark", "kind": "category", "categories": ["a", "a"]},
+        {"name": "bark", "kind": "category", "categories": [1]},
+        {"name": "girth_cm", "kind": "number"},
+        "bark",
+    ],
+)
+def test_a_table_with_other_columns_is_refused(trees: Model, column: object) -> None:
+    """What was fitted to the columns must give the net's own features."""
+    columns = [*trees.preprocessing.facts["columns"]]
+    columns[4] = column
+    with pytest.raises(RecordError, match="does not hold a model"):
+        Model.from_bytes(pack({**members_of(trees), **fitted(trees, columns=columns)}), "m.npz")
+
+
+@settings(max_examples=200, deadline=None)
+@given(content=st.binary(max_size=200), name=st.sampled_from(["model.json", "W1.npy", "preprocessing.json"]))
+def test_no_content_is_more_than_a_refusal(content: bytes, name: str) -> None:
+    """Whatever bytes stand in a member, the answer is one line."""
+    with pytest.raises(RecordError) as refused:
+        Model.from_bytes(pack({**members_of(tiny()), name: content}), "m.npz")
+    assert "\n" not in str(refused.value)
+
+
+def test_what_json_cannot_hold_is_not_written(digits: Model) -> None:
+    """A fact that is NaN is refused when the file is made, not when it is read."""
+    model = Model(digits.params, digits.preprocessing, digits.class_names, digits.feature_names, None, {"x": np.nan})
+    with pytest.raises(ValueError, match="JSON"):
+        model.to_bytes()
+
+
+def test_a_study_without_a_model_says_how_to_make_one(tmp_path: Path) -> None:
+    """The line names the study."""
+    (tmp_path / "digits").mkdir()
+    with pytest.raises(RecordError) as refused:
+        read_model(tmp_path / "digits" / "model.npz")
+    assert str(refused.value) == (
+        f"{tmp_path}/digits/model.npz: there is no model yet; `netcore run digits` or `netcore confirm digits` makes it"
+    )
+    with pytest.raises(RecordError, match="cannot be read"):
+        read_model(tmp_path)
+
+
+def test_numpy_is_all_that_an_array_model_needs() -> None:
+    """Importing the module brings neither pandas nor MLflow, Optuna or scikit-learn; it brings nothing unknown."""
+    code = (
+        "import sys, numpy.random; before = {*sys.modules}; import netcore.model;"
+        "names = {name.partition('.')[0] for name in {*sys.modules} - before};"
+        "print(sorted(names - {*sys.stdlib_module_names, 'numpy'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "['netcore', 'platformdirs']\n"

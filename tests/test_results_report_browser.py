@@ -1,0 +1,169 @@
+"""The report in a real browser: it fetches nothing, complains of nothing, and its table sorts and filters by hand."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import CHROMIUM, Browser, browser
+from test_results_report import audited_copy
+
+from netcore.results.tables import StudyTables
+from netcore.study.spec import StudySpec
+
+COMPLAINTS = ("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled")
+SHOWN = "[...document.querySelectorAll('#trials-table tbody tr')].filter(row => !row.hidden)"
+COLUMN = "{}.map(row => row.cells[{}].title || row.cells[{}].textContent)"
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Give a browser."""
+    if not CHROMIUM and not os.environ.get("NETCORE_REQUIRE_ALL"):
+        pytest.skip("there is no Chromium here; .ci/system-packages installs it")
+    assert CHROMIUM, "NETCORE_REQUIRE_ALL is set, and there is no Chromium"
+    with browser(tmp_path_factory.mktemp("browser")) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def report(mixed: tuple[StudySpec, Path, StudyTables], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the report of a study with trials of every state, confirmed and audited."""
+    return audited_copy(mixed, tmp_path_factory.mktemp("report"))[1].report
+
+
+@pytest.fixture
+def opened(page: Browser, report: Path) -> Browser:
+    """Give the report as it has just been opened, in a wide window."""
+    page.look()
+    page.open(report)
+    return page
+
+
+def column(opened: Browser, number: int) -> list[str]:
+    """Give a column of the rows that are shown, to the last digit."""
+    values: list[str] = opened.ask(COLUMN.format(SHOWN, number, number))
+    return values
+
+
+def numbers(values: list[str]) -> list[float]:
+    """Give the numbers of a column; what is missing is left out."""
+    return [float(value) for value in values if value != "—"]
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_leaves_the_file_and_nothing_is_wrong(page: Browser, report: Path, width: int, scheme: str) -> None:
+    """On a desk and on a telephone: no request but for the file itself, no word on the console, nothing cut off."""
+    page.look(width=width, scheme=scheme)
+    page.open(report)
+    asked = [event["request"]["url"] for event in page.seen("Network.requestWillBeSent")]
+    assert [url for url in asked if not url.startswith("data:")] == [report.as_uri()]
+    assert page.seen(*COMPLAINTS) == []
+    assert page.ask("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_request_and_a_complaint_would_be_seen(page: Browser, tmp_path: Path) -> None:
+    """The two checks above can fail: a picture from elsewhere is noticed, and so is an error in a script."""
+    (tmp_path / "page.html").write_text("<img src='missing.png'><script>throw Error('x')</script>")
+    page.open(tmp_path / "page.html")
+    assert any("missing.png" in event["request"]["url"] for event in page.seen("Network.requestWillBeSent"))
+    assert page.seen("Runtime.exceptionThrown")
+
+
+def test_the_policy_keeps_other_scripts_and_addresses_out(opened: Browser) -> None:
+    """Should markup ever slip into the page, the browser neither runs nor fetches it."""
+    opened.ask("document.body.insertAdjacentHTML('beforeend', `<img src='http://127.0.0.1:9/x.png' onerror='evil=1'>`)")
+    opened.ask("document.body.append(Object.assign(document.createElement('script'), {textContent: 'evil = 1'}))")
+    assert opened.ask("new Promise(done => setTimeout(() => done(typeof evil), 200))") == "undefined"
+    said = json.dumps(opened.seen("Log.entryAdded"))
+    assert "Content Security Policy" in said
+
+
+def test_every_figure_has_an_alternative_text_and_a_table(opened: Browser) -> None:
+    """Each picture is loaded, has words in its place, and a link to its numbers that leads somewhere."""
+    figures: list[dict[str, Any]] = opened.ask(
+        "[...document.querySelectorAll('figure')].map(figure => ({"
+        " loaded: figure.querySelector('img').naturalWidth, words: figure.querySelector('img').alt,"
+        " table: document.querySelector(figure.querySelector('figcaption a').getAttribute('href')) !== null}))"
+    )
+    assert len(figures) >= 9
+    assert all(figure["loaded"] > 0 and len(figure["words"]) > 20 and figure["table"] for figure in figures)
+    assert len({figure["words"] for figure in figures}) == len(figures)
+
+
+def test_a_link_to_folded_numbers_unfolds_them(opened: Browser) -> None:
+    """Who follows the link beneath the confirmation sees its table."""
+    details = "document.querySelector('#numbers-confirmation').closest('details').open"
+    assert opened.ask(details) is False
+    opened.click("a[href='#numbers-confirmation']")
+    assert opened.ask("new Promise(done => setTimeout(done, 100))") is None
+    assert opened.ask(details) is True
+
+
+def test_clicks_sort_by_any_column(opened: Browser) -> None:
+    """A first click sorts upwards, a second downwards; aria-sort says which; what is missing stays last."""
+    heading = "#trials-table th:nth-child(7)"
+    assert opened.ask(f"document.querySelector('{heading}').textContent") == "value"
+    for direction, reverse in (("ascending", False), ("descending", True)):
+        opened.click(f"{heading} button")
+        values = column(opened, 6)
+        assert numbers(values) == sorted(numbers(values), reverse=reverse)
+        assert "—" not in values[: len(numbers(values))]
+        assert opened.ask("[...document.querySelectorAll('[aria-sort]')].map(h => h.ariaSort)") == [direction]
+    opened.click("#trials-table th:nth-child(2) button")
+    assert column(opened, 1) == sorted(column(opened, 1))
+    assert opened.ask("document.querySelectorAll('[aria-sort]').length") == 1
+
+
+def test_the_keyboard_sorts_and_filters(opened: Browser) -> None:
+    """From the filter, Tab leads over the states to the headings; Enter and the space bar press them."""
+    opened.ask("document.querySelector('#filter-text').focus()")
+    opened.write("pruned")
+    assert set(column(opened, 1)) == {"pruned"}
+    for _ in range(50):
+        opened.press("Tab")
+        if opened.ask("document.activeElement.matches('#trials-table th:first-child button')"):
+            break
+    opened.press("Enter")
+    trials = numbers(column(opened, 0))
+    assert trials == sorted(trials)
+    opened.press(" ")
+    assert numbers(column(opened, 0)) == sorted(trials, reverse=True)
+
+
+def test_clicks_filter_by_state_and_words_by_text(opened: Browser, mixed: tuple[StudySpec, Path, StudyTables]) -> None:
+    """A state that is unticked is not shown; each word must begin a cell; the count is said."""
+    trials = mixed[2].trials
+    finished = int((trials["state"] == "finished").sum())
+    for state in ("pruned", "diverged", "failed"):
+        opened.click(f"[name=state][value={state}]")
+    assert column(opened, 1) == ["finished"] * finished
+    said = "document.querySelector('#shown').textContent"
+    assert opened.ask(said) == f"{finished} of {len(trials)} trials"
+    opened.click("#filter-text")
+    opened.write("no such thing")
+    assert opened.ask(said) == f"0 of {len(trials)} trials"
+
+
+def test_the_answer_is_on_the_first_screen(opened: Browser, report: Path) -> None:
+    """Winner, confirmed figure, baselines and the test figure are seen without scrolling, on a telephone too."""
+    for width, height in ((1280, 800), (390, 844)):
+        opened.look(width=width, height=height)
+        opened.open(report)
+        answer = "document.querySelectorAll('#answer, .figures dd, .baselines dd')"
+        bottoms = opened.ask(f"[...{answer}].map(part => part.getBoundingClientRect().bottom)")
+        assert len(bottoms) == 6
+        assert max(bottoms) < height
+
+
+def test_it_prints_whole(opened: Browser, tmp_path: Path) -> None:
+    """On paper there is no form, and no part of a table is hidden behind a scroll bar."""
+    opened.send("Emulation.setEmulatedMedia", media="print")
+    assert opened.ask("getComputedStyle(document.querySelector('#filter')).display") == "none"
+    assert opened.ask("getComputedStyle(document.querySelector('.table')).maxHeight") == "none"
+    opened.print(tmp_path / "report.pdf")
+    assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
+    opened.send("Emulation.setEmulatedMedia", media="")

@@ -1,0 +1,502 @@
+"""Claims about the net in MLflow: logged from code, without a pickle; one file, one version; the champion; served."""
+
+import hashlib
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import netcore_command
+from formats import pixels
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModel
+from mlflow.entities.model_registry import ModelVersion
+from models import TREE_KEYS, TREES, run_study_with, trained
+
+from netcore.errors import RecordError, WorkError
+from netcore.model import MODEL, Model, read_model
+from netcore.study.folder import StudyFolder
+from netcore.tracking.follow import sync
+from netcore.tracking.model import _is_worse
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::UserWarning")
+
+TREE_DATA = f'source = "table"\npath = "{TREES}"\ntarget = "species"\ndrop = ["plot"]'
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a folder with two studies that have a model, both in MLflow. Look, do not touch."""
+    folder = tmp_path_factory.mktemp("shipped")
+    run_study_with(folder, "digits", 'source = "digits"', trained("digits")[0])
+    run_study_with(folder, "trees", TREE_DATA, trained("table", **TREE_KEYS)[0])
+    pd.read_csv(TREES).head(5).to_csv(folder / "new_trees.csv", index=False)
+    for study in ("digits", "trees"):
+        done = netcore_command("sync", study, cwd=folder)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout == f"{study}: 2 runs written to sqlite:///mlflow.db\n"
+    return folder
+
+
+@pytest.fixture
+def copied(shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give a copy of that folder, to be changed, as the current folder; artifacts are still those of the original."""
+    for name in ("results", "mlflow.db"):
+        copy = shutil.copytree if name == "results" else shutil.copy
+        copy(shipped / name, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    # MLflow keeps what it has opened by its address; a relative one would be that of another test's folder.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    return tmp_path
+
+
+def client_of(folder: Path) -> MlflowClient:
+    """Open a folder's MLflow."""
+    return MlflowClient(f"sqlite:///{folder}/mlflow.db")
+
+
+def state(folder: Path, study: str) -> tuple[list[LoggedModel], list[ModelVersion], dict[str, Any]]:
+    """Read a study's logged models, versions and registered model, the oldest first."""
+    client = client_of(folder)
+    experiment = client.get_experiment_by_name(study)
+    assert experiment is not None
+    logged = sorted(client.search_logged_models([experiment.experiment_id]), key=lambda model: model.creation_timestamp)
+    versions = sorted(client.search_model_versions(f"name = '{study}'"), key=lambda each: int(each.version))
+    registered = client.search_registered_models(f"name = '{study}'")
+    return logged, versions, dict(registered[0]) if registered else {}
+
+
+def champion(folder: Path, study: str) -> int:
+    """Give the version that bears the alias."""
+    return int(client_of(folder).get_model_version_by_alias(study, "champion").version)
+
+
+def retrained(folder: Path, seed: int, **about: Any) -> None:  # noqa: ANN401
+    """Let the study of digits have another net; `about` changes its facts."""
+    model = trained("digits", about={"seed": seed, **about})[0]
+    (folder / "results" / "digits" / MODEL).write_bytes(model.to_bytes())
+
+
+def sync_digits(folder: Path) -> None:
+    """Bring MLflow up to date, in this process."""
+    sync(StudyFolder(folder / "results" / "digits"))
+
+
+def files_of(folder: Path, study: str) -> Path:
+    """Give the folder of a study's logged model."""
+    return Path(state(folder, study)[0][0].artifact_location)
+
+
+@pytest.mark.parametrize("study", ["digits", "trees"])
+def test_what_is_logged_holds_no_pickle_and_no_place(shipped: Path, study: str) -> None:
+    """Beside the code there are texts and model.npz, byte for byte; no pickler and no folder is named in MLmodel."""
+    files = files_of(shipped, study)
+    names = {path.relative_to(files).as_posix() for path in files.rglob("*") if path.is_file()}
+    assert {name for name in names if not name.startswith("code/netcore/")} == {
+        *("MLmodel", "conda.yaml", "python_env.yaml", "requirements.txt", "served.py"),
+        *("artifacts/model.npz", "input_example.json", "serving_input_example.json"),
+    }
+    assert all(name.endswith((".py", ".py.typed", ".jinja", "py.typed")) for name in names if name.startswith("code/"))
+    ours = (shipped / "results" / study / MODEL).read_bytes()
+    assert (files / "artifacts" / MODEL).read_bytes() == ours
+    text = (files / "MLmodel").read_text(encoding="utf-8")
+    assert "pickle" not in text
+    own = text.replace(str(files), "")
+    assert str(shipped) not in own
+    assert "/netcore/" not in own
+    assert "/tmp" not in own  # noqa: S108  # no file is made
+
+
+def test_the_environment_is_the_installed_one(shipped: Path) -> None:
+    """Four packages, pinned, and none called netcore: the code goes along, and an index has another of that name."""
+    pinned = [f"{name}=={version(name)}" for name in ("mlflow", "numpy", "pandas", "platformdirs")]
+    for study in ("digits", "trees"):
+        files = files_of(shipped, study)
+        assert (files / "requirements.txt").read_text(encoding="utf-8").split() == pinned
+        assert "- netcore" not in (files / "conda.yaml").read_text(encoding="utf-8")
+
+
+def test_the_project_that_one_stands_in_is_not_the_environment(copied: Path) -> None:
+    """A lock file in the current folder has nothing to do with the model, and does not go along."""
+    for name in ("uv.lock", "pyproject.toml"):
+        (copied / name).write_text("version = 1\n", encoding="utf-8")
+    retrained(copied, 8)
+    sync_digits(copied)
+    files = Path(state(copied, "digits")[0][1].artifact_location)
+    assert (files / "MLmodel").exists()
+    assert not {path.name for path in files.iterdir()} & {"uv.lock", "pyproject.toml"}
+
+
+def test_figures_and_data_set_are_linked_to_the_model(shipped: Path) -> None:
+    """The logged model has the confirmed figures and the test's, each with the data set; params; the study's run."""
+    (logged,), (registered,), _ = state(shipped, "digits")
+    settings = json.loads((shipped / "results" / "digits" / "resolved.json").read_text(encoding="utf-8"))
+    assert {metric.key: metric.value for metric in logged.metrics or []} == {
+        "confirmed_val_loss": 0.5,
+        "confirmed_val_accuracy": 0.875,
+        "confirmed_low": 0.4,
+        "confirmed_high": 0.6,
+        "confirmed_seeds": 5,
+        "model_test_accuracy": 0.75,
+        "model_test_rows": 80,
+        "model_test_right": 60,
+    }
+    used = {(metric.dataset_name, metric.dataset_digest) for metric in logged.metrics or []}
+    assert used == {("digits", settings["data"]["digest"][:36])}
+    assert logged.params["hidden_size"] == "8"
+    assert logged.params["candidate"] == "trial 1"
+    assert str(logged.status) == "READY"
+    assert logged.model_type == "classifier"
+    run = client_of(shipped).get_run(logged.source_run_id or "")
+    assert run.info.run_name == "digits"
+    assert run.info.status == "FINISHED"
+    assert run.outputs is not None
+    assert [each.model_id for each in run.outputs.model_outputs] == [logged.model_id]
+    assert registered.tags["netcore.logged_model"] == logged.model_id
+    assert json.loads(logged.tags["mlflow.modelVersions"]) == [{"name": "digits", "version": 1}]
+
+
+def test_the_version_bears_file_and_data(shipped: Path) -> None:
+    """Registered under the study's name: SHA-256 of model.npz, digest of the data, alias, a line of what it is."""
+    content = (shipped / "results" / "digits" / MODEL).read_bytes()
+    _, (registered,), about = state(shipped, "digits")
+    assert registered.tags["netcore.model"] == hashlib.sha256(content).hexdigest()
+    assert (
+        registered.tags["netcore.data_digest"]
+        == read_model(shipped / "results" / "digits" / MODEL).facts["data_digest"]
+    )
+    assert (registered.tags["netcore.metric"], registered.tags["netcore.value"]) == ("val_loss", "0.5")
+    assert str(registered.description).startswith("trial 1, confirmed val loss 0.5, confirmed val accuracy 0.875")
+    assert about["description"] == "which net tells them apart?"
+    assert champion(shipped, "digits") == 1
+
+
+def test_a_study_without_a_model_logs_none(copied: Path) -> None:
+    """No model.npz, nothing to log; what is there stays."""
+    (copied / "results" / "digits" / MODEL).unlink()
+    sync_digits(copied)
+    assert [len(part) for part in state(copied, "digits")[:2]] == [1, 1]
+
+
+def test_a_second_sync_changes_nothing(copied: Path) -> None:
+    """One file, one version: again and again, all stays as it was."""
+
+    def everything() -> list[str]:
+        logged, versions, registered = state(copied, "digits")
+        run = client_of(copied).get_run(logged[0].source_run_id or "")
+        return [str(each.to_dictionary()) for each in logged] + [
+            str(versions),
+            str(registered),
+            str(run.to_dictionary()),
+        ]
+
+    before = everything()
+    for _ in range(2):
+        sync_digits(copied)
+    assert everything() == before
+
+
+def test_the_champion_is_the_latest_unless_it_is_worse(copied: Path) -> None:
+    """Better or equal on the same data, or other data: the alias moves. Worse on the same data: it stays."""
+    steps: list[tuple[dict[str, Any], int]] = [
+        ({"confirmed": {"val_loss": 0.45}}, 2),
+        ({"confirmed": {"val_loss": 0.47}}, 2),
+        ({"confirmed": {"val_loss": 0.45}, "candidate": "trial 9"}, 4),
+        ({"confirmed": {"val_loss": 0.9}, "data_digest": "f" * 64}, 5),
+        ({"confirmed": {}, "data_digest": "f" * 64}, 5),
+    ]
+    for seed, (facts, expected) in enumerate(steps):
+        retrained(copied, seed, **facts)
+        sync_digits(copied)
+        assert champion(copied, "digits") == expected
+    logged, versions, _ = state(copied, "digits")
+    assert len(logged) == len(versions) == 6
+
+
+def test_an_alias_moved_by_hand_is_left_alone(copied: Path) -> None:
+    """Until there is another net, the alias is where a person put it; the file of an older version decides anew."""
+    first = (copied / "results" / "digits" / MODEL).read_bytes()
+    retrained(copied, 1, confirmed={"val_loss": 0.5})
+    sync_digits(copied)
+    assert champion(copied, "digits") == 2
+    client_of(copied).set_registered_model_alias("digits", "champion", "1")
+    sync_digits(copied)
+    assert champion(copied, "digits") == 1
+    client_of(copied).set_registered_model_alias("digits", "champion", "2")
+    (copied / "results" / "digits" / MODEL).write_bytes(first)
+    sync_digits(copied)
+    assert champion(copied, "digits") == 1
+    assert len(state(copied, "digits")[1]) == 2
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "expected"),
+    [
+        ("0.5", "0.4", True),
+        ("0.4", "0.5", False),
+        ("0.4", "0.4", False),
+        (None, "0.4", True),
+        ("0.4", None, False),
+        (None, None, False),
+        ("1e-05", "0.0001", False),
+    ],
+)
+@pytest.mark.parametrize("metric", ["val_loss", "val_accuracy"])
+def test_worse_is_by_the_metric(new: str | None, old: str | None, expected: bool, metric: str) -> None:
+    """A larger loss is worse, a smaller accuracy is; what was not confirmed is worse than what was."""
+
+    def tags(value: str | None, digest: str = "d") -> dict[str, str]:
+        known = {} if value is None else {"netcore.value": value}
+        return {"netcore.metric": metric, "netcore.data_digest": digest, **known}
+
+    if metric == "val_accuracy" and new and old and new != old:
+        expected = not expected
+    assert _is_worse(tags(new), tags(old)) is expected
+    assert _is_worse(tags(new, "e"), tags(old)) is False
+    assert _is_worse({**tags(new), "netcore.metric": "other"}, tags(old)) is False
+
+
+@pytest.mark.parametrize("about", [{"metric": None}, {"confirmed": None}, {"test": None, "hyperparameters": None}])
+def test_missing_facts_are_no_obstacle(copied: Path, about: dict[str, Any]) -> None:
+    """A net whose facts are not all there is registered all the same."""
+    retrained(copied, 3, **about)
+    sync_digits(copied)
+    assert len(state(copied, "digits")[1]) == 2
+
+
+def test_a_net_without_any_facts_is_registered(copied: Path) -> None:
+    """The data digest is then that of the study."""
+    model = trained("digits")[0]
+    bare = Model(model.params, model.preprocessing, model.class_names, model.feature_names, model.image_shape, {})
+    (copied / "results" / "digits" / MODEL).write_bytes(bare.to_bytes())
+    sync_digits(copied)
+    settings = json.loads((copied / "results" / "digits" / "resolved.json").read_text(encoding="utf-8"))
+    assert state(copied, "digits")[1][1].tags["netcore.data_digest"] == settings["data"]["digest"]
+
+
+def test_a_logging_that_was_cut_short_is_done_anew(copied: Path) -> None:
+    """A logged model that never became ready is deleted, and the file is logged once."""
+    retrained(copied, 4)
+    digest = hashlib.sha256((copied / "results" / "digits" / MODEL).read_bytes()).hexdigest()
+    client = client_of(copied)
+    (whole,), _, _ = state(copied, "digits")
+    cut = client.create_logged_model(whole.experiment_id, "digits", whole.source_run_id, {"netcore.model": digest})
+    sync_digits(copied)
+    logged, versions, _ = state(copied, "digits")
+    assert len(logged) == len(versions) == 2
+    assert cut.model_id not in {model.model_id for model in logged}
+    assert {str(model.status) for model in logged} == {"READY"}
+
+
+def test_a_registry_that_refuses_costs_nothing_else(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model is logged; the line says what is missing and shows no password; the next sync completes it."""
+    retrained(copied, 6)
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", "postgresql://me:hush@127.0.0.1:1/registry")
+    with pytest.raises(WorkError) as refused:
+        sync_digits(copied)
+    (line,) = str(refused.value).splitlines()
+    assert line.startswith(f"MLflow at sqlite:///{copied}/mlflow.db: refuses (")
+    assert line.endswith(
+        f"; the model is logged but not registered; `netcore sync {copied}/results/digits` completes it"
+    )
+    assert "hush" not in line
+    monkeypatch.delenv("MLFLOW_REGISTRY_URI")
+    logged, versions, _ = state(copied, "digits")
+    assert (len(logged), len(versions)) == (2, 1)
+    run = client_of(copied).get_run(logged[1].source_run_id or "")
+    assert run.info.status == "FINISHED"
+    sync_digits(copied)
+    again, versions, _ = state(copied, "digits")
+    assert [model.model_id for model in again] == [model.model_id for model in logged]
+    assert len(versions) == champion(copied, "digits") == 2
+
+
+def test_a_registered_model_that_is_somebody_elses_is_left_alone(copied: Path) -> None:
+    """Its name is taken, and that is said; the command ends with exit code 1, everything else done."""
+    client_of(copied).delete_registered_model("digits")
+    client_of(copied).create_registered_model("digits")
+    retrained(copied, 7)
+    done = netcore_command("sync", "digits", cwd=copied)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"error: MLflow at sqlite:///{copied}/mlflow.db: has a registered model 'digits' that is not netcore's; "
+        "rename it there, or the study\n"
+    )
+    assert [len(part) for part in state(copied, "digits")[:2]] == [2, 0]
+
+
+def test_a_damaged_model_is_not_sent(copied: Path) -> None:
+    """The line names the file; the runs are written."""
+    retrained(copied, 5)
+    path = copied / "results" / "digits" / MODEL
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(RecordError, match=r"model\.npz: is truncated or altered"):
+        sync_digits(copied)
+    assert len(state(copied, "digits")[0]) == 1
+
+
+LOAD = """
+import json, sys
+from pathlib import Path
+sys.path = [place for place in sys.path if not (Path(place or ".") / "netcore").is_dir()]
+import mlflow, pandas
+model = mlflow.pyfunc.load_model(sys.argv[1])
+example = mlflow.models.Model.load(sys.argv[1]).load_input_example(sys.argv[1])
+import netcore
+assert Path(netcore.__file__).is_relative_to(sys.argv[1]), netcore.__file__
+assert not {"optuna", "sklearn", "matplotlib"} & {*sys.modules}
+print(json.dumps(model.predict(example).to_dict("split")))
+"""
+
+
+@pytest.mark.parametrize("study", ["digits", "trees"])
+def test_the_model_brings_its_own_netcore(shipped: Path, study: str) -> None:
+    """Where no netcore is installed, the model loads with the code beside it, and answers its own input example."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", LOAD, files_of(shipped, study)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=shipped / "results",
+        env={**environment, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"},
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    model = read_model(shipped / "results" / study / MODEL)
+    assert tuple(found["columns"]) == model.class_names
+    assert np.isclose(sum(found["data"][0]), 1)
+
+
+@contextmanager
+def serving(folder: Path, study: str) -> Iterator[int]:
+    """Serve a study's champion as the documentation says; give the port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = int(free.getsockname()[1])
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", f"models:/{study}@champion"]
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    }
+    with (folder / f"{study}.log").open("w") as log:
+        process = subprocess.Popen(
+            [*command, "--env-manager", "local", "--port", str(port)],
+            cwd=folder / "results",
+            env=environment,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        yield port
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def servers(shipped: Path) -> Iterator[dict[str, int]]:
+    """Serve both studies; give their ports."""
+    with serving(shipped, "digits") as digits, serving(shipped, "trees") as trees:
+        for port in (digits, trees):
+            wait_for(port)
+        yield {"digits": digits, "trees": trees}
+
+
+def wait_for(port: int) -> None:
+    """Wait until a server answers."""
+    for _ in range(600):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=10):
+                return
+        except OSError:
+            time.sleep(0.1)
+    pytest.fail("the server did not answer within a minute")
+
+
+def ask(port: int, body: object) -> Any:  # noqa: ANN401
+    """Post JSON; give the answer's predictions, or code and message of a refusal."""
+    address, headers = f"http://127.0.0.1:{port}/invocations", {"Content-Type": "application/json"}
+    request = urllib.request.Request(address, json.dumps(body).encode(), headers)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310  # it is http
+            return json.load(answer)["predictions"]
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)["message"]
+
+
+def test_pictures_are_answered_over_http(shipped: Path, servers: dict[str, int]) -> None:
+    """Rows of pixels, whole numbers, get the model's own probabilities by class; what does not fit is refused."""
+    model, rows = read_model(shipped / "results" / "digits" / MODEL), pixels(9, 64)
+    for key in ("inputs", "instances"):
+        found = pd.DataFrame(ask(servers["digits"], {key: rows.tolist()}))
+        assert tuple(found.columns) == model.class_names
+        assert np.abs(found.to_numpy() - model.probabilities(rows)).max() <= 1e-6
+    code, said = ask(servers["digits"], {"inputs": rows[:, 1:].tolist()})
+    assert (code, "does not match expected shape (-1, 64)" in said) == (400, True)
+    code, said = ask(servers["digits"], {"inputs": [[1e300] + [0] * 63]})
+    line = "rows: must be finite numbers that float32 can hold, got 1 that are not, the first in row 1, pixel_0_0"
+    assert (code, line in said) == (400, True)
+
+
+def test_a_table_is_answered_over_http(shipped: Path, servers: dict[str, int]) -> None:
+    """Categories, missing values as null, whole numbers among doubles: the model's own probabilities by class."""
+    model, frame = read_model(shipped / "results" / "trees" / MODEL), pd.read_csv(TREES)
+    assert frame.isna().to_numpy().any()
+    body = {"dataframe_split": json.loads(frame.to_json(orient="split", index=False))}
+    assert "null" in json.dumps(body)
+    found = pd.DataFrame(ask(servers["trees"], body))
+    assert tuple(found.columns) == model.class_names
+    assert np.abs(found.to_numpy() - model.probabilities(frame)).max() <= 1e-6
+    rows: list[dict[str, Any]] = [{**dict.fromkeys(model.columns), "girth_cm": 52, "bark": "blue"}] * 2
+    found = pd.DataFrame(ask(servers["trees"], {"dataframe_records": rows}))
+    assert np.abs(found.to_numpy() - model.probabilities(pd.DataFrame(rows))).max() <= 1e-6
+    misspelt = [{("heigth_m" if name == "height_m" else name): None for name in model.columns}]
+    code, said = ask(servers["trees"], {"dataframe_records": misspelt})
+    assert (code, "missing inputs ['height_m']" in said) == (400, True)
+
+
+def test_the_page_on_the_model_speaks_the_truth(shipped: Path, servers: dict[str, int], tmp_path: Path) -> None:
+    """The commands of docs/model.md print what they are shown to, its Python runs, its request is answered."""
+    work = tmp_path / "work"
+    shutil.copytree(shipped, work, ignore=shutil.ignore_patterns("*.log", "mlruns"))
+    text = (Path(__file__).parents[1] / "docs" / "model.md").read_text(encoding="utf-8")
+    code = "\n".join(re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], cwd=work, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "['ash', 'beech', 'larch', 'oak'] val_loss" in ran.stdout
+    shown = "".join(re.findall(r"^```console\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
+    ((command, said),) = re.findall(r"^\$ netcore (predict .*)\n((?:(?!\$).*\n)*)", shown, re.MULTILINE)
+    done = netcore_command(*command.split(), cwd=work)
+    assert (done.returncode, done.stderr + done.stdout) == (0, said)
+    stated = [row.split("|")[1].strip(" `") for row in text.partition("| column | meaning |")[2].splitlines()[2:5]]
+    header = (work / "predictions.csv").read_text(encoding="utf-8").splitlines()[0].split(",")
+    assert stated == [*header[:2], "p_NAME"]
+    assert header[2:] == ["p_ash", "p_beech", "p_larch", "p_oak"]
+    (request,) = re.findall(r"^\$ (curl .*)$", shown, re.MULTILINE)
+    *_, body = shlex.split(request)
+    (answer,) = ask(servers["trees"], json.loads(body))
+    assert list(answer) == ["ash", "beech", "larch", "oak"]
+    served = re.findall(r"^\$ (mlflow .*)$", shown, re.MULTILINE)
+    assert served == ["mlflow models serve -m models:/trees@champion --env-manager local --port 5001"]
