@@ -48,6 +48,9 @@ learning_rate = 0.01
 hidden_size = 4
 reg = 0.0
 learning_rate_decay = 1.0
+[confirm]
+finalists = 1
+seeds = 1
 """
 INPUTS = 1024
 """Features of a row, in float32: 4 KiB."""
