@@ -30,6 +30,7 @@ class Tally:
         self.trials, self.metric = trials, metric
         self.states: Counter[State] = Counter()
         self.best: Record | None = None
+        self.stage = ""
 
     def add(self, record: Record) -> None:
         """Count one more."""
@@ -42,6 +43,11 @@ class Tally:
     def done(self) -> int:
         """How many trials are committed."""
         return self.states.total()
+
+    @property
+    def where(self) -> str:
+        """Say how far it is: `after 12 of 100 trials`, or `while confirming, 3 of 53`."""
+        return self.stage or f"after {self.done} of {self.trials} trials"
 
     def counts(self) -> str:
         """Say how many ended how: `90 finished, 10 pruned`."""
@@ -66,8 +72,10 @@ def show_progress(steps: Iterable[Record | Notice | Stage], tally: Tally) -> Non
                 click.echo(f"note: {step.text}", err=True)
             elif isinstance(step, Stage):
                 stage, done = step, 0
+                tally.stage = f"while {stage.text}, 0 of {stage.total}"
             elif stage:
                 done += 1
+                tally.stage = f"while {stage.text}, {done} of {stage.total}"
                 show(stage.text, done, stage.total, "")
             else:
                 tally.add(step)
