@@ -178,6 +178,35 @@ def predict(study: str, file: Path, out: Path | None, results: Path) -> None:
         click.echo(f"{out}: {len(rows)} rows")
 
 
+@commands.command()
+@click.argument("study")
+@results_option
+@click.option("--fix", is_flag=True, help="Make tables, figures, report, optuna.log and MLflow anew, and check again.")
+@click.option("--quick", is_flag=True, help="Leave out asking the sampler again: a minute for a thousand trials.")
+def verify(study: str, results: Path, fix: bool, quick: bool) -> int:
+    """Check that all numbers of a study agree: records, study file, data, proposals, tables, MLflow, optuna.log."""
+    from netcore.errors import NetcoreError  # noqa: PLC0415
+    from netcore.study.folder import find_study  # noqa: PLC0415
+    from netcore.terminal import say_checks  # noqa: PLC0415
+    from netcore.tracking.follow import sync as send  # noqa: PLC0415
+    from netcore.verify import mend, verify  # noqa: PLC0415
+
+    folder = find_study(study, results)
+    hold = say_checks(verify(folder, quick=quick))
+    if hold or not fix:
+        return 0 if hold else 1
+    click.echo("\nmaking all that is made from records again ...", err=True)
+    try:
+        _write_views(folder)
+        mend(folder)
+        send(folder)
+    except NetcoreError as error:
+        for problem in error.problems:
+            click.echo(f"error: {problem}", err=True)
+        return 1
+    return 0 if say_checks(verify(folder, quick=quick)) else 1
+
+
 @commands.command(name="list")
 @results_option
 def list_studies(results: Path) -> None:

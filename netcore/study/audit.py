@@ -19,7 +19,7 @@ from netcore.study.record import Record
 from netcore.study.search import Notice, Stage
 from netcore.study.trial import Role, State
 
-__all__ = ["audit", "read_audit"]
+__all__ = ["audit", "read_audit", "task_of"]
 
 
 def audit(
@@ -35,7 +35,7 @@ def audit(
         yield Notice("the stopping rule stopped no trial, so there is nothing to audit")
         return
     order = generator(stopped[0].job.seed, 0, Purpose.AUDIT).permutation(len(stopped))
-    tasks = [_task(stopped[place], folder) for place in order[: math.ceil(share * len(stopped))]]
+    tasks = [task_of(stopped[place], folder) for place in order[: math.ceil(share * len(stopped))]]
     yield Stage("auditing", len(tasks))
     yield from Batch(tasks, lambda: dataset, engine).results()
 
@@ -47,10 +47,11 @@ def read_audit(records: list[Record], folder: StudyFolder) -> list[tuple[Record,
         RecordError: a record is not whole.
     """
     stopped = (record for record in records if record.result.state is State.PRUNED)
-    pairs = ((record, matching(_task(record, folder))) for record in stopped)
+    pairs = ((record, matching(task_of(record, folder))) for record in stopped)
     return [(record, whole) for record, whole in pairs if whole is not None]
 
 
-def _task(stopped: Record, folder: StudyFolder) -> Task:
+def task_of(stopped: Record, folder: StudyFolder) -> Task:
+    """Give the training of a stopped trial to its end."""
     job = replace(stopped.job, ceilings={}, role=Role.AUDIT)
     return Task(StudyFolder(folder.path / "audit"), job)
