@@ -207,6 +207,56 @@ def verify(study: str, results: Path, fix: bool, quick: bool) -> int:
     return 0 if say_checks(verify(folder, quick=quick)) else 1
 
 
+@commands.command()
+@click.argument("study", required=False)
+@click.argument("trials", nargs=-1, type=click.IntRange(min=0), metavar="[TRIAL]...")
+@results_option
+@click.option("--best", is_flag=True, help="The best trial.")
+@click.option("--sample", type=click.IntRange(min=1), metavar="K", help="K trials, chosen by the study's seed.")
+@click.option("--all", "every", is_flag=True, help="All trials.")
+@click.option("--confirmed", is_flag=True, help="The trainings of the confirmation.")
+@click.option("--run", "run_id", metavar="RUN_ID", help="What this MLflow run tells of, and no results folder.")
+@click.option("--workers", type=click.IntRange(min=1), help="Worker processes.  [default: one per usable core]")
+def replay(  # noqa: PLR0913, PLR0917  # what may be asked for
+    study: str | None,
+    trials: tuple[int, ...],
+    results: Path,
+    best: bool,
+    sample: int | None,
+    every: bool,
+    confirmed: bool,
+    run_id: str | None,
+    workers: int | None,
+) -> int:
+    """Train again what the records tell of, and compare to the last bit."""
+    given = [bool(trials), best, sample is not None, every, confirmed, run_id is not None]
+    if sum(given) != 1 or (study is None) is (run_id is None):
+        message = "give a STUDY and one of TRIAL..., --best, --sample, --all, --confirmed; or --run alone"
+        raise click.UsageError(message)
+
+    from netcore import replay as replaying  # noqa: PLC0415
+    from netcore.terminal import say_replays  # noqa: PLC0415
+
+    if study is None or run_id is not None:
+        from netcore.tracking.replay import asked_of_run  # noqa: PLC0415  # MLflow takes 1.3 s to import
+
+        spec, one = asked_of_run(run_id or "")
+        return 0 if say_replays(replaying.replay(spec, [one], workers)) else 1
+
+    from netcore.study.folder import find_study  # noqa: PLC0415
+
+    folder = find_study(study, results)
+    if best:
+        asked = replaying.best_of(folder)
+    elif sample is not None:
+        asked = replaying.sample_of(folder, sample)
+    elif every:
+        asked = replaying.all_of(folder)
+    else:
+        asked = replaying.confirmation_of(folder) if confirmed else replaying.trials_of(folder, trials)
+    return 0 if say_replays(replaying.replay(folder.spec(), asked, workers)) else 1
+
+
 @commands.command(name="list")
 @results_option
 def list_studies(results: Path) -> None:

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from netcore.data import Dataset
     from netcore.results.tables import StudyTables
     from netcore.run import Run
+    from netcore.study.replay import Replayed
     from netcore.verify import Check
 
-__all__ = ["Tally", "say_checks", "say_data", "say_outcome", "say_trial", "show_progress"]
+__all__ = ["Tally", "say_checks", "say_data", "say_outcome", "say_replays", "say_trial", "show_progress"]
 
 _LINES = 10
 _MOST = 5
@@ -142,6 +143,27 @@ def _say_check(check: "Check") -> None:
         click.echo(f"note    {check.name:<12}  {remark}")
     if not check.findings:
         click.echo(f"ok      {check.name:<12}  {check.claim}")
+
+
+def say_replays(replays: "Iterable[Replayed]") -> bool:
+    """Say of each training, as it ends, whether it was the one that its record tells of; and whether all were."""
+    equal = different = skipped = 0
+    for each in replays:
+        if each.skipped:
+            skipped += 1
+            why = f"it had failed ({each.record.result.failure}), which no replay repeats"
+            click.echo(f"skipped  {each.name}: {why}")
+        elif each.differences:
+            different += 1
+            environment = "; ".join(each.environment) or "the same"
+            click.echo(f"DIFFERS  {each.name}: {'; '.join(each.differences)}\n         environment: {environment}")
+        else:
+            equal += 1
+            epochs, digest = len(each.record.result.curve), each.record.digest[:12]
+            click.echo(f"equal    {each.name}: {each.record.result.state}, {epochs} epochs, digest {digest}…")
+    counts = {"equal": equal, "DIFFERS" if different == 1 else "DIFFER": different, "skipped": skipped}
+    click.echo(", ".join(f"{count} {what}" for what, count in counts.items() if count) or "nothing to replay")
+    return not different
 
 
 def say_outcome(run: "Run", tables: "StudyTables", seconds: float, tracked: str) -> None:

@@ -219,7 +219,7 @@ def _model(it: _Study, run: Run) -> Iterator[Look]:
     if not logged:
         yield Look([_problem(MODEL, "must be logged as a model", "none", it)])
         return
-    place = f"models:/{logged[0].model_id}/artifacts/{MODEL}"
+    place = f"{logged[0].artifact_location}/artifacts/{MODEL}"
     sent = _downloaded(lambda into: download_artifacts(place, dst_path=into, tracking_uri=tracking_uri()))
     found: list[Finding] = [] if sent == digest else [_problem(MODEL, "must be as it is in the folder", "another", it)]
     yield Look(found, partial(it.client.log_model_artifact, logged[0].model_id, str(path), "artifacts"))
