@@ -27,6 +27,8 @@ from netcore.study.verify import Finding, Remark
 
 __all__ = ["Check", "mend", "verify"]
 
+_NOT_OURS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
 
 class Check(NamedTuple):
     """A check that has been made."""
@@ -70,7 +72,7 @@ def verify(folder: StudyFolder, *, quick: bool = False) -> Iterator[Check | Stag
     else:
         yield Stage("trials asked again", len(records))
         different: list[Finding] = []
-        with threadpool_limits(1):  # its sums kept their order then, too
+        with _caught(different), threadpool_limits(1):  # its sums kept their order then, too
             for record, differences in search.asked_again(records, spec):
                 if differences:
                     place = f"trial {record.number}"
@@ -131,7 +133,7 @@ def _data(folder: StudyFolder, spec: StudySpec) -> Iterator[Problem]:
 
 
 def _checked(name: str, claim: str, *findings: Iterable[Finding]) -> Check:
-    """Make a check; an error on the way is a finding, too."""
+    """Make a check."""
     found: list[Finding] = []
     with _caught(found):
         for each in findings:
@@ -141,7 +143,11 @@ def _checked(name: str, claim: str, *findings: Iterable[Finding]) -> Check:
 
 @contextmanager
 def _caught(findings: list[Finding]) -> Iterator[None]:
+    """Make findings of errors, also of those over something that a checksum holds for and no netcore has written."""
     try:
         yield
     except NetcoreError as error:
         findings += error.problems
+    except _NOT_OURS as error:
+        rule = f"hold something that no netcore has written ({type(error).__name__}: {error})"
+        findings.append(Problem("the study's files", rule[:300], remedy="the other checks may say where"))

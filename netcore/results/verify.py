@@ -16,8 +16,14 @@ from netcore.study.verify import Finding, Remark
 
 __all__ = ["tables"]
 
-_KEYS = ("trial", "fold", "epoch", "candidate", "seed", "input", "unit")
-"""Columns that say which row it is."""
+_KEYS = {
+    "trials": ("trial",),
+    "curves": ("trial", "fold", "epoch"),
+    "weights": ("trial", "input", "unit"),
+    "confirmation": ("candidate", "seed"),
+    "audit": ("trial",),
+}
+"""Columns of each table that say which row it is."""
 _AGAIN = "`netcore report` makes it again"
 
 
@@ -44,7 +50,7 @@ def tables(records: list[Record], folder: StudyFolder, *, complete: bool) -> Ite
             there = set(found["trial"])
             unread = {number for number in there - numbers if number in folder.numbers()}
             found = found[~found["trial"].isin(unread)].reset_index(drop=True)
-            if behind := len(numbers - there):
+            if behind := len(set(asked["trial"]) - there):
                 asked = asked[asked["trial"].isin(there)].reset_index(drop=True)
                 yield Remark(f"{path} is {behind} trials behind; `netcore report` brings it up to date")
         yield from _differences(found, asked, path)
@@ -80,7 +86,7 @@ def _differences(found: pd.DataFrame, asked: pd.DataFrame, path: Path) -> Iterat
         different = np.asarray(~((ours == theirs).fillna(value=False) | (ours.isna() & theirs.isna())), bool)
         if different.any():
             row = int(np.argmax(different))
-            keys = [f"{key} {asked[key].iloc[row]}" for key in _KEYS if key in asked and key != name]
+            keys = [f"{key} {asked[key].iloc[row]}" for key in _KEYS[path.stem] if key in asked]
             more = f" (and {int(different.sum()) - 1} more)" if different.sum() > 1 else ""
             place = f"{path}: {', '.join([*keys, name])}"
             rule = f"must be {_plain(theirs.iloc[row])}, as its record says"

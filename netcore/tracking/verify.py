@@ -115,7 +115,8 @@ def clear(records: list[Record], folder: StudyFolder) -> None:
         WorkError: MLflow refuses.
     """
     with folder.locked("sync"), speaking_plainly(f"see that it runs, then `netcore verify {folder.path}` again"):
-        for each in list(look(records, folder, complete=len(records) >= folder.trials_wanted())):
+        looks = list(look(records, folder, complete=len(records) >= folder.trials_wanted()))
+        for each in reversed(looks):  # the study's own run last: what it holds cannot be changed once it is deleted
             if each.clear and any(isinstance(finding, Problem) for finding in each.findings):
                 each.clear()
 
