@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 the work failed, 2 the input is wrong, 130 interrupted.
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -309,6 +310,7 @@ def show(study: str, trial: int, results: Path) -> None:
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of study files, for editors.")
 def check(study: str | None, schema: bool) -> None:
     """Check a study file, and its data, without running anything."""
+    from netcore.data.cache import through_cache  # noqa: PLC0415
     from netcore.study.spec import dataset_of, json_schema, load_spec  # noqa: PLC0415
 
     if schema:
@@ -318,7 +320,7 @@ def check(study: str | None, schema: bool) -> None:
         raise click.UsageError(message)
     else:
         spec = load_spec(study)
-        dataset = dataset_of(spec)
+        dataset = through_cache(partial(dataset_of, spec))
         rows = "{} rows to train, {} to validate, {} to test".format(*map(len, dataset.labels))
         for note in dataset.notes:
             click.echo(f"note: {note}", err=True)
@@ -373,8 +375,6 @@ def fetch_images(name: str) -> None:
 @click.option("--train-limit", type=int, help="The first so many training rows, of cifar10.")
 def info(source: str, path: str | None, target: str | None, drop: tuple[str, ...], train_limit: int | None) -> None:
     """Say what is in a source, and how it will be split: SOURCE is one of `data list`, or the path of a study file."""
-    from functools import partial  # noqa: PLC0415
-
     from netcore.data import SOURCES, load_dataset  # noqa: PLC0415
     from netcore.data.cache import through_cache  # noqa: PLC0415
     from netcore.study.spec import checked_data, load_spec  # noqa: PLC0415

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netcore.core.params import FloatArray
-from netcore.data.arrays import _map_file, _read_member
+from netcore.data.arrays import map_file, read_member
 from netcore.data.idx import read_idx_file
-from netcore.data.table import _read_csv, _read_parquet
+from netcore.data.table import read_csv, read_parquet
 from netcore.errors import DataError, InputError
 from netcore.files import is_file, write_atomically
 from netcore.model import Model
@@ -52,12 +52,12 @@ def read_rows(path: Path, model: Model) -> "NDArray[Any] | pd.DataFrame":
         raise DataError.at(path, "is empty", remedy="is this the right file?")
     suffix = path.suffix.lower()
     if suffix == ".npy":
-        return _map_file(path.parent, path.stem)[0]
+        return map_file(path.parent, path.stem)[0]
     if suffix == ".npz":
-        return _read_member(path, _array_name(path, model))[0]
+        return read_member(path, _array_name(path, model))[0]
     if begins == _IDX or begins.startswith(_GZIP):
         return read_idx_file(path, 3)
-    return _read_parquet(path) if suffix in {".parquet", ".pq"} else _read_csv(path)
+    return read_parquet(path) if suffix in {".parquet", ".pq"} else read_csv(path)
 
 
 def predict(model: Model, rows: "NDArray[Any] | pd.DataFrame", path: Path) -> FloatArray:

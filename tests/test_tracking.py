@@ -54,7 +54,7 @@ def runs_of(folder: Path, view: int = ViewType.ACTIVE_ONLY) -> tuple[MlflowClien
     assert experiment is not None
     found = client.search_runs([experiment.experiment_id], run_view_type=view, max_results=1000)
     trials = [run for run in found if "netcore.trial" in run.data.tags]
-    parents = [run for run in found if "netcore.trial" not in run.data.tags]
+    parents = [run for run in found if not {"netcore.trial", "netcore.confirm"} & run.data.tags.keys()]
     assert len(parents) == 1
     by_number = {int(run.data.tags["netcore.trial"]): run for run in trials}
     assert len(by_number) == len(trials), "a trial has two runs"
@@ -105,6 +105,23 @@ def test_every_trial_in_mlflow_equals_its_row(tracked: Path) -> None:
             assert run.data.metrics["best_epoch"] == row["best_epoch"]
         if row["state"] == "failed":
             assert "Unable to allocate" in run.data.tags["mlflow.note.content"]
+
+
+def test_the_trainings_of_a_confirmation_are_runs_of_their_own_kind(tracked: Path) -> None:
+    """Each candidate and seed has one run, with its figures, under the study's run; none of them is a trial."""
+    client, parent, _ = runs_of(tracked)
+    found = client.search_runs([parent.info.experiment_id], "tags.`netcore.confirm` LIKE '%'", max_results=1000)
+    table = netcore.load_study(tracked / "results" / "mixed").confirmation
+    names = [f"{row['candidate']}, seed {row['seed']}" for row in table.to_dict("records")]
+    runs = {run.info.run_name: run for run in found}
+    assert sorted(runs) == sorted(names)
+    assert len(found) == len(table) == 6
+    for name, row in zip(names, table.to_dict("records"), strict=True):
+        assert "netcore.trial" not in runs[name].data.tags
+        assert runs[name].data.tags["netcore.digest"] == row["digest"]
+        assert runs[name].data.tags["mlflow.parentRunId"] == parent.info.run_id
+        if row["state"] == "finished":
+            assert runs[name].data.metrics["val_loss"] == row["val_loss"]
 
 
 def test_a_run_writes_each_trial_once(tracked: Path) -> None:
@@ -260,7 +277,7 @@ def test_sync_rebuilds_a_lost_database(copied: Path) -> None:
     _, _, before = runs_of(copied)
     (copied / "mlflow.db").unlink()
     done = netcore_command("sync", "mixed", cwd=copied)
-    assert done.stdout == "mixed: 40 runs written to sqlite:///mlflow.db\n"
+    assert done.stdout == "mixed: 46 runs written to sqlite:///mlflow.db\n"
     _, parent, after = runs_of(copied)
     assert parent.info.status == "FINISHED"
     assert after.keys() == before.keys()

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import re
+import shlex
 import shutil
 import signal
 import socket
@@ -44,6 +46,7 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shipped")
     run_study_with(folder, "digits", 'source = "digits"', trained("digits")[0])
     run_study_with(folder, "trees", TREE_DATA, trained("table", **TREE_KEYS)[0])
+    pd.read_csv(TREES).head(5).to_csv(folder / "new_trees.csv", index=False)
     for study in ("digits", "trees"):
         done = netcore_command("sync", study, cwd=folder)
         assert (done.returncode, done.stderr) == (0, "")
@@ -127,6 +130,17 @@ def test_the_environment_is_the_installed_one(shipped: Path) -> None:
         files = files_of(shipped, study)
         assert (files / "requirements.txt").read_text(encoding="utf-8").split() == pinned
         assert "- netcore" not in (files / "conda.yaml").read_text(encoding="utf-8")
+
+
+def test_the_project_that_one_stands_in_is_not_the_environment(copied: Path) -> None:
+    """A lock file in the current folder has nothing to do with the model, and does not go along."""
+    for name in ("uv.lock", "pyproject.toml"):
+        (copied / name).write_text("version = 1\n", encoding="utf-8")
+    retrained(copied, 8)
+    sync_digits(copied)
+    files = Path(state(copied, "digits")[0][1].artifact_location)
+    assert (files / "MLmodel").exists()
+    assert not {path.name for path in files.iterdir()} & {"uv.lock", "pyproject.toml"}
 
 
 def test_figures_and_data_set_are_linked_to_the_model(shipped: Path) -> None:
@@ -459,3 +473,30 @@ def test_a_table_is_answered_over_http(shipped: Path, servers: dict[str, int]) -
     misspelt = [{("heigth_m" if name == "height_m" else name): None for name in model.columns}]
     code, said = ask(servers["trees"], {"dataframe_records": misspelt})
     assert (code, "missing inputs ['height_m']" in said) == (400, True)
+
+
+def test_the_page_on_the_model_speaks_the_truth(shipped: Path, servers: dict[str, int], tmp_path: Path) -> None:
+    """The commands of docs/model.md print what they are shown to, its Python runs, its request is answered."""
+    work = tmp_path / "work"
+    shutil.copytree(shipped, work, ignore=shutil.ignore_patterns("*.log", "mlruns"))
+    text = (Path(__file__).parents[1] / "docs" / "model.md").read_text(encoding="utf-8")
+    code = "\n".join(re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], cwd=work, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "['ash', 'beech', 'larch', 'oak'] val_loss" in ran.stdout
+    shown = "".join(re.findall(r"^```console\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
+    ((command, said),) = re.findall(r"^\$ netcore (predict .*)\n((?:(?!\$).*\n)*)", shown, re.MULTILINE)
+    done = netcore_command(*command.split(), cwd=work)
+    assert (done.returncode, done.stderr + done.stdout) == (0, said)
+    stated = [row.split("|")[1].strip(" `") for row in text.partition("| column | meaning |")[2].splitlines()[2:5]]
+    header = (work / "predictions.csv").read_text(encoding="utf-8").splitlines()[0].split(",")
+    assert stated == [*header[:2], "p_NAME"]
+    assert header[2:] == ["p_ash", "p_beech", "p_larch", "p_oak"]
+    (request,) = re.findall(r"^\$ (curl .*)$", shown, re.MULTILINE)
+    *_, body = shlex.split(request)
+    (answer,) = ask(servers["trees"], json.loads(body))
+    assert list(answer) == ["ash", "beech", "larch", "oak"]
+    served = re.findall(r"^\$ (mlflow .*)$", shown, re.MULTILINE)
+    assert served == ["mlflow models serve -m models:/trees@champion --env-manager local --port 5001"]

@@ -22,7 +22,7 @@ from netcore.data.preprocessing import chunks
 from netcore.errors import DataError, nearest
 from netcore.files import is_file
 
-__all__ = ["read_arrays"]
+__all__ = ["map_file", "read_arrays", "read_member"]
 
 _AGAIN = "write it again with numpy.save or numpy.savez"
 _BLOCK = 2**20
@@ -59,7 +59,7 @@ def read_arrays(path: Path, features: str = "X", labels: str = "y") -> RawData:
     if path.suffix == ".npy":
         remedy = f"name the folder {path.parent}, and the files by data.features and data.labels"
         raise DataError.at(path, "must be an .npz or a folder of .npy files", "an .npy file", remedy)
-    read = _read_member if is_file(path) else _map_file
+    read = read_member if is_file(path) else map_file
     X, x_place = read(path, features)
     y, y_place = read(path, labels)
     if X.dtype.kind not in "biuf" or X.ndim not in {2, 3, 4} or not X.size:
@@ -90,7 +90,7 @@ def _known(name: str, names: Iterable[str]) -> str:
     return nearest(name, filter(str.isprintable, names))
 
 
-def _map_file(folder: Path, name: str) -> tuple[NDArray[Any], str]:
+def map_file(folder: Path, name: str) -> tuple[NDArray[Any], str]:
     """Map NAME.npy of a folder into memory."""
     path = folder / f"{name}.npy"
     try:
@@ -109,7 +109,7 @@ def _map_file(folder: Path, name: str) -> tuple[NDArray[Any], str]:
     return np.memmap(path, header.dtype, "r", header.size, header.shape, order), str(path)
 
 
-def _read_member(path: Path, name: str) -> tuple[NDArray[Any], str]:
+def read_member(path: Path, name: str) -> tuple[NDArray[Any], str]:
     """Read an array of an .npz."""
     place = f"{path}: {name}"
     try:

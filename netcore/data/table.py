@@ -22,7 +22,7 @@ from netcore.files import is_file
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["MOST_CATEGORIES", "apply", "apply_rows", "feature_names", "fit", "read_table"]
+__all__ = ["MOST_CATEGORIES", "apply", "apply_rows", "feature_names", "fit", "read_csv", "read_parquet", "read_table"]
 
 MOST_CATEGORIES = 1000
 """Different texts that a column, or the target, may have; beyond that it is free text, or a number of its own."""
@@ -40,7 +40,7 @@ def read_table(path: Path, target: str, drop: Sequence[str] = ()) -> RawData:
     """
     if not is_file(path):
         raise DataError.at(path, "must be a file, .csv or .parquet", "a folder", "name the file itself")
-    frame = _read_parquet(path) if path.suffix.lower() in {".parquet", ".pq"} else _read_csv(path)
+    frame = read_parquet(path) if path.suffix.lower() in {".parquet", ".pq"} else read_csv(path)
     for name in (target, *drop):
         if name not in frame.columns:
             key = "target" if name == target else "drop"
@@ -60,7 +60,12 @@ def read_table(path: Path, target: str, drop: Sequence[str] = ()) -> RawData:
     return RawData(path.resolve().stem, frame, y, class_names, (), None, place=str(path))
 
 
-def _read_csv(path: Path) -> "pd.DataFrame":
+def read_csv(path: Path) -> "pd.DataFrame":
+    """Read a CSV file; columns that hold both numbers and texts come as texts.
+
+    Raises:
+        DataError: it is missing, damaged, or not such a file.
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             header = next(csv.reader(file, strict=True), [])
@@ -101,7 +106,12 @@ def _are_mixed(parts: "list[pd.Series[Any]]") -> bool:
     return len(kinds) > 1
 
 
-def _read_parquet(path: Path) -> "pd.DataFrame":
+def read_parquet(path: Path) -> "pd.DataFrame":
+    """Read a Parquet file.
+
+    Raises:
+        DataError: it is missing, damaged, or not such a file.
+    """
     import pandas as pd  # noqa: PLC0415
     import pyarrow.parquet  # noqa: PLC0415
 

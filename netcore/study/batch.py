@@ -75,5 +75,9 @@ class Batch:
                     yield Notice(f"{target} is a record that did not serve any more; its training was done again")
                 task.folder.write(record)
                 yield record
+        self.close()
+
+    def close(self) -> None:
+        """Let go of data that were split for this batch alone."""
         if self._dataset is not None:
             discard(self._dataset)

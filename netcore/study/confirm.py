@@ -12,6 +12,7 @@ choose among three learning rates on the search's own split. The other is the ne
 """
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -118,14 +119,18 @@ class Confirmation:
         yield from Batch(pilots(self._spec, finalists[0], self._folder), lambda: self._dataset, self._engine).results()
         chosen = candidates(self._spec, self._records, self._folder)
         before: Batch | None = None
-        for seed in range(seeds):  # the nets of one seed train while the data of the next are prepared
-            tasks = [task_of(self._spec, self._dataset.digest, self._folder, candidate, seed) for candidate in chosen]
-            batch = Batch(tasks, partial(split_of, self._spec, seed), self._engine)
+        with ExitStack() as stack:
+            for seed in range(seeds):  # the nets of one seed train while the data of the next are prepared
+                tasks = [
+                    task_of(self._spec, self._dataset.digest, self._folder, candidate, seed) for candidate in chosen
+                ]
+                batch = Batch(tasks, partial(split_of, self._spec, seed), self._engine)
+                stack.callback(batch.close)
+                if before:
+                    yield from before.results()
+                before = batch
             if before:
                 yield from before.results()
-            before = batch
-        if before:
-            yield from before.results()
         self.confirmed = read_confirmation(self._spec, self._records, self._folder)
 
     def median(self) -> Chosen | None:

@@ -199,7 +199,7 @@ def _signature(model: Model) -> Any:  # noqa: ANN401  # MLflow's ModelSignature,
 
 
 def _example(model: Model) -> "NDArray[np.float64] | pd.DataFrame":
-    """Give a raw row that is typical: of numbers the mean or the median, of categories the first."""
+    """Give a raw row that is typical: of numbers the mean or the median, else 0; of categories the first."""
     fitted = model.preprocessing
     if not model.is_table:
         mean: NDArray[np.float64] = fitted.arrays.get("mean", np.zeros(len(model.feature_names)))
