@@ -44,8 +44,10 @@ def replay(spec: StudySpec, asked: list[Asked], workers: int | None = None) -> I
         yield from _again(on_own, dataset, engine)
         for seed, of_seed in sorted(on_splits.items()):
             split = split_of(spec, seed)
-            yield from _again(of_seed, split, engine)
-            discard(split)
+            try:
+                yield from _again(of_seed, split, engine)
+            finally:
+                discard(split)
 
 
 def trials_of(folder: StudyFolder, numbers: tuple[int, ...]) -> list[Asked]:
