@@ -181,6 +181,85 @@ def predict(study: str, file: Path, out: Path | None, results: Path) -> None:
         click.echo(f"{out}: {len(rows)} rows")
 
 
+@commands.command()
+@click.argument("study")
+@results_option
+@click.option("--fix", is_flag=True, help="Make tables, figures, report, optuna.log and MLflow anew, and check again.")
+@click.option("--quick", is_flag=True, help="Leave out asking the sampler again: a minute for a thousand trials.")
+def verify(study: str, results: Path, fix: bool, quick: bool) -> int:
+    """Check that all numbers of a study agree: records, study file, data, proposals, tables, MLflow, optuna.log."""
+    from netcore.errors import NetcoreError  # noqa: PLC0415
+    from netcore.study.folder import find_study  # noqa: PLC0415
+    from netcore.terminal import say_checks  # noqa: PLC0415
+    from netcore.tracking.follow import sync as send  # noqa: PLC0415
+    from netcore.verify import mend, verify  # noqa: PLC0415
+
+    folder = find_study(study, results)
+    hold = say_checks(verify(folder, quick=quick))
+    if hold or not fix:
+        return 0 if hold else 1
+    click.echo("\nmaking all that is made from records again ...", err=True)
+    try:
+        _write_views(folder)
+        mend(folder)
+        send(folder)
+    except NetcoreError as error:
+        for problem in error.problems:
+            click.echo(f"error: {problem}", err=True)
+        return 1
+    return 0 if say_checks(verify(folder, quick=quick)) else 1
+
+
+@commands.command()
+@click.argument("study", required=False)
+@click.argument("trials", nargs=-1, type=click.IntRange(min=0), metavar="[TRIAL]...")
+@results_option
+@click.option("--best", is_flag=True, help="The best trial.")
+@click.option("--sample", type=click.IntRange(min=1), metavar="K", help="K trials, chosen by the study's seed.")
+@click.option("--all", "every", is_flag=True, help="All trials.")
+@click.option("--confirmed", is_flag=True, help="The trainings of the confirmation.")
+@click.option("--run", "run_id", metavar="RUN_ID", help="What this MLflow run tells of, and no results folder.")
+@click.option("--workers", type=click.IntRange(min=1), help="Worker processes.  [default: one per usable core]")
+def replay(  # noqa: PLR0913, PLR0917  # what may be asked for
+    study: str | None,
+    trials: tuple[int, ...],
+    results: Path,
+    best: bool,
+    sample: int | None,
+    every: bool,
+    confirmed: bool,
+    run_id: str | None,
+    workers: int | None,
+) -> int:
+    """Train again what the records tell of, and compare to the last bit."""
+    given = [bool(trials), best, sample is not None, every, confirmed, run_id is not None]
+    if sum(given) != 1 or (study is None) is (run_id is None):
+        message = "give a STUDY and one of TRIAL..., --best, --sample, --all, --confirmed; or --run alone"
+        raise click.UsageError(message)
+
+    from netcore import replay as replaying  # noqa: PLC0415
+    from netcore.terminal import say_replays  # noqa: PLC0415
+
+    if study is None or run_id is not None:
+        from netcore.tracking.replay import asked_of_run  # noqa: PLC0415  # MLflow takes 1.3 s to import
+
+        spec, one = asked_of_run(run_id or "")
+        return 0 if say_replays(replaying.replay(spec, [one], workers)) else 1
+
+    from netcore.study.folder import find_study  # noqa: PLC0415
+
+    folder = find_study(study, results)
+    if best:
+        asked = replaying.best_of(folder)
+    elif sample is not None:
+        asked = replaying.sample_of(folder, sample)
+    elif every:
+        asked = replaying.all_of(folder)
+    else:
+        asked = replaying.confirmation_of(folder) if confirmed else replaying.trials_of(folder, trials)
+    return 0 if say_replays(replaying.replay(folder.spec(), asked, workers)) else 1
+
+
 @commands.command(name="list")
 @results_option
 def list_studies(results: Path) -> None:

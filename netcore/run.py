@@ -36,7 +36,7 @@ from netcore.study.spec import StudySpec, dataset_of, load_spec
 if TYPE_CHECKING:
     from netcore.results.tables import StudyTables
 
-__all__ = ["Run", "run_study"]
+__all__ = ["Run", "described", "run_study"]
 
 
 def run_study(
@@ -234,14 +234,14 @@ class Run:
             "settings": settings,
             "sampler_arguments": SAMPLER_ARGUMENTS[self.spec.study.sampler],
             "training_step": STEP,
-            "data": _described(self.dataset),
+            "data": described(self.dataset),
             "folder": os.path.relpath(os.path.realpath(self.spec.folder), os.path.realpath(self.folder.path)),
         }
         write_atomically(self.folder.study_file, self.spec.text)
         write_atomically(self.folder.resolved, json.dumps(resolved, indent=1).encode())
 
 
-def _described(dataset: Dataset) -> dict[str, Any]:
+def described(dataset: Dataset) -> dict[str, Any]:
     """Say what the data were, without the data."""
     return {
         "name": dataset.name,

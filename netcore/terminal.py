@@ -3,7 +3,7 @@
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from netcore.data import Dataset
     from netcore.results.tables import StudyTables
     from netcore.run import Run
+    from netcore.study.replay import Replayed
+    from netcore.verify import Check
 
-__all__ = ["Tally", "say_data", "say_outcome", "say_trial", "show_progress"]
+__all__ = ["Tally", "say_checks", "say_data", "say_outcome", "say_replays", "say_trial", "show_progress"]
 
 _LINES = 10
+_MOST = 5
 
 
 class Tally:
@@ -92,7 +95,7 @@ def _lines() -> Iterator[Show]:
 
 
 @contextmanager
-def _bar() -> Iterator[Show]:
+def _bar(begun: tuple[str, ...] = ("trials",)) -> Iterator[Show]:
     from rich.console import Console  # noqa: PLC0415  # only where there is a terminal
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
     from rich.table import Column  # noqa: PLC0415
@@ -106,7 +109,7 @@ def _bar() -> Iterator[Show]:
         TextColumn("{task.fields[text]}", table_column=Column(no_wrap=False)),  # the one that gives way
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        tasks = {"trials": progress.add_task("trials", total=None, text="")}
+        tasks = {stage: progress.add_task(stage, total=None, text="") for stage in begun}
 
         def show(stage: str, done: int, total: int, text: str) -> None:
             if stage not in tasks:
@@ -114,6 +117,61 @@ def _bar() -> Iterator[Show]:
             progress.update(tasks[stage], completed=done, total=total, text=text)
 
         yield show
+
+
+def say_checks(steps: "Iterable[Check | Stage | Record]") -> bool:
+    """Say what each check found as it is made, and whether all of them hold."""
+    failed = made = done = 0
+    with ExitStack() as stack:
+        show, stage = None, Stage("", 0)
+        for step in steps:
+            if isinstance(step, Stage):
+                stage, done = step, 0
+                show = stack.enter_context(_bar(())) if sys.stderr.isatty() else None
+            elif isinstance(step, Record):
+                done += 1
+                if show:
+                    show(stage.text, done, stage.total, "")
+            else:
+                stack.close()
+                made += 1
+                failed += bool(step.problems)
+                _say_check(step)
+    click.echo(f"{failed} of {made} checks FAILED" if failed else f"{made} checks, none failed")
+    return not failed
+
+
+def _say_check(check: "Check") -> None:
+    """Say what is wrong, else what one should know, else what holds."""
+    for problem in check.problems[:_MOST]:
+        click.echo(f"FAILED  {check.name:<12}  {problem}")
+    if len(check.problems) > _MOST:
+        click.echo(f"FAILED  {check.name:<12}  and {len(check.problems) - _MOST} more")
+    for remark in check.remarks:
+        click.echo(f"note    {check.name:<12}  {remark}")
+    if not check.findings:
+        click.echo(f"ok      {check.name:<12}  {check.claim}")
+
+
+def say_replays(replays: "Iterable[Replayed]") -> bool:
+    """Say of each training, as it ends, whether it was the one that its record tells of; and whether all were."""
+    equal = different = skipped = 0
+    for each in replays:
+        if each.skipped:
+            skipped += 1
+            why = f"it had failed ({each.record.result.failure}), which no replay repeats"
+            click.echo(f"skipped  {each.name}: {why}")
+        elif each.differences:
+            different += 1
+            environment = "; ".join(each.environment) or "the same"
+            click.echo(f"DIFFERS  {each.name}: {'; '.join(each.differences)}\n         environment: {environment}")
+        else:
+            equal += 1
+            epochs, digest = len(each.record.result.curve), each.record.digest[:12]
+            click.echo(f"equal    {each.name}: {each.record.result.state}, {epochs} epochs, digest {digest}…")
+    counts = {"equal": equal, "DIFFERS" if different == 1 else "DIFFER": different, "skipped": skipped}
+    click.echo(", ".join(f"{count} {what}" for what, count in counts.items() if count) or "nothing to replay")
+    return not different
 
 
 def say_outcome(run: "Run", tables: "StudyTables", seconds: float, tracked: str) -> None:

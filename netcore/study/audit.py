@@ -21,7 +21,7 @@ from netcore.study.record import Record
 from netcore.study.search import Notice, Stage
 from netcore.study.trial import Role, State
 
-__all__ = ["audit", "read_audit"]
+__all__ = ["audit", "read_audit", "task_of"]
 
 
 def audit(
@@ -37,7 +37,7 @@ def audit(
         yield Notice("the stopping rule stopped no trial, so there is nothing to audit")
         return
     order = generator(stopped[0].job.seed, 0, Purpose.AUDIT).permutation(len(stopped))
-    tasks = [_task(stopped[place], folder) for place in order[: math.ceil(share * len(stopped))]]
+    tasks = [task_of(stopped[place], folder) for place in order[: math.ceil(share * len(stopped))]]
     yield Stage("auditing", len(tasks))
     yield from Batch(tasks, lambda: dataset, engine).results()
 
@@ -51,11 +51,12 @@ def read_audit(records: list[Record], folder: StudyFolder) -> list[tuple[Record,
     for record in records:
         if record.result.state is State.PRUNED:
             with suppress(RecordError):
-                if (whole := matching(_task(record, folder))) is not None:
+                if (whole := matching(task_of(record, folder))) is not None:
                     pairs.append((record, whole))
     return pairs
 
 
-def _task(stopped: Record, folder: StudyFolder) -> Task:
+def task_of(stopped: Record, folder: StudyFolder) -> Task:
+    """Give the training of a stopped trial to its end."""
     job = replace(stopped.job, ceilings={}, role=Role.AUDIT)
     return Task(StudyFolder(folder.path / "audit"), job)
