@@ -243,7 +243,7 @@ class Projection:
             Metric(key, finite(value), now, 0) for key, value in figures.items() if run.data.metrics.get(key) != value
         ]
         page = StudyRun(question_of(self._folder) or self.name, self.experiment_id, self._parent)
-        note = page.note(best[0] if best else None, winner, figures)
+        note = page.note(best[0] if best else None, winner_of(confirmed), figures)
         tags = [RunTag(NOTE, note)] if run.data.tags.get(NOTE) != note else []
         if changed or tags:
             self._client.log_batch(self._parent, metrics=changed, tags=tags)
