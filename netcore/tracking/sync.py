@@ -296,7 +296,7 @@ def figures_of(records: list[Record], confirmed: Confirmed, folder: StudyFolder)
             values = [getattr(record.result.curve[-1], name) for record in finished]
             figures[f"confirmed_{name}"] = sum(values) / len(values)
         test = folder.test_figures()
-        if test and test.get("candidate") == winner.name:
+        if test and test.get("digest") in {record.digest for record in confirmed[winner]}:
             figures["test_accuracy"] = test["accuracy"]
     return figures
 
