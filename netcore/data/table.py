@@ -7,7 +7,7 @@ scikit-learn's transformers fit this on the training part; their figures are kep
 """
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,8 +60,8 @@ def read_table(path: Path, target: str, drop: Sequence[str] = ()) -> RawData:
     return RawData(path.resolve().stem, frame, y, class_names, (), None, place=str(path))
 
 
-def read_csv(path: Path) -> "pd.DataFrame":
-    """Read a CSV file; columns that hold both numbers and texts come as texts.
+def read_csv(path: Path, texts: Collection[str] = ()) -> "pd.DataFrame":
+    """Read a CSV file; columns that hold both numbers and texts come as texts, and so do those named in `texts`.
 
     Raises:
         DataError: it is missing, damaged, or not such a file.
@@ -70,7 +70,7 @@ def read_csv(path: Path) -> "pd.DataFrame":
         with path.open(encoding="utf-8-sig", newline="") as file:
             header = next(csv.reader(file, strict=True), [])
         _refuse_duplicates(header, path)
-        frame = _parse_csv(path, len(header))
+        frame = _parse_csv(path, len(header), texts)
     except UnicodeDecodeError as error:
         raise DataError.at(path, "must be UTF-8 text", _first_bad_line(path), "save it again as UTF-8") from error
     except DataError:
@@ -81,13 +81,14 @@ def read_csv(path: Path) -> "pd.DataFrame":
     return _with_rows(frame, path)
 
 
-def _parse_csv(path: Path, columns: int) -> "pd.DataFrame":
+def _parse_csv(path: Path, columns: int, texts: Collection[str]) -> "pd.DataFrame":
     """Parse a CSV piece by piece, so that at no time there is more than the table and one piece of it."""
     import pandas as pd  # noqa: PLC0415
 
     options: Any = {"encoding": "utf-8", "low_memory": False}
     pieces: dict[str, list[pd.Series[Any]]] = {}
-    with pd.read_csv(path, chunksize=max(1000, _CELLS // columns), **options) as reader:
+    types = dict.fromkeys(texts, str)
+    with pd.read_csv(path, chunksize=max(1000, _CELLS // columns), dtype=types, **options) as reader:
         for chunk in reader:
             if not isinstance(chunk.index, pd.RangeIndex):
                 raise DataError.at(path, "has more cells in its rows than names in its header", remedy="name them all")
