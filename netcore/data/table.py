@@ -221,7 +221,7 @@ def fit(frame: "pd.DataFrame", rows: NDArray[np.intp], place: str = "table") -> 
     A column of one value is left out; the facts' `notes` say so.
 
     Raises:
-        DataError: a column has too many categories, or no column is left.
+        DataError: a column has too many categories, no column is left, or two give features of one name.
     """
     from sklearn.impute import SimpleImputer  # noqa: PLC0415  # heavy: only where tables are fitted
     from sklearn.preprocessing import OneHotEncoder, StandardScaler  # noqa: PLC0415
@@ -252,6 +252,7 @@ def fit(frame: "pd.DataFrame", rows: NDArray[np.intp], place: str = "table") -> 
             columns.append({"name": name, "kind": "category", "categories": categories})
     if not columns:
         raise DataError.at(place, "must have a column with more than one value", "none", "there is nothing to learn")
+    _refuse_one_name(columns, place)
     median, mean, scale = (np.array(values) for values in zip(*figures, strict=True)) if figures else [np.empty(0)] * 3
     facts = {"kind": "table", "columns": columns, "notes": notes}
     return Preprocessing(facts, {"median": median, "mean": mean, "scale": scale})
@@ -259,14 +260,26 @@ def fit(frame: "pd.DataFrame", rows: NDArray[np.intp], place: str = "table") -> 
 
 def feature_names(fitted: Preprocessing) -> tuple[str, ...]:
     """Name the columns of the matrix."""
-    names: list[str] = []
-    for column in fitted.facts["columns"]:
-        if column["kind"] == "number":
-            names.append(column["name"])
-        else:
-            names += [f"{column['name']}={category}" for category in column["categories"]]
-            names.append(f"{column['name']}: unknown")
-    return tuple(names)
+    return tuple(name for column in fitted.facts["columns"] for name in _names_of(column))
+
+
+def _names_of(column: dict[str, Any]) -> list[str]:
+    """Name the features that one column gives."""
+    name = column["name"]
+    if column["kind"] == "number":
+        return [name]
+    return [*(f"{name}={category}" for category in column["categories"]), f"{name}: unknown"]
+
+
+def _refuse_one_name(columns: list[dict[str, Any]], place: str) -> None:
+    """Refuse two columns of which a feature would bear the same name."""
+    seen: dict[str, str] = {}
+    for column in columns:
+        for name in _names_of(column):
+            if name in seen:
+                both = f"{place}: columns {seen[name]!r} and {column['name']!r}"
+                raise DataError.at(both, "must not give features of one name", f"{name!r} from each", "rename one")
+            seen[name] = column["name"]
 
 
 def apply(fitted: Preprocessing, frame: "pd.DataFrame", dtype: DTypeLike = np.float32) -> NDArray[Any]:
