@@ -102,7 +102,9 @@ def confirm(study: str, results: Path, finalists: int | None, seeds: int | None,
     from netcore.study.folder import find_study  # noqa: PLC0415
 
     folder = find_study(study, results)
-    this = Run(folder.spec().with_confirm(finalists, seeds), results=folder.path.parent, workers=workers)
+    this = Run(
+        folder.spec().with_confirm(finalists, seeds), results=folder.path.parent, workers=workers, after_search=True
+    )
     return _see_through(this, this.confirm)
 
 
@@ -123,7 +125,7 @@ def audit(study: str, results: Path, share: float, workers: int | None) -> int:
     from netcore.study.folder import find_study  # noqa: PLC0415
 
     folder = find_study(study, results)
-    this = Run(folder.spec(), results=folder.path.parent, workers=workers)
+    this = Run(folder.spec(), results=folder.path.parent, workers=workers, after_search=True)
     return _see_through(this, lambda: this.audit(share))
 
 
@@ -412,6 +414,7 @@ def ui(port: int) -> int:
 
 def _see_through(this: "Run", steps: "Callable[[], Iterator[Record | Notice | Stage]]") -> int:
     """Do what a run does, then make everything that follows from its records; say how it went."""
+    from netcore.errors import NetcoreError  # noqa: PLC0415
     from netcore.terminal import Tally, say_outcome, show_progress  # noqa: PLC0415
     from netcore.tracking.client import shown_uri  # noqa: PLC0415
     from netcore.tracking.follow import Follower  # noqa: PLC0415
@@ -419,11 +422,16 @@ def _see_through(this: "Run", steps: "Callable[[], Iterator[Record | Notice | St
     begun = time.monotonic()
     tally = Tally(this.spec.study.trials, this.spec.study.metric)
     with this, Follower(this.folder) as follower:
+        failure: NetcoreError | None = None
         try:
             show_progress(steps(), tally)
         except KeyboardInterrupt:
-            click.echo(f"interrupted after {tally.done} of {tally.trials} trials; the same command goes on", err=True)
+            click.echo(f"interrupted {tally.where}; the same command goes on", err=True)
             return INTERRUPTED
+        except NetcoreError as error:
+            if not this.searched:
+                raise
+            failure = error  # of the confirmation: the search is complete, and so is what follows from it
         click.echo("making tables, figures and the report ...", err=True)
         at = time.perf_counter()
         tables = _write_views(this.folder)
@@ -434,6 +442,8 @@ def _see_through(this: "Run", steps: "Callable[[], Iterator[Record | Notice | St
         this.folder.add_times(this.seconds)
         where = f"{len(tables.trials)} trials in {shown_uri()}; `netcore ui` (or `make ui`) shows them"
         say_outcome(this, tables, time.monotonic() - begun, where if tracked else "not up to date (see below)")
+    if failure:
+        raise failure
     if not tracked:
         click.echo(f"\n{said}", err=True)
     return 0 if tracked else 1

@@ -33,6 +33,7 @@ class Tally:
         self.trials, self.metric = trials, metric
         self.states: Counter[State] = Counter()
         self.best: Record | None = None
+        self.stage = ""
 
     def add(self, record: Record) -> None:
         """Count one more."""
@@ -45,6 +46,11 @@ class Tally:
     def done(self) -> int:
         """How many trials are committed."""
         return self.states.total()
+
+    @property
+    def where(self) -> str:
+        """Say how far it is: `after 12 of 100 trials`, or `while confirming, 3 of 53`."""
+        return self.stage or f"after {self.done} of {self.trials} trials"
 
     def counts(self) -> str:
         """Say how many ended how: `90 finished, 10 pruned`."""
@@ -69,8 +75,10 @@ def show_progress(steps: Iterable[Record | Notice | Stage], tally: Tally) -> Non
                 click.echo(f"note: {step.text}", err=True)
             elif isinstance(step, Stage):
                 stage, done = step, 0
+                tally.stage = f"while {stage.text}, 0 of {stage.total}"
             elif stage:
                 done += 1
+                tally.stage = f"while {stage.text}, {done} of {stage.total}"
                 show(stage.text, done, stage.total, "")
             else:
                 tally.add(step)
@@ -168,7 +176,9 @@ def say_replays(replays: "Iterable[Replayed]") -> bool:
 
 def say_outcome(run: "Run", tables: "StudyTables", seconds: float, tracked: str) -> None:
     """Say what came out: the winner, its figures, and where everything is."""
-    from netcore.results.confirmation import SOFTMAX, chosen, confirmed  # noqa: PLC0415  # pandas: only where it is needed
+    from netcore.results.audit import audited  # noqa: PLC0415  # pandas: only where it is needed
+    from netcore.results.confirmation import SOFTMAX, chosen, confirmed  # noqa: PLC0415
+    from netcore.results.testset import reading_of  # noqa: PLC0415
     from netcore.results.words import plus_minus  # noqa: PLC0415
 
     states = tables.trials["state"].value_counts()
@@ -188,14 +198,23 @@ def say_outcome(run: "Run", tables: "StudyTables", seconds: float, tracked: str)
     if confirmation and confirmation.winner:
         for label, candidate in (("confirmed", confirmation.winner), (SOFTMAX, confirmation.named(SOFTMAX))):
             if candidate and (estimate := candidate.of(metric)):
-                rows.append((label, plus_minus(estimate, metric), f"{metric}, {candidate.finished} fresh seeds"))
-    test = run.folder.test_figures()
-    if test and number is not None and test.get("candidate") == f"trial {number}":
-        rows.append(("test accuracy", f"{test['accuracy']:.4f}", f"{test['right']} of {test['rows']} rows"))
+                seeds = f"{candidate.finished} fresh {_plural('seed', candidate.finished)}"
+                rows.append((label, plus_minus(estimate, metric), f"{metric}, {seeds}"))
+    test = reading_of(tables, run.folder.test_figures(), list(run.dataset.class_names))
+    if test:
+        whose = "" if test.candidate == f"trial {number}" else f", {test.candidate}"
+        rows.append(("test accuracy", f"{test.accuracy:.4f}", f"{test.right} of {test.rows} rows{whose}"))
+    if audit := audited(tables):
+        stopped = f"{audit.trials} stopped {_plural('trial', audit.trials)}"
+        rows.append(("audit", f"{len(audit.wrong)} of {stopped} would have won", ""))
     rows += [("report", str(run.folder.report), ""), ("MLflow", tracked, "")]
     width = max(len(name) for name, _, _ in rows)
     for name, value, remark in rows:
         click.echo(f"  {name:<{width}}  {value}" + (f"  ({remark})" if remark else ""))
+
+
+def _plural(what: str, count: int) -> str:
+    return what if count == 1 else f"{what}s"
 
 
 def say_trial(record: Record) -> None:

@@ -10,6 +10,7 @@ import os
 import select
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,7 +48,8 @@ class Browser:
         self._number, self._rest, self._session = 0, b"", ""
         self.events: list[dict[str, Any]] = []
         target = self.send("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self._session = self._page = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self._frame = ""
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.send(f"{domain}.enable")
 
@@ -87,15 +89,47 @@ class Browser:
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
 
-    def click(self, selector: str) -> None:
-        """Click on an element, where it is on the screen."""
-        element = f"document.querySelector({json.dumps(selector)})"
-        self.ask(f"{element}.scrollIntoView({{block: 'center', inline: 'center'}})")
-        box = f"{element}.getBoundingClientRect()"
-        x, y, width, height = self.ask(f"(box => [box.x, box.y, box.width, box.height])({box})")
-        at = {"x": x + width / 2, "y": y + height / 2, "button": "left", "clickCount": 1}
-        for kind in ("mousePressed", "mouseReleased"):
+    def wait_for(self, script: str) -> None:
+        """Wait until a JavaScript expression is true."""
+        end = time.monotonic() + _PATIENCE
+        while not self.ask(f"!!({script})"):
+            assert time.monotonic() < end, f"never true: {script}"
+            time.sleep(0.05)
+
+    def click(self, selector: str, text: str = "") -> None:
+        """Click on an element, or on the first one that says `text`, where it is on the screen."""
+        x, y, width, height = self._box(selector, text)
+        session, self._session = self._session, self._page
+        left, top = self._box(self._frame)[:2] if self._frame else (0, 0)
+        at = {"x": left + x + width / 2, "y": top + y + height / 2, "button": "left", "clickCount": 1}
+        for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
             self.send("Input.dispatchMouseEvent", type=kind, **at)
+        self._session = session
+
+    @contextmanager
+    def inside(self, frame: str) -> Iterator[None]:
+        """Look at what is inside a frame, and click there. A sandboxed frame has a process of its own."""
+        self.send("Target.setAutoAttach", autoAttach=True, waitForDebuggerOnStart=False, flatten=True)
+        attached = [at for at in self.seen("Target.attachedToTarget") if at["targetInfo"]["type"] == "iframe"]
+        self._session, self._frame = attached[-1]["sessionId"], frame
+        for domain in ("Runtime", "Log", "Network"):
+            self.send(f"{domain}.enable")
+        try:
+            yield
+        finally:
+            self._session, self._frame = self._page, ""
+
+    def _box(self, selector: str, text: str = "") -> list[float]:
+        """Give where an element is on the screen, and how large, once it is in sight and stands still."""
+        found = f"[...document.querySelectorAll({json.dumps(selector)})]"
+        element = f"{found}.find(element => [element.innerText.trim(), ''].includes({json.dumps(text)}))"
+        box: list[float] = []
+        while True:
+            self.ask(f"{element}.scrollIntoView({{block: 'center', inline: 'center'}})")
+            before, box = box, self.ask(f"(b => [b.x, b.y, b.width, b.height])({element}.getBoundingClientRect())")
+            if box == before:
+                return box
+            time.sleep(0.05)
 
     def press(self, key: str) -> None:
         """Press a key: a letter, Enter, Tab or the space bar."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from browser import CHROMIUM, Browser, browser
 from synced import address, copy, make
 
 import netcore
@@ -98,3 +99,13 @@ def damaged(synced: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     monkeypatch.chdir(folder)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address(folder))
     return folder
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Give a browser."""
+    if not CHROMIUM and not os.environ.get("NETCORE_REQUIRE_ALL"):
+        pytest.skip("there is no Chromium here; .ci/system-packages installs it")
+    assert CHROMIUM, "NETCORE_REQUIRE_ALL is set, and there is no Chromium"
+    with browser(tmp_path_factory.mktemp("browser")) as started:
+        yield started

@@ -316,6 +316,24 @@ def test_bad_parquet(tmp_path: Path) -> None:
     assert refusal(path).startswith("trees.parquet: column 'list': must hold numbers, texts, or yes and no")
 
 
+@pytest.mark.parametrize(
+    ("columns", "name", "others"),
+    [
+        ({"colour=red": range(90)}, "colour=red", ("colour", "colour=red")),
+        ({"colour: unknown": range(90)}, "colour: unknown", ("colour", "colour: unknown")),
+        ({"a": ["b=c", "d", "e"] * 30, "a=b": ["c", "c", "f"] * 30}, "a=b=c", ("a", "a=b")),
+    ],
+)
+def test_two_columns_that_give_one_name(
+    tmp_path: Path, columns: dict[str, Any], name: str, others: tuple[str, str]
+) -> None:
+    """Each feature has a name of its own: both columns are named, and one is to be renamed."""
+    assert refusal(write(tmp_path, frame().assign(**columns))) == (
+        f"trees.csv: columns {others[0]!r} and {others[1]!r}: must not give features of one name, "
+        f"got {name!r} from each; rename one"
+    )
+
+
 def test_a_folder_is_no_table(tmp_path: Path) -> None:
     """A folder is answered as one."""
     assert "must be a file, .csv or .parquet, got a folder" in refusal(tmp_path)

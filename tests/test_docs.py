@@ -49,6 +49,8 @@ ROOT = Path(__file__).parent.parent
 STUDY_FILE = ROOT / "docs" / "study-file.md"
 DATA = ROOT / "docs" / "data.md"
 RESULTS = ROOT / "docs" / "results.md"
+TABLES = ROOT / "docs" / "tables.md"
+README = ROOT / "README.md"
 CONFIRM = ROOT / "docs" / "confirm.md"
 RELIABILITY = ROOT / "docs" / "reliability.md"
 ARCHITECTURE = ROOT / "ARCHITECTURE.md"
@@ -331,16 +333,17 @@ def test_the_guards_can_fail(tmp_path: Path, guard: Callable[[Path], None], text
 
 def test_every_command_is_documented() -> None:
     """Every command, and every option of `run` that a user is shown, stands in docs/."""
-    text = " ".join(span for page in (STUDY_FILE, DATA, RESULTS, CONFIRM, RELIABILITY) for span in spans(page))
+    pages = (STUDY_FILE, DATA, RESULTS, TABLES, CONFIRM, RELIABILITY)
+    text = " ".join(span for page in pages for span in spans(page))
     run = [p for p in commands.commands["run"].params if isinstance(p, click.Option) and not p.hidden]
     for name in [f"netcore {command}" for command in commands.commands] + [p.opts[0] for p in run]:
         assert name in text, name
 
 
 def test_columns_and_types_are_the_tables() -> None:
-    """The tables of docs/results.md have the columns of the frames, in order, with their types."""
+    """The tables of docs/tables.md have the columns of the frames, in order, with their types."""
     stated = [
-        {row["column"].strip("`"): row["type"] for row in rows} for _, rows in tables(RESULTS) if "column" in rows[0]
+        {row["column"].strip("`"): row["type"] for row in rows} for _, rows in tables(TABLES) if "column" in rows[0]
     ]
     declared = [TRIALS, CURVE, WEIGHTS, CONFIRMATION, AUDIT]
     assert stated == declared
@@ -355,23 +358,50 @@ def test_the_records_fields_are_documented(mixed: tuple[StudySpec, Path, StudyTa
     assert set(CURVES) <= set(spans(RESULTS))
 
 
-def test_the_snippets_run(mixed: tuple[StudySpec, Path, StudyTables], tmp_path: Path) -> None:
-    """All Python of docs/results.md, one after the other, runs against a real study with every view of it."""
-    shutil.copytree(mixed[1], tmp_path / "results")
-    folder = StudyFolder(tmp_path / "results" / "mixed")
-    write_journal(folder.committed(), folder)
-    assert netcore_command("sync", "mixed", cwd=tmp_path).returncode == 0
-    code = "\n".join(block.text for block in blocks(RESULTS) if block.language == "python")
-    done = subprocess.run(
-        [sys.executable, "-c", code.replace("digits", "mixed")],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+@pytest.fixture(scope="module")
+def kept(mixed: tuple[StudySpec, Path, StudyTables], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a folder with a real study, and with every view of it."""
+    folder = tmp_path_factory.mktemp("kept")
+    shutil.copytree(mixed[1], folder / "results")
+    study = StudyFolder(folder / "results" / "mixed")
+    write_journal(study.committed(), study)
+    assert netcore_command("sync", "mixed", cwd=folder).returncode == 0
+    return folder
+
+
+def said_by(code: str, folder: Path) -> str:
+    """Run Python that is written for the digits study, on the mixed one; give what it prints."""
+    command = [sys.executable, "-c", code.replace("digits", "mixed")]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_snippets_run(kept: Path, mixed: tuple[StudySpec, Path, StudyTables]) -> None:
+    """All Python of docs/results.md, one after the other, runs against a real study with every view of it."""
+    said = said_by("\n".join(block.text for block in blocks(RESULTS) if block.language == "python"), kept)
     best = mixed[2].trials.query("state == 'finished'").sort_values("value")["trial"].iloc[0]
-    assert f"\n{best}\n" in done.stdout
+    assert f"\n{best}\n" in said
+
+
+def test_the_questions_are_answered_in_three_lines(kept: Path) -> None:
+    """Each block of docs/tables.md after the first has three lines, runs, and prints what is shown but for numbers."""
+    first, *questions = [block.text for block in blocks(TABLES) if block.language == "python"]
+    shown = [block.text for block in blocks(TABLES) if not block.language]
+    assert len(questions) == len(shown) == 4
+    for number, (question, output) in enumerate(zip(questions, shown, strict=True)):
+        assert len(question.splitlines()) == 3
+        before = said_by("\n".join([first, *questions[:number]]), kept)
+        said = said_by("\n".join([first, *questions[: number + 1]]), kept).removeprefix(before)
+        assert re.findall(r"[a-z_]{3,}", said) == re.findall(r"[a-z_]{3,}", output)
+
+
+def test_the_readmes_questions_are_answered(kept: Path, mixed: tuple[StudySpec, Path, StudyTables]) -> None:
+    """The README asks a study three questions, in a line each, and gets answers."""
+    (code,) = [block.text for block in blocks(README) if "load_study(" in block.text]
+    assert code.count("print(") == 3
+    said = said_by(code, kept)
+    assert all(candidate in said for candidate in mixed[2].confirmation["candidate"])
 
 
 def test_the_house_is_as_it_is_drawn() -> None:

@@ -1,13 +1,11 @@
 """The report in a real browser: it fetches nothing, complains of nothing, and its table sorts and filters by hand."""
 
 import json
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import CHROMIUM, Browser, browser
+from browser import Browser
 from test_results_report import audited_copy
 
 from netcore.results.tables import StudyTables
@@ -16,16 +14,6 @@ from netcore.study.spec import StudySpec
 COMPLAINTS = ("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled")
 SHOWN = "[...document.querySelectorAll('#trials-table tbody tr')].filter(row => !row.hidden)"
 COLUMN = "{}.map(row => row.cells[{}].title || row.cells[{}].textContent)"
-
-
-@pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """Give a browser."""
-    if not CHROMIUM and not os.environ.get("NETCORE_REQUIRE_ALL"):
-        pytest.skip("there is no Chromium here; .ci/system-packages installs it")
-    assert CHROMIUM, "NETCORE_REQUIRE_ALL is set, and there is no Chromium"
-    with browser(tmp_path_factory.mktemp("browser")) as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

@@ -233,8 +233,14 @@ def test_the_parent_holds_what_the_study_made(tracked: Path) -> None:
     assert parent.data.metrics["best_val_loss"] == runs[test["trial"]].data.metrics["best_val_loss"]
     assert sum(parent.data.metrics[f"trials_{state}"] for state in STATUS) == 40
     note = parent.data.tags["mlflow.note.content"]
-    assert "what does a study do in which trials finish" in note
-    assert f"trial {test['trial']} is the best of 40" in note
+    question, found, report = note.splitlines()
+    assert question.startswith("**Question:** What does a study do in which trials finish")
+    assert found.startswith(f"**Found:** trial {test['trial']} of 40: learning_rate ")
+    assert f"with fresh seeds, test accuracy {test['accuracy']:.4f}" in found
+    assert report.startswith("**Report:** [report.html](#/experiments/")
+    summary = client.get_experiment(parent.info.experiment_id).tags["mlflow.note.content"]
+    assert summary.startswith("What does a study do in which trials finish")
+    assert f"/runs/{parent.info.run_id}), [report.html](" in summary
 
 
 def test_the_data_set_and_the_kept_weights_are_there(tracked: Path) -> None:
@@ -245,7 +251,7 @@ def test_the_data_set_and_the_kept_weights_are_there(tracked: Path) -> None:
         inputs = client.get_run(run.info.run_id).inputs
         assert inputs is not None
         (used,) = inputs.dataset_inputs
-        assert (used.dataset.name, used.dataset.digest) == ("iris", digest[:36])
+        assert (used.dataset.name, used.dataset.digest) == ("iris", digest[:12])
         assert json.loads(used.dataset.source)["digest"] == digest
     kept = sorted((tracked / "results" / "mixed" / "weights").glob("*.npz"))
     assert len(kept) == 5

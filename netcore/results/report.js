@@ -59,13 +59,22 @@
   show();
 })();
 
-// A link to a table that is folded away unfolds it.
+// A link to a table that is folded away unfolds it. Inside MLflow a browser goes nowhere within the page by itself.
 (() => {
-  const unfold = () => {
-    const target = document.getElementById(location.hash.slice(1));
+  const unfold = (hash) => {
+    const target = document.getElementById(hash.slice(1));
     const folded = target && target.closest("details");
     if (folded) folded.open = true;
+    return target;
   };
-  addEventListener("hashchange", unfold);
-  unfold();
+  addEventListener("hashchange", () => unfold(location.hash));
+  unfold(location.hash);
+  if (location.protocol !== "blob:") return;
+  addEventListener("click", (event) => {
+    const link = event.target.closest("a[href^='#']");
+    const target = link && unfold(link.hash);
+    if (!target) return;
+    event.preventDefault();
+    target.scrollIntoView();
+  });
 })();

@@ -8,9 +8,11 @@ same training, only longer. The sampler never hears of it. A larger share holds 
 
 import math
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 
 from netcore.data import Dataset
+from netcore.errors import RecordError
 from netcore.seeds import Purpose, generator
 from netcore.study.batch import Batch, Task, matching
 from netcore.study.engine import Engine
@@ -43,12 +45,15 @@ def audit(
 def read_audit(records: list[Record], folder: StudyFolder) -> list[tuple[Record, Record]]:
     """Read what was audited of these trials: pairs of the stopped record and the whole one.
 
-    Raises:
-        RecordError: a record is not whole.
+    What is damaged is left out; `netcore audit` trains it again.
     """
-    stopped = (record for record in records if record.result.state is State.PRUNED)
-    pairs = ((record, matching(task_of(record, folder))) for record in stopped)
-    return [(record, whole) for record, whole in pairs if whole is not None]
+    pairs = []
+    for record in records:
+        if record.result.state is State.PRUNED:
+            with suppress(RecordError):
+                if (whole := matching(task_of(record, folder))) is not None:
+                    pairs.append((record, whole))
+    return pairs
 
 
 def task_of(stopped: Record, folder: StudyFolder) -> Task:

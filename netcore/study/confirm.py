@@ -151,7 +151,9 @@ class Confirmation:
         again = Record.of(record.job, result, record.provenance)
         if again.digest != record.digest or result.weights is None:
             place = f"{self._spec.name}: {chosen.candidate.name}, seed {record.number}"
-            raise WorkError.at(place, "trained again for shipping, it gave other numbers than its record")
+            rule = "trained again for its weights, it gave other numbers than its record"
+            remedy = f"was it trained on another machine? Remove {self._folder.path / 'confirm'} to confirm anew here"
+            raise WorkError.at(place, rule, result.failure, remedy)
         return Shipped(*chosen, result.weights, dataset)
 
 

@@ -28,8 +28,8 @@ from netcore.errors import WorkError
 from netcore.files import is_file
 from netcore.model import MODEL, Model
 from netcore.study.folder import StudyFolder
-from netcore.study.spec import question
 from netcore.tracking.client import shown_uri, speaking_plainly
+from netcore.tracking.pages import DIGEST_LENGTH, question_of
 
 __all__ = ["CHAMPION", "ship"]
 
@@ -38,7 +38,6 @@ CHAMPION = "champion"
 
 _REQUIREMENTS = ("mlflow", "numpy", "pandas", "platformdirs")
 """What the model needs besides netcore, which travels with it as code."""
-_DIGEST_LENGTH = 36
 _FLAVOR = "python_function"
 _SERVED = Path(__file__).with_name("served.py")
 
@@ -131,7 +130,7 @@ def _log(it: _Shipment, experiment_id: str) -> LoggedModel:
         it.client.log_model_artifacts(logged.model_id, f"{folder}/model")
     it.client.log_outputs(it.run_id, [LoggedModelOutput(logged.model_id, 0)])
     now = round((it.folder.path / MODEL).stat().st_mtime * 1_000)
-    name, digest = it.dataset["name"], it.dataset["digest"][:_DIGEST_LENGTH]
+    name, digest = it.dataset["name"], it.dataset["digest"][:DIGEST_LENGTH]
     metrics = [Metric(key, value, now, 0, logged.model_id, name, digest) for key, value in _metrics(facts).items()]
     it.client.log_batch(it.run_id, metrics=metrics)
     return it.client.finalize_logged_model(logged.model_id, "READY")
@@ -216,8 +215,7 @@ def _registered(it: _Shipment) -> RegisteredModel:
     """Find or make the registered model; one that is somebody else's is left alone."""
     found = it.client.search_registered_models(f"name = '{it.name}'")
     if not found:
-        asked = question(it.folder.study_file.read_text(encoding="utf-8"))
-        return it.client.create_registered_model(it.name, {"netcore.study": it.name}, asked or None)
+        return it.client.create_registered_model(it.name, {"netcore.study": it.name}, question_of(it.folder) or None)
     if "netcore.study" not in found[0].tags:
         raise WorkError.at(
             f"MLflow at {shown_uri()}",
@@ -281,6 +279,8 @@ def _numbers(facts: object) -> dict[str, float]:
 
 def _described(facts: dict[str, Any]) -> str:
     """Say in a line what a version is."""
+    metric, confirmed, test = facts.get("metric"), _numbers(facts.get("confirmed")), _numbers(facts.get("test"))
     parts = [str(facts["candidate"])] if "candidate" in facts else []
-    parts += [f"{key.replace('_', ' ')} {value:.4g}" for key, value in _metrics(facts).items()]
+    parts += [f"{metric} {confirmed[metric]:.4f} with fresh seeds"] if metric in confirmed else []
+    parts += [f"test accuracy {test['accuracy']:.4f}"] if "accuracy" in test else []
     return ", ".join(parts) or json.dumps(facts)[:1_000]

@@ -21,9 +21,10 @@ from netcore.errors import RecordError
 from netcore.study.confirm import Confirmed, read_confirmation, winner_of
 from netcore.study.folder import StudyFolder
 from netcore.study.record import CURVES, Record, ranked
-from netcore.study.spec import StudySpec, question
+from netcore.study.spec import StudySpec
 from netcore.study.trial import FIGURES, State
 from netcore.tracking.model import ship
+from netcore.tracking.pages import DIGEST_LENGTH, NOTE, VIEW, StudyRun, question_of, trials_view
 
 __all__ = [
     "CONFIRM",
@@ -62,7 +63,6 @@ VIEWS = ("study.toml", "resolved.json", "test.json", "report.html", "optuna.log"
 
 _METRICS_PER_CALL = 1_000
 _RUNS_PER_PAGE = 1_000
-_DIGEST_LENGTH = 36
 
 
 class Projection:
@@ -132,16 +132,19 @@ class Projection:
     def _experiment(self) -> Experiment:
         """Find or make the experiment; one that was deleted in the UI still owns its name and comes back."""
         found = self._client.get_experiment_by_name(self.name)
+        metric = self._resolved["settings"]["study"]["metric"]
         if found is None:
-            metric = self._resolved["settings"]["study"]["metric"]
             tags = {
                 "mlflow.experimentKind": "custom_model_development",
                 "netcore.study": self.name,
                 "netcore.metric": metric,
             }
-            return self._client.get_experiment(self._client.create_experiment(self.name, tags=tags))
-        if found.lifecycle_stage != "active":
+            found = self._client.get_experiment(self._client.create_experiment(self.name, tags=tags))
+        elif found.lifecycle_stage != "active":
             self._client.restore_experiment(found.experiment_id)
+        if VIEW not in found.tags:
+            view = trials_view(metric, found.creation_time or 0)
+            self._client.set_experiment_tag(found.experiment_id, VIEW, view)
         return found
 
     def _read_runs(self) -> tuple[list[Run], dict[Key, list[Run]]]:
@@ -185,7 +188,7 @@ class Projection:
         provenance = record.provenance
         tags = {**tags_of(record, self.name, self._parent), "mlflow.source.name": "netcore", key[0]: key[1]}
         if record.result.failure:
-            tags["mlflow.note.content"] = f"```\n{record.result.traceback[-4_000:]}\n```"
+            tags[NOTE] = f"```\n{record.result.traceback[-4_000:]}\n```"
         run = self._client.create_run(self.experiment_id, _milliseconds(provenance.started), tags, name)
         run_id = run.info.run_id
         params = [Param(name, value) for name, value in params_of(record).items()]
@@ -201,7 +204,7 @@ class Projection:
         data = self._resolved["data"]
         dataset = Dataset(
             name=data["name"],
-            digest=data["digest"][:_DIGEST_LENGTH],
+            digest=data["digest"][:DIGEST_LENGTH],
             source_type="netcore",
             source=json.dumps({"source": self._resolved["settings"]["data"], "digest": data["digest"]}),
             profile=json.dumps({"rows": data["rows"], "classes": len(data["class_names"])}),
@@ -239,10 +242,13 @@ class Projection:
         changed = [
             Metric(key, finite(value), now, 0) for key, value in figures.items() if run.data.metrics.get(key) != value
         ]
-        note = _note(self.name, self._folder, best[0] if best else None, figures)
-        tags = [RunTag("mlflow.note.content", note)] if run.data.tags.get("mlflow.note.content") != note else []
+        page = StudyRun(question_of(self._folder) or self.name, self.experiment_id, self._parent)
+        note = page.note(best[0] if best else None, winner_of(confirmed), figures)
+        tags = [RunTag(NOTE, note)] if run.data.tags.get(NOTE) != note else []
         if changed or tags:
             self._client.log_batch(self._parent, metrics=changed, tags=tags)
+        if self._client.get_experiment(self.experiment_id).tags.get(NOTE) != page.summary():
+            self._client.set_experiment_tag(self.experiment_id, NOTE, page.summary())
 
 
 def study_runs(client: MlflowClient, experiment_id: str, name: str) -> Iterator[Run]:
@@ -290,7 +296,7 @@ def figures_of(records: list[Record], confirmed: Confirmed, folder: StudyFolder)
             values = [getattr(record.result.curve[-1], name) for record in finished]
             figures[f"confirmed_{name}"] = sum(values) / len(values)
         test = folder.test_figures()
-        if test and test.get("candidate") == winner.name:
+        if test and test.get("digest") in {record.digest for record in confirmed[winner]}:
             figures["test_accuracy"] = test["accuracy"]
     return figures
 
@@ -335,23 +341,6 @@ def metrics_of(record: Record) -> Iterable[Metric]:
         yield Metric("best_epoch", result.best_epoch, at, 0)
         for name in CURVES[1:]:
             yield Metric(f"best_{name}", getattr(best, name), at, 0)
-
-
-def _note(name: str, folder: StudyFolder, best: Record | None, figures: dict[str, float]) -> str:
-    """Write the parent's description: what was asked, what was found, where the report is."""
-    asked = question(folder.study_file.read_text(encoding="utf-8")) or name
-    found = "no trial finished"
-    if best:
-        metric = best.job.metric
-        hyperparameters = ", ".join(f"{key} {value:.4g}" for key, value in best.job.hyperparameters._asdict().items())
-        found = f"trial {best.number} is the best of {figures['trials']:.0f}: "
-        found += f"{metric} {best.result.value:.4f} with {hyperparameters}"
-        if "winner_trial" in figures:
-            found += f". Trained again with fresh seeds, trial {figures['winner_trial']:.0f} wins: "
-            found += f"{metric} {figures[f'confirmed_{metric}']:.4f} is confirmed"
-    if "test_accuracy" in figures:
-        found += f", test accuracy {figures['test_accuracy']:.4f}"
-    return f"**Question:** {asked}\n\n**Found:** {found}\n\n**Report:** report.html, under Artifacts"
 
 
 def finite(value: float) -> float:

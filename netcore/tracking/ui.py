@@ -5,10 +5,10 @@ import signal
 import socket
 import subprocess
 import sys
-from urllib.parse import quote, urlencode
 
 from netcore.errors import InputError, WorkError
 from netcore.tracking.client import ENVIRONMENT, connect, shown_uri, speaking_plainly, tracking_uri
+from netcore.tracking.pages import trials_page
 
 __all__ = ["links", "serve"]
 
@@ -18,29 +18,13 @@ _HOST = "127.0.0.1"
 def links(port: int) -> dict[str, str]:
     """Give, for each study that MLflow has, the address of its trials, the best on top.
 
-    MLflow's plain page opens in another mode, with the trials folded away under their parent; these open in
-    model-training mode. Sorted by anything but time, MLflow leaves the trials unfolded.
-
     Raises:
         WorkError: MLflow cannot be reached.
     """
     address = shown_uri() if tracking_uri().startswith("http") else f"http://{_HOST}:{port}"
     with speaking_plainly("is MLFLOW_TRACKING_URI right, and the server up?"):
         experiments = connect().search_experiments(filter_string="tags.`netcore.study` LIKE '%'")
-    pages = {}
-    for experiment in experiments:
-        metric = experiment.tags.get("netcore.metric", "val_loss")
-        query = {
-            "workflowType": "machine_learning",
-            "searchFilter": "tags.`netcore.trial` LIKE '%'",
-            "orderByKey": f"metrics.`best_{metric}`",
-            "orderByAsc": "true" if metric == "val_loss" else "false",
-            "startTime": "ALL",
-        }
-        pages[experiment.name] = (
-            f"{address}/#/experiments/{experiment.experiment_id}/runs?{urlencode(query, quote_via=quote)}"
-        )
-    return pages
+    return {experiment.name: trials_page(address, experiment) for experiment in experiments}
 
 
 def serve(port: int) -> int:
