@@ -23,6 +23,7 @@ from netcore.study.folder import StudyFolder
 from netcore.study.record import Record
 from netcore.study.search import Stage
 from netcore.study.spec import StudySpec, dataset_of
+from netcore.study.trial import Role
 from netcore.study.verify import Finding, Remark
 
 __all__ = ["Check", "mend", "verify"]
@@ -117,7 +118,7 @@ def _views(records: list[Record], folder: StudyFolder, *, complete: bool) -> Ite
 
         for each in look(records, folder, complete=complete):
             findings += each.findings
-            if each.record:
+            if each.record and each.record.job.role is Role.TRIAL:
                 yield each.record
     yield Check("MLflow", f"what {shown_uri()} holds is what the records say", findings)
 
