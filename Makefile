@@ -24,7 +24,7 @@ report: $(READY) ## make a study's tables, plots and report again from its recor
 	@$(BIN)/netcore report "$(STUDY)"
 
 test: $(READY) ## run the tests
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile $(PYTEST)
 
 fuzz: $(READY) ## put ten thousand damaged files of each format through the readers
 	$(BIN)/python -m pytest -m fuzz

@@ -53,7 +53,7 @@ INPUTS = 1024
 """Features of a row, in float32: 4 KiB."""
 MEGABYTE = 10**6
 
-CACHED = "import sys, netcore; netcore.run_study(sys.argv[1], results=sys.argv[2], workers=1)"
+CACHED = "import sys, netcore; netcore.run_study(sys.argv[1], results=sys.argv[2], workers=1, confirm=False)"
 IN_MEMORY = "import sys, netcore; from netcore.study.spec import dataset_of; dataset_of(netcore.load_spec(sys.argv[1]))"
 
 
@@ -148,7 +148,7 @@ def measure_limited(folder: Path, size: int, limit: int) -> None:
     show(f"features of {size / MEGABYTE:.0f} MB, for each process at most", f"{limit / MEGABYTE:.0f} MB")
     begun = time.monotonic()
     done = run_limited(CACHED, spec, limit)
-    show("  a study of one epoch", f"{time.monotonic() - begun:.1f} s", holds=done.returncode == 0)
+    show("  a search of one trial of one epoch", f"{time.monotonic() - begun:.1f} s", holds=done.returncode == 0)
     refused = run_limited(IN_MEMORY, spec, limit)
     said = (refused.stderr.splitlines() or ["nothing"])[-1].partition(":")[0]
     show("  the same data without the cache", said.rpartition(".")[2], holds=refused.returncode != 0)

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 the work failed, 2 the input is wrong, 130 interrupted.
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -101,7 +102,9 @@ def confirm(study: str, results: Path, finalists: int | None, seeds: int | None,
     from netcore.study.folder import find_study  # noqa: PLC0415
 
     folder = find_study(study, results)
-    this = Run(folder.spec().with_confirm(finalists, seeds), results=folder.path.parent, workers=workers)
+    this = Run(
+        folder.spec().with_confirm(finalists, seeds), results=folder.path.parent, workers=workers, after_search=True
+    )
     return _see_through(this, this.confirm)
 
 
@@ -122,7 +125,7 @@ def audit(study: str, results: Path, share: float, workers: int | None) -> int:
     from netcore.study.folder import find_study  # noqa: PLC0415
 
     folder = find_study(study, results)
-    this = Run(folder.spec(), results=folder.path.parent, workers=workers)
+    this = Run(folder.spec(), results=folder.path.parent, workers=workers, after_search=True)
     return _see_through(this, lambda: this.audit(share))
 
 
@@ -178,6 +181,85 @@ def predict(study: str, file: Path, out: Path | None, results: Path) -> None:
         click.echo(f"{out}: {len(rows)} rows")
 
 
+@commands.command()
+@click.argument("study")
+@results_option
+@click.option("--fix", is_flag=True, help="Make tables, figures, report, optuna.log and MLflow anew, and check again.")
+@click.option("--quick", is_flag=True, help="Leave out asking the sampler again: a minute for a thousand trials.")
+def verify(study: str, results: Path, fix: bool, quick: bool) -> int:
+    """Check that all numbers of a study agree: records, study file, data, proposals, tables, MLflow, optuna.log."""
+    from netcore.errors import NetcoreError  # noqa: PLC0415
+    from netcore.study.folder import find_study  # noqa: PLC0415
+    from netcore.terminal import say_checks  # noqa: PLC0415
+    from netcore.tracking.follow import sync as send  # noqa: PLC0415
+    from netcore.verify import mend, verify  # noqa: PLC0415
+
+    folder = find_study(study, results)
+    hold = say_checks(verify(folder, quick=quick))
+    if hold or not fix:
+        return 0 if hold else 1
+    click.echo("\nmaking all that is made from records again ...", err=True)
+    try:
+        _write_views(folder)
+        mend(folder)
+        send(folder)
+    except NetcoreError as error:
+        for problem in error.problems:
+            click.echo(f"error: {problem}", err=True)
+        return 1
+    return 0 if say_checks(verify(folder, quick=quick)) else 1
+
+
+@commands.command()
+@click.argument("study", required=False)
+@click.argument("trials", nargs=-1, type=click.IntRange(min=0), metavar="[TRIAL]...")
+@results_option
+@click.option("--best", is_flag=True, help="The best trial.")
+@click.option("--sample", type=click.IntRange(min=1), metavar="K", help="K trials, chosen by the study's seed.")
+@click.option("--all", "every", is_flag=True, help="All trials.")
+@click.option("--confirmed", is_flag=True, help="The trainings of the confirmation.")
+@click.option("--run", "run_id", metavar="RUN_ID", help="What this MLflow run tells of, and no results folder.")
+@click.option("--workers", type=click.IntRange(min=1), help="Worker processes.  [default: one per usable core]")
+def replay(  # noqa: PLR0913, PLR0917  # what may be asked for
+    study: str | None,
+    trials: tuple[int, ...],
+    results: Path,
+    best: bool,
+    sample: int | None,
+    every: bool,
+    confirmed: bool,
+    run_id: str | None,
+    workers: int | None,
+) -> int:
+    """Train again what the records tell of, and compare to the last bit."""
+    given = [bool(trials), best, sample is not None, every, confirmed, run_id is not None]
+    if sum(given) != 1 or (study is None) is (run_id is None):
+        message = "give a STUDY and one of TRIAL..., --best, --sample, --all, --confirmed; or --run alone"
+        raise click.UsageError(message)
+
+    from netcore import replay as replaying  # noqa: PLC0415
+    from netcore.terminal import say_replays  # noqa: PLC0415
+
+    if study is None or run_id is not None:
+        from netcore.tracking.replay import asked_of_run  # noqa: PLC0415  # MLflow takes 1.3 s to import
+
+        spec, one = asked_of_run(run_id or "")
+        return 0 if say_replays(replaying.replay(spec, [one], workers)) else 1
+
+    from netcore.study.folder import find_study  # noqa: PLC0415
+
+    folder = find_study(study, results)
+    if best:
+        asked = replaying.best_of(folder)
+    elif sample is not None:
+        asked = replaying.sample_of(folder, sample)
+    elif every:
+        asked = replaying.all_of(folder)
+    else:
+        asked = replaying.confirmation_of(folder) if confirmed else replaying.trials_of(folder, trials)
+    return 0 if say_replays(replaying.replay(folder.spec(), asked, workers)) else 1
+
+
 @commands.command(name="list")
 @results_option
 def list_studies(results: Path) -> None:
@@ -230,6 +312,7 @@ def show(study: str, trial: int, results: Path) -> None:
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of study files, for editors.")
 def check(study: str | None, schema: bool) -> None:
     """Check a study file, and its data, without running anything."""
+    from netcore.data.cache import through_cache  # noqa: PLC0415
     from netcore.study.spec import dataset_of, json_schema, load_spec  # noqa: PLC0415
 
     if schema:
@@ -239,7 +322,7 @@ def check(study: str | None, schema: bool) -> None:
         raise click.UsageError(message)
     else:
         spec = load_spec(study)
-        dataset = dataset_of(spec)
+        dataset = through_cache(partial(dataset_of, spec))
         rows = "{} rows to train, {} to validate, {} to test".format(*map(len, dataset.labels))
         for note in dataset.notes:
             click.echo(f"note: {note}", err=True)
@@ -294,8 +377,6 @@ def fetch_images(name: str) -> None:
 @click.option("--train-limit", type=int, help="The first so many training rows, of cifar10.")
 def info(source: str, path: str | None, target: str | None, drop: tuple[str, ...], train_limit: int | None) -> None:
     """Say what is in a source, and how it will be split: SOURCE is one of `data list`, or the path of a study file."""
-    from functools import partial  # noqa: PLC0415
-
     from netcore.data import SOURCES, load_dataset  # noqa: PLC0415
     from netcore.data.cache import through_cache  # noqa: PLC0415
     from netcore.study.spec import checked_data, load_spec  # noqa: PLC0415
@@ -333,6 +414,7 @@ def ui(port: int) -> int:
 
 def _see_through(this: "Run", steps: "Callable[[], Iterator[Record | Notice | Stage]]") -> int:
     """Do what a run does, then make everything that follows from its records; say how it went."""
+    from netcore.errors import NetcoreError  # noqa: PLC0415
     from netcore.terminal import Tally, say_outcome, show_progress  # noqa: PLC0415
     from netcore.tracking.client import shown_uri  # noqa: PLC0415
     from netcore.tracking.follow import Follower  # noqa: PLC0415
@@ -340,11 +422,16 @@ def _see_through(this: "Run", steps: "Callable[[], Iterator[Record | Notice | St
     begun = time.monotonic()
     tally = Tally(this.spec.study.trials, this.spec.study.metric)
     with this, Follower(this.folder) as follower:
+        failure: NetcoreError | None = None
         try:
             show_progress(steps(), tally)
         except KeyboardInterrupt:
-            click.echo(f"interrupted after {tally.done} of {tally.trials} trials; the same command goes on", err=True)
+            click.echo(f"interrupted {tally.where}; the same command goes on", err=True)
             return INTERRUPTED
+        except NetcoreError as error:
+            if not this.searched:
+                raise
+            failure = error  # of the confirmation: the search is complete, and so is what follows from it
         click.echo("making tables, figures and the report ...", err=True)
         at = time.perf_counter()
         tables = _write_views(this.folder)
@@ -355,6 +442,8 @@ def _see_through(this: "Run", steps: "Callable[[], Iterator[Record | Notice | St
         this.folder.add_times(this.seconds)
         where = f"{len(tables.trials)} trials in {shown_uri()}; `netcore ui` (or `make ui`) shows them"
         say_outcome(this, tables, time.monotonic() - begun, where if tracked else "not up to date (see below)")
+    if failure:
+        raise failure
     if not tracked:
         click.echo(f"\n{said}", err=True)
     return 0 if tracked else 1

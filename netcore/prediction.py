@@ -28,6 +28,8 @@ __all__ = ["as_csv", "ignored", "predict", "read_rows", "refuse_place", "write_c
 
 _GZIP, _IDX = b"\x1f\x8b", b"\x00\x00\x08"
 """How such files begin."""
+_YES_NO = {"true": "True", "TRUE": "True", "false": "False", "FALSE": "False"}
+"""How else a CSV spells them."""
 _ELSEWHERE = "choose another place with --out, or change its permissions"
 _NOT_A_ZIP = (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile)
 
@@ -57,7 +59,7 @@ def read_rows(path: Path, model: Model) -> "NDArray[Any] | pd.DataFrame":
         return read_member(path, _array_name(path, model))[0]
     if begins == _IDX or begins.startswith(_GZIP):
         return read_idx_file(path, 3)
-    return read_parquet(path) if suffix in {".parquet", ".pq"} else read_csv(path)
+    return read_parquet(path) if suffix in {".parquet", ".pq"} else _read_csv(path, model)
 
 
 def predict(model: Model, rows: "NDArray[Any] | pd.DataFrame", path: Path) -> FloatArray:
@@ -123,6 +125,20 @@ def write_csv(out: Path, text: bytes) -> None:
         write_atomically(out, text)
     except InputError as error:
         raise InputError(*(replace(it, remedy=_ELSEWHERE) for it in error.problems)) from error
+
+
+def _read_csv(path: Path, model: Model) -> "pd.DataFrame":
+    """Read a CSV with categories as they are spelled: what they look like in one file says nothing of the others.
+
+    Yes and no are spelled as training, where they had a type, wrote them down.
+    """
+    columns = model.preprocessing.facts["columns"] if model.is_table else []
+    categories = {column["name"]: column["categories"] for column in columns if column["kind"] == "category"}
+    frame = read_csv(path, categories)
+    for name, known in categories.items():
+        if name in frame.columns and set(known) <= set(_YES_NO.values()):
+            frame[name] = frame[name].replace(_YES_NO)
+    return frame
 
 
 def _array_name(path: Path, model: Model) -> str:

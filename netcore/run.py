@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -21,10 +22,11 @@ from netcore.data import Dataset
 from netcore.data.cache import through_cache
 from netcore.errors import InputError, Problem, RecordError
 from netcore.files import cannot_write, make_folder, write_atomically
+from netcore.model import MODEL, Model
 from netcore.study.audit import audit
-from netcore.study.confirm import Confirmation
+from netcore.study.confirm import Chosen, Confirmation
 from netcore.study.engine import LocalEngine, usable_cores
-from netcore.study.finish import has_shipped, read_test_set, settle_weights, write_model
+from netcore.study.finish import facts_of, read_test_set, settle_weights, shipped_model
 from netcore.study.folder import StudyFolder
 from netcore.study.record import Record, setting_differences
 from netcore.study.sampling import SAMPLER_ARGUMENTS
@@ -34,7 +36,7 @@ from netcore.study.spec import StudySpec, dataset_of, load_spec
 if TYPE_CHECKING:
     from netcore.results.tables import StudyTables
 
-__all__ = ["Run", "run_study"]
+__all__ = ["Run", "described", "run_study"]
 
 
 def run_study(
@@ -79,6 +81,7 @@ class Run:
         fresh: bool = False,
         retrain: bool = False,
         retry_failed: bool = False,
+        after_search: bool = False,
     ) -> None:
         if workers is not None and workers < 1:
             raise InputError.at("workers", "must be >= 1", workers)
@@ -87,7 +90,10 @@ class Run:
         self.folder = StudyFolder(Path(results) / spec.name)
         self.seconds: dict[str, float] = {}
         """What was spent on what, for the report."""
+        self.searched = False
+        """Whether the search is complete, so that everything but a confirmation can be made of it."""
         self._fresh, self._retrain, self._retry_failed = fresh, retrain, retry_failed
+        self._after_search = after_search
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -102,6 +108,8 @@ class Run:
                 make_folder(self.folder.path)
                 stack.enter_context(self.folder.locked())
             self._same_question()
+            if self._after_search:
+                self._complete()
             self.folder.prepare()
             self._write_question()
             self._stack = stack.pop_all()
@@ -133,6 +141,7 @@ class Run:
                 yield step
             yield from settle_weights(records, self.folder, engine, self.dataset, keep=self.spec.study.weights)
             self.seconds |= search.seconds
+            self.searched = True
             if confirm:
                 yield from self._confirm(records, engine)
 
@@ -164,6 +173,7 @@ class Run:
             found = f"{len(records)} of {self.spec.study.trials} trials"
             remedy = "`netcore run` goes on with it"
             raise InputError.at(self.spec.name, "its search must be complete", found, remedy)
+        self.searched = True
         return records
 
     @contextmanager
@@ -180,10 +190,20 @@ class Run:
         confirmation = Confirmation(self.spec, self.dataset, records, self.folder, engine)
         yield from confirmation.run()
         chosen = confirmation.median()
-        if chosen is not None and not has_shipped(chosen, self.folder):
+        if chosen is not None:
+            self._ship(chosen, confirmation)
+
+    def _ship(self, chosen: Chosen, confirmation: Confirmation) -> None:
+        """Write model.npz as the confirmation has it; the test set is read if the net is another one."""
+        model, test = shipped_model(self.folder), self.folder.test_figures()
+        if model is None or test is None or not chosen.record.digest == model.facts.get("digest") == test.get("digest"):
             shipped = confirmation.ship(chosen)
-            test = read_test_set(shipped, self.folder)
-            write_model(self.spec, shipped, confirmation.confirmed[chosen.candidate], test, self.folder)
+            test, data = read_test_set(shipped, self.folder), shipped.dataset
+            names = (data.class_names, data.feature_names, data.image_shape)
+            model = Model(shipped.weights, data.preprocessing, *names, {})
+        facts = facts_of(self.spec, chosen, confirmation.confirmed[chosen.candidate], test)
+        if model.facts != facts:
+            write_atomically(self.folder.path / MODEL, replace(model, facts=facts).to_bytes())
 
     def _same_question(self) -> None:
         """Refuse a study file that has become another question than the folder's records answer."""
@@ -214,14 +234,14 @@ class Run:
             "settings": settings,
             "sampler_arguments": SAMPLER_ARGUMENTS[self.spec.study.sampler],
             "training_step": STEP,
-            "data": _described(self.dataset),
-            "folder": os.path.relpath(self.spec.folder, self.folder.path),
+            "data": described(self.dataset),
+            "folder": os.path.relpath(os.path.realpath(self.spec.folder), os.path.realpath(self.folder.path)),
         }
         write_atomically(self.folder.study_file, self.spec.text)
         write_atomically(self.folder.resolved, json.dumps(resolved, indent=1).encode())
 
 
-def _described(dataset: Dataset) -> dict[str, Any]:
+def described(dataset: Dataset) -> dict[str, Any]:
     """Say what the data were, without the data."""
     return {
         "name": dataset.name,

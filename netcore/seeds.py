@@ -22,6 +22,7 @@ class Purpose(IntEnum):
     CONFIRM_BATCHES = 5
     CONFIRM_SPLIT = 6
     AUDIT = 7
+    REPLAY = 8
 
 
 def seed_sequence(seed: int, number: int, purpose: Purpose, fold: int = 0) -> np.random.SeedSequence:

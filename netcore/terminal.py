@@ -3,7 +3,7 @@
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from netcore.data import Dataset
     from netcore.results.tables import StudyTables
     from netcore.run import Run
+    from netcore.study.replay import Replayed
+    from netcore.verify import Check
 
-__all__ = ["Tally", "say_data", "say_outcome", "say_trial", "show_progress"]
+__all__ = ["Tally", "say_checks", "say_data", "say_outcome", "say_replays", "say_trial", "show_progress"]
 
 _LINES = 10
+_MOST = 5
 
 
 class Tally:
@@ -30,6 +33,7 @@ class Tally:
         self.trials, self.metric = trials, metric
         self.states: Counter[State] = Counter()
         self.best: Record | None = None
+        self.stage = ""
 
     def add(self, record: Record) -> None:
         """Count one more."""
@@ -42,6 +46,11 @@ class Tally:
     def done(self) -> int:
         """How many trials are committed."""
         return self.states.total()
+
+    @property
+    def where(self) -> str:
+        """Say how far it is: `after 12 of 100 trials`, or `while confirming, 3 of 53`."""
+        return self.stage or f"after {self.done} of {self.trials} trials"
 
     def counts(self) -> str:
         """Say how many ended how: `90 finished, 10 pruned`."""
@@ -66,8 +75,10 @@ def show_progress(steps: Iterable[Record | Notice | Stage], tally: Tally) -> Non
                 click.echo(f"note: {step.text}", err=True)
             elif isinstance(step, Stage):
                 stage, done = step, 0
+                tally.stage = f"while {stage.text}, 0 of {stage.total}"
             elif stage:
                 done += 1
+                tally.stage = f"while {stage.text}, {done} of {stage.total}"
                 show(stage.text, done, stage.total, "")
             else:
                 tally.add(step)
@@ -84,7 +95,7 @@ def _lines() -> Iterator[Show]:
 
 
 @contextmanager
-def _bar() -> Iterator[Show]:
+def _bar(begun: tuple[str, ...] = ("trials",)) -> Iterator[Show]:
     from rich.console import Console  # noqa: PLC0415  # only where there is a terminal
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
     from rich.table import Column  # noqa: PLC0415
@@ -98,7 +109,7 @@ def _bar() -> Iterator[Show]:
         TextColumn("{task.fields[text]}", table_column=Column(no_wrap=False)),  # the one that gives way
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        tasks = {"trials": progress.add_task("trials", total=None, text="")}
+        tasks = {stage: progress.add_task(stage, total=None, text="") for stage in begun}
 
         def show(stage: str, done: int, total: int, text: str) -> None:
             if stage not in tasks:
@@ -108,9 +119,66 @@ def _bar() -> Iterator[Show]:
         yield show
 
 
+def say_checks(steps: "Iterable[Check | Stage | Record]") -> bool:
+    """Say what each check found as it is made, and whether all of them hold."""
+    failed = made = done = 0
+    with ExitStack() as stack:
+        show, stage = None, Stage("", 0)
+        for step in steps:
+            if isinstance(step, Stage):
+                stage, done = step, 0
+                show = stack.enter_context(_bar(())) if sys.stderr.isatty() else None
+            elif isinstance(step, Record):
+                done += 1
+                if show:
+                    show(stage.text, done, stage.total, "")
+            else:
+                stack.close()
+                made += 1
+                failed += bool(step.problems)
+                _say_check(step)
+    click.echo(f"{failed} of {made} checks FAILED" if failed else f"{made} checks, none failed")
+    return not failed
+
+
+def _say_check(check: "Check") -> None:
+    """Say what is wrong, else what one should know, else what holds."""
+    for problem in check.problems[:_MOST]:
+        click.echo(f"FAILED  {check.name:<12}  {problem}")
+    if len(check.problems) > _MOST:
+        click.echo(f"FAILED  {check.name:<12}  and {len(check.problems) - _MOST} more")
+    for remark in check.remarks:
+        click.echo(f"note    {check.name:<12}  {remark}")
+    if not check.findings:
+        click.echo(f"ok      {check.name:<12}  {check.claim}")
+
+
+def say_replays(replays: "Iterable[Replayed]") -> bool:
+    """Say of each training, as it ends, whether it was the one that its record tells of; and whether all were."""
+    equal = different = skipped = 0
+    for each in replays:
+        if each.skipped:
+            skipped += 1
+            why = f"it had failed ({each.record.result.failure}), which no replay repeats"
+            click.echo(f"skipped  {each.name}: {why}")
+        elif each.differences:
+            different += 1
+            environment = "; ".join(each.environment) or "the same"
+            click.echo(f"DIFFERS  {each.name}: {'; '.join(each.differences)}\n         environment: {environment}")
+        else:
+            equal += 1
+            epochs, digest = len(each.record.result.curve), each.record.digest[:12]
+            click.echo(f"equal    {each.name}: {each.record.result.state}, {epochs} epochs, digest {digest}…")
+    counts = {"equal": equal, "DIFFERS" if different == 1 else "DIFFER": different, "skipped": skipped}
+    click.echo(", ".join(f"{count} {what}" for what, count in counts.items() if count) or "nothing to replay")
+    return not different
+
+
 def say_outcome(run: "Run", tables: "StudyTables", seconds: float, tracked: str) -> None:
     """Say what came out: the winner, its figures, and where everything is."""
-    from netcore.results.confirmation import SOFTMAX, chosen, confirmed  # noqa: PLC0415  # pandas: only where it is needed
+    from netcore.results.audit import audited  # noqa: PLC0415  # pandas: only where it is needed
+    from netcore.results.confirmation import SOFTMAX, chosen, confirmed  # noqa: PLC0415
+    from netcore.results.testset import reading_of  # noqa: PLC0415
     from netcore.results.words import plus_minus  # noqa: PLC0415
 
     states = tables.trials["state"].value_counts()
@@ -130,14 +198,23 @@ def say_outcome(run: "Run", tables: "StudyTables", seconds: float, tracked: str)
     if confirmation and confirmation.winner:
         for label, candidate in (("confirmed", confirmation.winner), (SOFTMAX, confirmation.named(SOFTMAX))):
             if candidate and (estimate := candidate.of(metric)):
-                rows.append((label, plus_minus(estimate, metric), f"{metric}, {candidate.finished} fresh seeds"))
-    test = run.folder.test_figures()
-    if test and number is not None and test.get("candidate") == f"trial {number}":
-        rows.append(("test accuracy", f"{test['accuracy']:.4f}", f"{test['right']} of {test['rows']} rows"))
+                seeds = f"{candidate.finished} fresh {_plural('seed', candidate.finished)}"
+                rows.append((label, plus_minus(estimate, metric), f"{metric}, {seeds}"))
+    test = reading_of(tables, run.folder.test_figures(), list(run.dataset.class_names))
+    if test:
+        whose = "" if test.candidate == f"trial {number}" else f", {test.candidate}"
+        rows.append(("test accuracy", f"{test.accuracy:.4f}", f"{test.right} of {test.rows} rows{whose}"))
+    if audit := audited(tables):
+        stopped = f"{audit.trials} stopped {_plural('trial', audit.trials)}"
+        rows.append(("audit", f"{len(audit.wrong)} of {stopped} would have won", ""))
     rows += [("report", str(run.folder.report), ""), ("MLflow", tracked, "")]
     width = max(len(name) for name, _, _ in rows)
     for name, value, remark in rows:
         click.echo(f"  {name:<{width}}  {value}" + (f"  ({remark})" if remark else ""))
+
+
+def _plural(what: str, count: int) -> str:
+    return what if count == 1 else f"{what}s"
 
 
 def say_trial(record: Record) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from browser import CHROMIUM, Browser, browser
+from synced import address, copy, make
 
 import netcore
 from netcore.results.tables import StudyTables
@@ -79,6 +80,25 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudySpec, Path, St
     folder = tmp_path_factory.mktemp("mixed")
     spec = load_spec(write_mixed(folder))
     return spec, folder / "results", netcore.run_study(spec, results=folder / "results", workers=2)
+
+
+@pytest.fixture(scope="session")
+def synced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a folder with two studies and the MLflow that they were sent to (`synced.py`). Look, do not touch."""
+    folder = tmp_path_factory.mktemp("synced")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MLFLOW_TRACKING_URI", address(folder))
+        return make(folder)
+
+
+@pytest.fixture
+def damaged(synced: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give a copy of it that may be touched, and be in it."""
+    folder = copy(synced, tmp_path / "copy")
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address(folder))
+    return folder
 
 
 @pytest.fixture(scope="module")

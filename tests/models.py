@@ -71,7 +71,7 @@ def run_study_with(folder: Path, name: str, data: str, model: Model) -> Path:
     """Run a study of two trials, let it have a model, and give its folder, in `folder`/results."""
     path = folder / f"{name}.toml"
     path.write_text(STUDY.format(data=data), encoding="utf-8")
-    netcore.run_study(path, results=folder / "results", workers=1)
+    netcore.run_study(path, results=folder / "results", workers=1, confirm=False)
     made = folder / "results" / name
     (made / MODEL).write_bytes(model.to_bytes())
     return made

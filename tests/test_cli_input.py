@@ -34,7 +34,21 @@ rungs = [2]
 """
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 HEAVY = {"mlflow", "optuna", "pandas", "matplotlib", "sklearn", "scipy", "numpy", "pydantic", "pyarrow", "rich"}
-COMMANDS = ["audit", "check", "confirm", "data", "list", "report", "run", "show", "sync", "ui"]
+COMMANDS = [
+    "audit",
+    "check",
+    "confirm",
+    "data",
+    "list",
+    "predict",
+    "replay",
+    "report",
+    "run",
+    "show",
+    "sync",
+    "ui",
+    "verify",
+]
 GRID = STUDY.replace("trials = 3", "trials = 3\nsampler = 'grid'")
 START = STUDY + "[[start]]\nlearning_rate = 0.1\nhidden_size = 4\nreg = 0.5\n"
 NOTHING_WRITTEN = {"x.toml"}

@@ -17,7 +17,7 @@ from formats import idx_file, pixels
 from models import TREE_KEYS, TREES, run_study_with, trained
 
 from netcore.model import MODEL, Model, read_model
-from netcore.prediction import as_csv
+from netcore.prediction import as_csv, read_rows
 
 FORMATS = ["csv", "parquet", "npy", "pictures.npy", "npz", "named.npz", "idx3-ubyte", "idx3-ubyte.gz"]
 """Endings of file names."""
@@ -87,6 +87,30 @@ def test_a_table_may_have_other_columns_and_they_are_named(folder: Path, tmp_pat
     assert header == ["row", "class", "p_ash", "p_beech", "p_larch", "p_oak"]
     assert p2.tobytes() == model_of(folder, "trees").probabilities(frame).tobytes()
     assert set(classes) <= {"ash", "beech", "larch", "oak"}
+
+
+@pytest.fixture(scope="module")
+def codes(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """Give a net that learned from codes, some of which look like numbers, and from yes and no."""
+    made = tmp_path_factory.mktemp("codes") / "codes.csv"
+    lines = [
+        f"{('01', '1', '02', 'A1')[row % 4]},{('true', 'false')[row // 4 % 2]},{'ab'[row % 2]}" for row in range(80)
+    ]
+    made.write_text("\n".join(["code,ripe,kind", *lines]) + "\n", encoding="utf-8")
+    return trained("table", path=str(made), target="kind")[0]
+
+
+@pytest.mark.parametrize("others", ["", ",,\n", "A1,maybe,a\n", "7,1,a\n", "2.5,false,a\n"])
+@pytest.mark.parametrize("row", ["01,true,a", "1,TRUE,a", "02,false,a"])
+def test_a_row_is_read_the_same_among_any_others(codes: Model, tmp_path: Path, row: str, others: str) -> None:
+    """What looks like a number is the category that it was in training, whatever else, gaps too, is in the file."""
+    path = tmp_path / "new.csv"
+    path.write_text(f"code,ripe,kind\n{row}\n{others}", encoding="utf-8")
+    code, ripe, _ = row.split(",")
+    expected = codes.prepared(pd.DataFrame({"code": [code], "ripe": [ripe.lower() == "true"]}))
+    assert codes.prepared(read_rows(path, codes))[0].tolist() == expected[0].tolist()
+    unknown = [name.endswith(": unknown") for name in codes.feature_names]
+    assert not expected[0][unknown].any()
 
 
 def test_out_is_written_whole(folder: Path, tmp_path: Path) -> None:

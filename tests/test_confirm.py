@@ -8,9 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import netcore_command
+from sklearn.datasets import load_iris
 
 import netcore
+from netcore.data import prepare
 from netcore.data.cache import cache_folder, through_cache
+from netcore.data.dataset import RawData
+from netcore.model import MODEL, Model, read_model
 from netcore.results.tables import StudyTables
 from netcore.run import Run
 from netcore.seeds import Purpose, seed_sequence
@@ -18,7 +22,7 @@ from netcore.study.confirm import COURSE, candidates, read_confirmation, winner_
 from netcore.study.folder import StudyFolder
 from netcore.study.record import Record
 from netcore.study.spec import dataset_of, load_spec
-from netcore.study.trial import Role, State, best_so_far
+from netcore.study.trial import Role, State, best_so_far, failed
 
 STUDY = """
 [study]
@@ -234,6 +238,7 @@ def test_an_incomplete_search_is_not_confirmed(copied: Path) -> None:
     study = study_of(copied)
     shutil.rmtree(study.path / "confirm")
     (study.trials / "000007.npz").unlink()
+    before = study.resolved.read_bytes()
     for command in ("confirm", "audit"):
         refused = netcore_command(command, "small", cwd=copied)
         assert refused.returncode == 2
@@ -241,6 +246,8 @@ def test_an_incomplete_search_is_not_confirmed(copied: Path) -> None:
             refused.stderr
             == "error: small: its search must be complete, got 7 of 12 trials; `netcore run` goes on with it\n"
         )
+    assert netcore_command("confirm", "small", "--seeds", "1", cwd=copied).returncode == 2
+    assert study.resolved.read_bytes() == before
     assert not (study.path / "confirm").exists()
 
 
@@ -303,3 +310,93 @@ def test_where_nothing_was_stopped_there_is_nothing_to_audit(tmp_path: Path) -> 
     done = netcore_command("audit", "small", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "note: the stopping rule stopped no trial, so there is nothing to audit" in done.stderr
+
+
+def test_the_model_says_what_the_latest_confirmation_says(copied: Path) -> None:
+    """More seeds change what is known of a net, even of the same net."""
+    spec = load_spec(copied / "small.toml").with_confirm(None, 4)
+    tables = netcore.run_study(spec, results=copied / "results", workers=2)
+    model = read_model(study_of(copied).path / MODEL)
+    losses = tables.confirmation.query("candidate == @model.facts['candidate']")["val_loss"]
+    assert model.facts["confirmed"]["seeds"] == 4
+    assert model.facts["confirmed"]["val_loss"] == pytest.approx(losses.mean(), rel=1e-12)
+    assert model.facts["digest"] == (study_of(copied).test_figures() or {})["digest"]
+
+
+def test_who_deletes_the_answer_has_read_the_test_set_all_the_same(copied: Path) -> None:
+    """With test.json gone the readings are still counted; with model.npz gone the same net comes back."""
+    study = study_of(copied)
+    model, before = (study.path / MODEL).read_bytes(), study.test_figures()
+    study.test.unlink()
+    netcore.run_study(copied / "small.toml", results=copied / "results", workers=2)
+    again = study.test_figures()
+    assert before is not None
+    assert again is not None
+    assert again["readings"] == before["readings"] + 1
+    (study.path / MODEL).unlink()
+    netcore.run_study(copied / "small.toml", results=copied / "results", workers=2)
+    assert study.test_figures() == again
+    assert read_model(study.path / MODEL).params.W1.tobytes() == Model.from_bytes(model, "before").params.W1.tobytes()
+
+
+def test_a_failure_of_the_machine_is_tried_again(confirmed: tuple[Path, StudyTables], copied: Path) -> None:
+    """A worker that died in a confirmation costs no finalist its place: the next run trains it again."""
+    below = StudyFolder(next((copied / "results" / "small" / "confirm").glob("trial-*")))
+    record = below.read(1)
+    died = Record.of(record.job, failed("worker died", "killed"), record.provenance, record.preprocessing)
+    (below.trials / "000001.npz").write_bytes(died.to_bytes())
+    tables = netcore.run_study(copied / "small.toml", results=copied / "results", workers=1)
+    assert digests(tables) == digests(confirmed[1])
+
+
+def test_a_damaged_audit_record_stands_in_nobody_s_way(copied: Path) -> None:
+    """It is left out of the table until `netcore audit` trains it again."""
+    assert netcore_command("audit", "small", "--share", "1", cwd=copied).returncode == 0
+    study = study_of(copied)
+    path = next((study.path / "audit" / "trials").glob("*.npz"))
+    whole = netcore.load_study(study.path).audit
+    path.write_bytes(b"damaged")
+    assert len(netcore.load_study(study.path).audit) == len(whole) - 1
+    assert netcore_command("audit", "small", "--share", "1", cwd=copied).returncode == 0
+    assert netcore.load_study(study.path).audit["value"].tolist() == whole["value"].tolist()
+
+
+def test_a_draw_that_leaves_a_class_out_is_drawn_again() -> None:
+    """Classes so small that some draws miss one: every draw gives a split with all classes, and the same one again."""
+    y = np.repeat([0, 1, 2, 3], [16, 3, 18, 7])
+    X = np.random.default_rng(0).standard_normal((len(y), 3))
+    raw = RawData("few", X, y, ("a", "b", "c", "d"), ("x", "y", "z"), None)
+    for draw in range(40):
+        one, same = (prepare(raw, validation=0.48, test=0.37, seed=2, draw=draw) for _ in range(2))
+        assert one.digest == same.digest
+        assert all(len(np.unique(labels)) == 4 for labels in one.labels)
+
+
+def test_a_confirmation_that_fails_does_not_cost_the_search(copied: Path) -> None:
+    """The tables and the report are made, then the error is said; exit code 1."""
+    study = study_of(copied)
+    shutil.rmtree(study.path / "confirm")
+    (study.path / "confirm").touch()
+    for view in ("report.html", "trials.parquet"):
+        (study.path / view).unlink(missing_ok=True)
+    done = netcore_command("run", "small.toml", cwd=copied)
+    assert done.returncode == 2
+    assert "confirm" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert (study.path / "report.html").exists()
+    assert (study.path / "trials.parquet").exists()
+
+
+def test_results_may_lie_behind_a_link(confirmed: tuple[Path, StudyTables], tmp_path: Path) -> None:
+    """A study file beside its data, results elsewhere behind a symbolic link: `confirm` finds the data."""
+    (tmp_path / "far" / "away").mkdir(parents=True)
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "results").symlink_to(tmp_path / "far" / "away")
+    np.savez(tmp_path / "project" / "rows.npz", X=load_iris().data, y=load_iris().target)
+    text = confirmed[0].read_text().replace('source = "iris"', 'source = "arrays"\npath = "rows.npz"')
+    (tmp_path / "project" / "small.toml").write_text(text.replace("trials = 12", "trials = 3"))
+    netcore.run_study(
+        tmp_path / "project" / "small.toml", results=tmp_path / "project" / "results", workers=1, confirm=False
+    )
+    folder = StudyFolder(tmp_path / "project" / "results" / "small")
+    assert dataset_of(folder.spec()).digest == folder.resolved_settings()["data"]["digest"]

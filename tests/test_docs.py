@@ -52,6 +52,7 @@ RESULTS = ROOT / "docs" / "results.md"
 TABLES = ROOT / "docs" / "tables.md"
 README = ROOT / "README.md"
 CONFIRM = ROOT / "docs" / "confirm.md"
+RELIABILITY = ROOT / "docs" / "reliability.md"
 ARCHITECTURE = ROOT / "ARCHITECTURE.md"
 PAGES = [
     *(ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")),
@@ -332,7 +333,8 @@ def test_the_guards_can_fail(tmp_path: Path, guard: Callable[[Path], None], text
 
 def test_every_command_is_documented() -> None:
     """Every command, and every option of `run` that a user is shown, stands in docs/."""
-    text = " ".join(span for page in (STUDY_FILE, DATA, RESULTS, TABLES, CONFIRM) for span in spans(page))
+    pages = (STUDY_FILE, DATA, RESULTS, TABLES, CONFIRM, RELIABILITY)
+    text = " ".join(span for page in pages for span in spans(page))
     run = [p for p in commands.commands["run"].params if isinstance(p, click.Option) and not p.hidden]
     for name in [f"netcore {command}" for command in commands.commands] + [p.opts[0] for p in run]:
         assert name in text, name

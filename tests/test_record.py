@@ -372,7 +372,7 @@ def test_facts_that_are_none(records: dict[str, Record], content: bytes) -> None
 
 def test_another_format_is_refused(records: dict[str, Record]) -> None:
     """A record of a format that this version does not know is refused, not misread."""
-    altered = {**facts(records["finished"]), "format": 2}
+    altered = {**facts(records["finished"]), "format": 1}
     with pytest.raises(RecordError):
         Record.from_bytes(repacked(records["finished"], record__json=json.dumps(altered).encode()), "x.npz")
 

@@ -123,12 +123,53 @@ def test_the_policy_names_this_style_and_this_script_alone(finished: Study) -> N
 
 
 def test_every_picture_has_words(finished: Study) -> None:
-    """Who cannot see a figure is told what it shows and which trial is the best."""
+    """Who cannot see a figure is told what it shows and which trial is the search's best, or the winner."""
     page = Page(finished[1].report)
     assert page.tags.count("img") == len(page.alternatives) == len(list(finished[1].figures.glob("*.png")))
     assert len(set(page.alternatives)) == len(page.alternatives)
     best = int(finished[0].trials.query("state == 'finished'").sort_values("value")["trial"].iloc[0])
-    assert all(f"Best: trial {best}, val_loss" in alternative for alternative in page.alternatives)
+    of_winner = ("The winner's training.", "What was taken for what.")
+    others = [words for words in page.alternatives if not words.startswith(of_winner)]
+    assert len(others) == len(page.alternatives) - 2
+    assert all(f"Search's best: trial {best}, val_loss" in words for words in others)
+
+
+def test_the_winners_figures_name_the_winner(study: Study) -> None:
+    """Where another trial than the search's best is confirmed, the figures of the winner say that it is theirs."""
+    tables, folder = study
+    found = confirmed(tables)
+    assert found is not None
+    assert found.winner is not None
+    best = int(tables.trials.query("state == 'finished' and trial != @found.winner.trial")["trial"].iloc[0])
+    trials = tables.trials.assign(value=tables.trials["value"].mask(tables.trials["trial"] == best, 0.001))
+    picture = folder.figures / "progress.png"
+    figures = dict.fromkeys(("best_trial", "confusion", "progress"), picture)
+    page = Page(write_report(dataclasses.replace(tables, trials=trials), folder, figures))
+    training, confusion, progress = page.alternatives
+    assert f" Winner: {found.winner.name}, val_loss" in training
+    assert confusion.endswith(f" Winner: {found.winner.name}.")
+    assert f"Search's best: trial {best}, val_loss 0.001" in progress
+    assert "best:" not in training + confusion
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ({"source": "digits"}, "The inputs are standardised."),
+        ({"source": "digits", "standardize": "pixel-mean"}, "The mean of the training rows is subtracted"),
+        ({"source": "digits", "standardize": "none"}, "The inputs are as they came."),
+        ({"source": "table", "path": "t.csv", "target": "y"}, "The inputs are prepared column by column."),
+    ],
+)
+def test_the_first_layer_says_how_inputs_were_prepared(study: Study, how: dict[str, str], words: str) -> None:
+    """Below the first layer's weights stands what was done to the inputs, and nothing else."""
+    tables, folder = study
+    resolved = folder.resolved_settings()
+    resolved["settings"]["data"] = how if how["source"] == "table" else {"standardize": "feature", **how}
+    folder.resolved.write_text(json.dumps(resolved))
+    text = Page(write_report(tables, folder, {"first_layer": folder.figures / "progress.png"})).text
+    assert words in text
+    assert ("standardised" in text) == ("standardised" in words)
 
 
 def test_the_best_stands_at_the_top(study: Study) -> None:
@@ -149,8 +190,14 @@ def test_the_best_stands_at_the_top(study: Study) -> None:
 def test_the_test_figure_of_another_trial_is_not_shown(study: Study) -> None:
     """What the test set said of an earlier winner is not said of this one."""
     tables, folder = study
-    folder.test.write_text(json.dumps({**(folder.test_figures() or {}), "digest": "0" * 64}))
-    assert "The test set has not been read for this trial." in Page(write_report(tables, folder, {})).text
+    test = {**(folder.test_figures() or {}), "digest": "0" * 64}
+    folder.test.write_text(json.dumps(test))
+    text = Page(write_report(tables, folder, {})).text
+    assert "The test set has not been read for this trial. It was read once for an earlier net." in text
+    folder.test.write_text(json.dumps(test | {"readings": 3}))
+    assert "It was read 3 times for earlier nets." in Page(write_report(tables, folder, {})).text
+    folder.test.unlink()
+    assert "It was read" not in Page(write_report(tables, folder, {})).text
 
 
 def test_trials_are_listed_best_first_with_their_states(finished: Study) -> None:
@@ -280,13 +327,22 @@ def test_the_receipt_says_what_made_the_numbers(study: Study) -> None:
     assert lines["Search"]["seeds"] == f"search 3, split 0, confirmation 0 to {tables.confirmation['seed'].max()}"
     assert receipt(unconfirmed(tables), folder)["Search"]["seeds"] == "search 3, split 0"
     (folder.path / "times.json").unlink(missing_ok=True)
-    assert list(receipt(tables, folder)["Time"]) == ["training, all workers"]
+    searched = unconfirmed(tables)
+    assert list(receipt(searched, folder)["Time"]) == ["training, all workers"]
     (folder.path / "times.json").write_text('{"asking": 0.5}')
-    assert list(receipt(tables, folder)["Time"]) == ["training, all workers", "asking"]
+    assert list(receipt(searched, folder)["Time"]) == ["training, all workers", "asking"]
     (folder.path / "times.json").write_text('{"training": 12.34, "asking": 0.5, "odd": null}')
-    assert receipt(tables, folder)["Time"] == {"training": "12.3 s", "asking": "0.5 s"}
+    assert receipt(searched, folder)["Time"] == {"training": "12.3 s", "asking": "0.5 s"}
     text = Page(write_report(tables, folder, {})).text
     assert all(value in text for heading in ("Code", "Data", "Search") for value in lines[heading].values())
+
+
+def test_the_receipt_counts_what_came_after_the_search(study: Study) -> None:
+    """Confirmation and audit are trained too: the seconds of each stand beside the search's."""
+    tables, folder = study
+    times = receipt(tables, folder)["Time"]
+    for what, frame in (("training", tables.trials), ("confirmation", tables.confirmation), ("audit", tables.audit)):
+        assert times[f"{what}, all workers"] == f"{frame['seconds'].sum():.1f} s"
 
 
 def test_trials_of_several_environments_are_told_apart(study: Study) -> None:

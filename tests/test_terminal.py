@@ -1,5 +1,6 @@
 """What a person sees: a bar on a terminal, plain lines elsewhere, the outcome at the end, one trial in full."""
 
+import json
 import os
 import pty
 import re
@@ -71,6 +72,28 @@ def test_the_outcome_says_who_won_and_where_everything_is(tmp_path: Path) -> Non
     assert "(val_loss, 2 fresh seeds)" in said
     assert "results/mixed/report.html" in said
     assert "`netcore ui`" in said
+
+
+def test_the_outcome_counts_one_as_one(tmp_path: Path) -> None:
+    """With one seed there is a fresh seed, not seeds."""
+    write_mixed(tmp_path, 12)
+    study = tmp_path / "mixed.toml"
+    text = study.read_text(encoding="utf-8")
+    study.write_text(re.sub(r"(?m)^seeds *= *2$", "seeds = 1", text), encoding="utf-8")
+    said = netcore_command("run", "mixed.toml", cwd=tmp_path).stdout
+    assert "(val_loss, 1 fresh seed)" in said
+
+
+def test_the_outcome_of_an_audit_says_what_it_found(mixed: Mixed, tmp_path: Path) -> None:
+    """After an audit: how many trials would have won; the test accuracy only where it is of a net of this study."""
+    shutil.copytree(mixed[1].parent, tmp_path / "there")
+    command = ("audit", "mixed.toml", "--share", "0.5")
+    said = netcore_command(*command, cwd=tmp_path / "there").stdout
+    assert re.search(r"\n  audit  +\d+ of \d+ stopped trials? would have won\n", said)
+    assert "\n  test accuracy " in said
+    test = tmp_path / "there" / "results" / "mixed" / "test.json"
+    test.write_text(json.dumps({**json.loads(test.read_text()), "digest": "0" * 64}))
+    assert "\n  test accuracy " not in netcore_command(*command, cwd=tmp_path / "there").stdout
 
 
 def test_show_says_all_of_a_trial(mixed: Mixed) -> None:

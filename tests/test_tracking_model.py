@@ -187,6 +187,17 @@ def test_the_version_bears_file_and_data(shipped: Path) -> None:
     assert champion(shipped, "digits") == 1
 
 
+def test_a_name_with_a_dot_is_shipped(copied: Path) -> None:
+    """MLflow takes no dot in a logged model's name: there it is a dash; registered is the study's own name."""
+    run_study_with(copied, "d.v1", 'source = "digits"', trained("digits")[0])
+    for _ in range(2):
+        sync(StudyFolder(copied / "results" / "d.v1"))
+    (logged,), (registered,), about = state(copied, "d.v1")
+    assert (logged.name, registered.name, about["name"]) == ("d-v1", "d.v1", "d.v1")
+    assert json.loads(logged.tags["mlflow.modelVersions"]) == [{"name": "d.v1", "version": 1}]
+    assert champion(copied, "d.v1") == 1
+
+
 def test_a_study_without_a_model_logs_none(copied: Path) -> None:
     """No model.npz, nothing to log; what is there stays."""
     (copied / "results" / "digits" / MODEL).unlink()
@@ -270,6 +281,33 @@ def test_worse_is_by_the_metric(new: str | None, old: str | None, expected: bool
     assert _is_worse(tags(new), tags(old)) is expected
     assert _is_worse(tags(new, "e"), tags(old)) is False
     assert _is_worse({**tags(new), "netcore.metric": "other"}, tags(old)) is False
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "expected"),
+    [("5", "1", False), ("5", "5", True), ("1", "5", True), ("5", None, False), (None, "5", True), ("10", "9", False)],
+)
+def test_a_better_value_of_fewer_seeds_does_not_stand(new: str | None, old: str | None, expected: bool) -> None:
+    """The smaller loss keeps the alias if it is the mean of as many seeds as the new one, or more."""
+
+    def tags(value: str, seeds: str | None) -> dict[str, str]:
+        known = {} if seeds is None else {"netcore.seeds": seeds}
+        return {"netcore.metric": "val_loss", "netcore.data_digest": "d", "netcore.value": value, **known}
+
+    assert _is_worse(tags("0.5", new), tags("0.4", old)) is expected
+
+
+def test_a_champion_of_one_seed_gives_way(copied: Path) -> None:
+    """A lucky seed takes the alias only until a net is confirmed with more."""
+    steps = [
+        ({"val_loss": 0.1, "seeds": 1}, 2),
+        ({"val_loss": 0.4, "seeds": 5}, 3),
+        ({"val_loss": 0.45, "seeds": 5}, 3),
+    ]
+    for seed, (confirmed, expected) in enumerate(steps):
+        retrained(copied, seed, confirmed=confirmed)
+        sync_digits(copied)
+        assert champion(copied, "digits") == expected
 
 
 @pytest.mark.parametrize("about", [{"metric": None}, {"confirmed": None}, {"test": None, "hyperparameters": None}])

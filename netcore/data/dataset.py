@@ -32,6 +32,7 @@ IntArray = NDArray[np.intp]
 Put = Callable[[str, tuple[int, ...], DTypeLike, Iterator[NDArray[Any]]], NDArray[Any]]
 """Takes an array's name, shape, type and its blocks of rows, one after another, and gives the array."""
 
+_TRIES = 100
 _SHARES = "take larger or smaller shares for data.validation and data.test"
 _FOLDS = "take fewer data.folds, or leave out the rows of small classes"
 
@@ -233,8 +234,11 @@ def _split(
                 pairs = [(rest[train], rest[val]) for train, val in k_fold.split(rest, raw.y[rest])]
         else:
             n_val = len(rest) // folds if folds else _number(validation, len(rows))
-            state = states[1] if draw is None else draw
-            pairs = [train_test_split(rest, test_size=n_val, stratify=raw.y[rest], random_state=state)]
+            tries = [states[1]] if draw is None else [draw, *np.random.SeedSequence(draw).generate_state(_TRIES)]
+            for state in tries:  # of small classes, one in a thousand draws leaves one out; the next one does not
+                pairs = [train_test_split(rest, test_size=n_val, stratify=raw.y[rest], random_state=int(state))]
+                if all(len(np.unique(raw.y[part])) == len(raw.class_names) for part in pairs[0]):
+                    break
     except (UserWarning, ValueError) as error:
         raise _cannot_be_split(raw, str(error), folds) from error
     labels = [raw.y[part] for pair in pairs for part in pair]

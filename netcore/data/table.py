@@ -7,7 +7,7 @@ scikit-learn's transformers fit this on the training part; their figures are kep
 """
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,8 +60,8 @@ def read_table(path: Path, target: str, drop: Sequence[str] = ()) -> RawData:
     return RawData(path.resolve().stem, frame, y, class_names, (), None, place=str(path))
 
 
-def read_csv(path: Path) -> "pd.DataFrame":
-    """Read a CSV file; columns that hold both numbers and texts come as texts.
+def read_csv(path: Path, texts: Collection[str] = ()) -> "pd.DataFrame":
+    """Read a CSV file; columns that hold both numbers and texts come as texts, and so do those named in `texts`.
 
     Raises:
         DataError: it is missing, damaged, or not such a file.
@@ -70,7 +70,7 @@ def read_csv(path: Path) -> "pd.DataFrame":
         with path.open(encoding="utf-8-sig", newline="") as file:
             header = next(csv.reader(file, strict=True), [])
         _refuse_duplicates(header, path)
-        frame = _parse_csv(path, len(header))
+        frame = _parse_csv(path, len(header), texts)
     except UnicodeDecodeError as error:
         raise DataError.at(path, "must be UTF-8 text", _first_bad_line(path), "save it again as UTF-8") from error
     except DataError:
@@ -81,13 +81,14 @@ def read_csv(path: Path) -> "pd.DataFrame":
     return _with_rows(frame, path)
 
 
-def _parse_csv(path: Path, columns: int) -> "pd.DataFrame":
+def _parse_csv(path: Path, columns: int, texts: Collection[str]) -> "pd.DataFrame":
     """Parse a CSV piece by piece, so that at no time there is more than the table and one piece of it."""
     import pandas as pd  # noqa: PLC0415
 
     options: Any = {"encoding": "utf-8", "low_memory": False}
     pieces: dict[str, list[pd.Series[Any]]] = {}
-    with pd.read_csv(path, chunksize=max(1000, _CELLS // columns), **options) as reader:
+    types = dict.fromkeys(texts, str)
+    with pd.read_csv(path, chunksize=max(1000, _CELLS // columns), dtype=types, **options) as reader:
         for chunk in reader:
             if not isinstance(chunk.index, pd.RangeIndex):
                 raise DataError.at(path, "has more cells in its rows than names in its header", remedy="name them all")
@@ -220,7 +221,7 @@ def fit(frame: "pd.DataFrame", rows: NDArray[np.intp], place: str = "table") -> 
     A column of one value is left out; the facts' `notes` say so.
 
     Raises:
-        DataError: a column has too many categories, or no column is left.
+        DataError: a column has too many categories, no column is left, or two give features of one name.
     """
     from sklearn.impute import SimpleImputer  # noqa: PLC0415  # heavy: only where tables are fitted
     from sklearn.preprocessing import OneHotEncoder, StandardScaler  # noqa: PLC0415
@@ -251,6 +252,7 @@ def fit(frame: "pd.DataFrame", rows: NDArray[np.intp], place: str = "table") -> 
             columns.append({"name": name, "kind": "category", "categories": categories})
     if not columns:
         raise DataError.at(place, "must have a column with more than one value", "none", "there is nothing to learn")
+    _refuse_one_name(columns, place)
     median, mean, scale = (np.array(values) for values in zip(*figures, strict=True)) if figures else [np.empty(0)] * 3
     facts = {"kind": "table", "columns": columns, "notes": notes}
     return Preprocessing(facts, {"median": median, "mean": mean, "scale": scale})
@@ -258,14 +260,26 @@ def fit(frame: "pd.DataFrame", rows: NDArray[np.intp], place: str = "table") -> 
 
 def feature_names(fitted: Preprocessing) -> tuple[str, ...]:
     """Name the columns of the matrix."""
-    names: list[str] = []
-    for column in fitted.facts["columns"]:
-        if column["kind"] == "number":
-            names.append(column["name"])
-        else:
-            names += [f"{column['name']}={category}" for category in column["categories"]]
-            names.append(f"{column['name']}: unknown")
-    return tuple(names)
+    return tuple(name for column in fitted.facts["columns"] for name in _names_of(column))
+
+
+def _names_of(column: dict[str, Any]) -> list[str]:
+    """Name the features that one column gives."""
+    name = column["name"]
+    if column["kind"] == "number":
+        return [name]
+    return [*(f"{name}={category}" for category in column["categories"]), f"{name}: unknown"]
+
+
+def _refuse_one_name(columns: list[dict[str, Any]], place: str) -> None:
+    """Refuse two columns of which a feature would bear the same name."""
+    seen: dict[str, str] = {}
+    for column in columns:
+        for name in _names_of(column):
+            if name in seen:
+                both = f"{place}: columns {seen[name]!r} and {column['name']!r}"
+                raise DataError.at(both, "must not give features of one name", f"{name!r} from each", "rename one")
+            seen[name] = column["name"]
 
 
 def apply(fitted: Preprocessing, frame: "pd.DataFrame", dtype: DTypeLike = np.float32) -> NDArray[Any]:

@@ -74,6 +74,9 @@ def _seeds(tables: StudyTables, settings: dict[str, Any]) -> str:
 def _times(tables: StudyTables, folder: StudyFolder) -> dict[str, str]:
     """Say where the time went: what the trials took, unless training was measured as a whole, and what else was."""
     spent = folder.times() or {}
-    training = {} if "training" in spent else {"training, all workers": float(tables.trials["seconds"].sum())}
-    times = {**training, **spent}
+    rows = {"training": tables.trials, "confirmation": tables.confirmation, "audit": tables.audit}
+    if "training" in spent:
+        del rows["training"]
+    trained = {f"{what}, all workers": float(frame["seconds"].sum()) for what, frame in rows.items() if len(frame)}
+    times = {**trained, **spent}
     return {what: f"{seconds:.1f} s" for what, seconds in times.items() if isinstance(seconds, int | float)}

@@ -19,7 +19,7 @@ from netcore.files import write_atomically
 from netcore.results import words
 from netcore.results.audit import audited, epochs_saved
 from netcore.results.canvas import STATES
-from netcore.results.confirmation import Confirmation, confirmed
+from netcore.results.confirmation import Confirmation, chosen, confirmed
 from netcore.results.edges import diverging, edges
 from netcore.results.figures import draw_all
 from netcore.results.learned import searched_importances
@@ -35,6 +35,14 @@ from netcore.study.spec import HYPERPARAMETERS, question
 __all__ = ["write_report"]
 
 _SHOWN_FAILURES = 10
+
+_PREPARED = {
+    "feature": "The inputs are standardised.",
+    "pixel-mean": "The mean of the training rows is subtracted from the inputs.",
+    "none": "The inputs are as they came.",
+    None: "The inputs are prepared column by column.",
+}
+"""By `data.standardize`, which a table does not have."""
 
 
 def write_report(tables: StudyTables, folder: StudyFolder, figures: Mapping[str, Path] | None = None) -> Path:
@@ -73,7 +81,9 @@ def _facts(tables: StudyTables, folder: StudyFolder, figures: Mapping[str, Path]
     trials = ranked(tables).to_dict("records")
     states = tables.trials["state"].value_counts()
     study_file = folder.study_file.read_text(encoding="utf-8", errors="replace")
-    found, reading = confirmed(tables), reading_of(tables, folder.test_figures(), data["class_names"])
+    test = folder.test_figures()
+    found, reading = confirmed(tables), reading_of(tables, test, data["class_names"])
+    number = chosen(tables)
     importances = searched_importances(tables, settings)
     epochs = settings["training"]["epochs"]
     return {
@@ -81,12 +91,15 @@ def _facts(tables: StudyTables, folder: StudyFolder, figures: Mapping[str, Path]
         "metric": tables.metric,
         "question": question(study_file),
         "best": trials[0] if winner(tables) is not None else None,
+        "chosen": next((trial for trial in trials if trial["trial"] == number), None),
         "confirmation": found,
         "sentences": _sentences(found),
         "test": reading,
+        "earlier": test.get("readings", 1) if test and not reading else 0,
         "counts": {state: int(states.get(state, 0)) for state in STATES},
         "seconds": float(tables.trials["seconds"].sum()),
         "hyperparameters": HYPERPARAMETERS,
+        "prepared": _PREPARED[settings["data"].get("standardize")],
         "figures": {name: base64.b64encode(path.read_bytes()).decode() for name, path in figures.items()},
         "numbers": numbers_of(tables, found, reading, importances),
         "said": _said(tables, found, reading, importances),

@@ -24,7 +24,10 @@ from netcore.study.record import CURVES, Record, ranked
 from netcore.study.spec import HYPERPARAMETERS, StudySpec
 from netcore.study.trial import FIGURES, State, TrialResult
 
-__all__ = ["StudyTables", "load_study", "write_tables"]
+__all__ = ["TABLES", "StudyTables", "load_study", "tables_of", "write_tables"]
+
+TABLES = ("trials", "curves", "weights", "confirmation", "audit")
+"""The frames of `StudyTables`, and the names of the files that hold them."""
 
 TRIALS = {
     "trial": "int64",
@@ -121,8 +124,17 @@ def load_study(study: str | Path, *, results: str | Path = "results") -> StudyTa
         RecordError: one of its records is not whole.
     """
     folder = find_study(study, results)
+    return tables_of(folder.committed(), folder)
+
+
+def tables_of(records: list[Record], folder: StudyFolder) -> StudyTables:
+    """Give the tables of these trials, and of what was made of them.
+
+    Raises:
+        InputError: the folder does not say what the study asks.
+        RecordError: a record of the audit is not whole.
+    """
     spec, data = folder.spec(), folder.resolved_settings()["data"]
-    records = folder.committed()
     folds = spec.data.folds
     return StudyTables(
         name=spec.name,
@@ -144,7 +156,7 @@ def write_tables(tables: StudyTables, folder: StudyFolder) -> None:
     Raises:
         WorkError: the system refuses.
     """
-    for name in ("trials", "curves", "weights", "confirmation", "audit"):
+    for name in TABLES:
         buffer = io.BytesIO()
         getattr(tables, name).to_parquet(buffer, index=False)
         write_atomically(folder.path / f"{name}.parquet", buffer.getvalue())

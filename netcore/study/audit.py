@@ -8,9 +8,11 @@ same training, only longer. The sampler never hears of it. A larger share holds 
 
 import math
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 
 from netcore.data import Dataset
+from netcore.errors import RecordError
 from netcore.seeds import Purpose, generator
 from netcore.study.batch import Batch, Task, matching
 from netcore.study.engine import Engine
@@ -19,7 +21,7 @@ from netcore.study.record import Record
 from netcore.study.search import Notice, Stage
 from netcore.study.trial import Role, State
 
-__all__ = ["audit", "read_audit"]
+__all__ = ["audit", "read_audit", "task_of"]
 
 
 def audit(
@@ -35,7 +37,7 @@ def audit(
         yield Notice("the stopping rule stopped no trial, so there is nothing to audit")
         return
     order = generator(stopped[0].job.seed, 0, Purpose.AUDIT).permutation(len(stopped))
-    tasks = [_task(stopped[place], folder) for place in order[: math.ceil(share * len(stopped))]]
+    tasks = [task_of(stopped[place], folder) for place in order[: math.ceil(share * len(stopped))]]
     yield Stage("auditing", len(tasks))
     yield from Batch(tasks, lambda: dataset, engine).results()
 
@@ -43,14 +45,18 @@ def audit(
 def read_audit(records: list[Record], folder: StudyFolder) -> list[tuple[Record, Record]]:
     """Read what was audited of these trials: pairs of the stopped record and the whole one.
 
-    Raises:
-        RecordError: a record is not whole.
+    What is damaged is left out; `netcore audit` trains it again.
     """
-    stopped = (record for record in records if record.result.state is State.PRUNED)
-    pairs = ((record, matching(_task(record, folder))) for record in stopped)
-    return [(record, whole) for record, whole in pairs if whole is not None]
+    pairs = []
+    for record in records:
+        if record.result.state is State.PRUNED:
+            with suppress(RecordError):
+                if (whole := matching(task_of(record, folder))) is not None:
+                    pairs.append((record, whole))
+    return pairs
 
 
-def _task(stopped: Record, folder: StudyFolder) -> Task:
+def task_of(stopped: Record, folder: StudyFolder) -> Task:
+    """Give the training of a stopped trial to its end."""
     job = replace(stopped.job, ceilings={}, role=Role.AUDIT)
     return Task(StudyFolder(folder.path / "audit"), job)

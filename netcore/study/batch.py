@@ -1,7 +1,8 @@
 """Trainings that no sampler hears of: a list of jobs, each with the folder that its record belongs to.
 
 Where a record is there and matches, it serves; what is missing is trained and written. So whatever is made of batches
-goes on where it was interrupted, like the search.
+goes on where it was interrupted, like the search. A training whose worker died or ran out of time is tried again by the
+next run: that says something of the machine, and nothing of the setting.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -17,7 +18,7 @@ from netcore.study.engine import Engine, Trained
 from netcore.study.folder import StudyFolder
 from netcore.study.record import Record
 from netcore.study.search import Notice
-from netcore.study.trial import TrialJob
+from netcore.study.trial import MACHINE_FAILURES, TrialJob
 
 __all__ = ["Batch", "Task", "matching"]
 
@@ -36,7 +37,7 @@ def matching(task: Task) -> Record | None:
     Raises:
         RecordError: it is not whole.
     """
-    if task.job.number not in task.folder.numbers():
+    if not task.folder.has(task.job.number):
         return None
     record = task.folder.read(task.job.number)
     return record if record.job == task.job else None
@@ -49,13 +50,14 @@ class Batch:
         self._dataset: Dataset | None = None
         self._under_way: list[tuple[Task, Record | Future[Trained]]] = []
         for task in tasks:
-            found: Record | Future[Trained] | None = None
+            found: Record | None = None
             with suppress(RecordError):
                 found = matching(task)
-            if found is None:
+            if found is None or found.result.failure in MACHINE_FAILURES:
                 self._dataset = self._dataset or data()  # may take long, and is not needed where all records are there
-                found = engine.submit(task.job, self._dataset)
-            self._under_way.append((task, found))
+                self._under_way.append((task, engine.submit(task.job, self._dataset)))
+            else:
+                self._under_way.append((task, found))
 
     def results(self) -> Iterator[Record | Notice]:
         """Give the tasks' records in order, each written by then.
@@ -70,10 +72,14 @@ class Batch:
                 result, provenance = found.result()
                 record = Record.of(task.job, result, provenance, self._dataset.preprocessing)
                 make_folder(task.folder.trials)
-                if task.job.number in task.folder.numbers():
+                if task.folder.has(task.job.number):
                     target = task.folder.supersede(task.job.number)
                     yield Notice(f"{target} is a record that did not serve any more; its training was done again")
                 task.folder.write(record)
                 yield record
+        self.close()
+
+    def close(self) -> None:
+        """Let go of data that were split for this batch alone."""
         if self._dataset is not None:
             discard(self._dataset)

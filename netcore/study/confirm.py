@@ -12,6 +12,7 @@ choose among three learning rates on the search's own split. The other is the ne
 """
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -38,7 +39,14 @@ __all__ = [
     "Confirmed",
     "Shipped",
     "candidates",
+    "course",
+    "finalist",
+    "median_of",
+    "pilots",
     "read_confirmation",
+    "softmax",
+    "split_of",
+    "task_of",
     "winner_of",
 ]
 
@@ -47,7 +55,8 @@ COURSE = Hyperparameters(learning_rate=1e-3, hidden_size=50, reg=5e-6, learning_
 
 _RATES = (1.0, 0.1, 0.01)
 """What softmax regression may choose from, as factors of the best trial's learning rate."""
-_SOFTMAX, _PILOTS, _COURSE = "softmax", "softmax-pilots", "course"
+SOFTMAX, PILOTS, COURSE_FOLDER = "softmax", "softmax-pilots", "course"
+"""The baselines' folders below confirm/, and that of the trainings by which the first chose its learning rate."""
 
 
 class Candidate(NamedTuple):
@@ -110,24 +119,23 @@ class Confirmation:
         yield from Batch(pilots(self._spec, finalists[0], self._folder), lambda: self._dataset, self._engine).results()
         chosen = candidates(self._spec, self._records, self._folder)
         before: Batch | None = None
-        for seed in range(seeds):  # the nets of one seed train while the data of the next are prepared
-            tasks = [_task(self._spec, self._dataset.digest, self._folder, candidate, seed) for candidate in chosen]
-            batch = Batch(tasks, partial(self._split, seed), self._engine)
+        with ExitStack() as stack:
+            for seed in range(seeds):  # the nets of one seed train while the data of the next are prepared
+                tasks = [
+                    task_of(self._spec, self._dataset.digest, self._folder, candidate, seed) for candidate in chosen
+                ]
+                batch = Batch(tasks, partial(split_of, self._spec, seed), self._engine)
+                stack.callback(batch.close)
+                if before:
+                    yield from before.results()
+                before = batch
             if before:
                 yield from before.results()
-            before = batch
-        if before:
-            yield from before.results()
         self.confirmed = read_confirmation(self._spec, self._records, self._folder)
 
     def median(self) -> Chosen | None:
-        """Give the winner and its median seed, the lower value of two; none where no finalist is whole."""
-        winner = winner_of(self.confirmed)
-        if winner is None:
-            return None
-        finished = (record for record in self.confirmed[winner] if record.result.state is State.FINISHED)
-        by_value = sorted(finished, key=lambda record: record.result.value)
-        return Chosen(winner, by_value[(len(by_value) - 1) // 2])
+        """Give the net that ships, as `median_of` says."""
+        return median_of(self.confirmed)
 
     def ship(self, chosen: Chosen) -> Shipped:
         """Train the chosen net once more, for its weights.
@@ -135,7 +143,7 @@ class Confirmation:
         Raises:
             WorkError: no worker can be started, or the training gave other numbers than its record.
         """
-        record, dataset = chosen.record, self._split(chosen.record.number)
+        record, dataset = chosen.record, split_of(self._spec, chosen.record.number)
         try:
             result = self._engine.submit(record.job, dataset).result().result
         finally:
@@ -143,13 +151,16 @@ class Confirmation:
         again = Record.of(record.job, result, record.provenance)
         if again.digest != record.digest or result.weights is None:
             place = f"{self._spec.name}: {chosen.candidate.name}, seed {record.number}"
-            raise WorkError.at(place, "trained again for shipping, it gave other numbers than its record")
+            rule = "trained again for its weights, it gave other numbers than its record"
+            remedy = f"was it trained on another machine? Remove {self._folder.path / 'confirm'} to confirm anew here"
+            raise WorkError.at(place, rule, result.failure, remedy)
         return Shipped(*chosen, result.weights, dataset)
 
-    def _split(self, seed: int) -> Dataset:
-        """Prepare the data as a seed splits them."""
-        draw = int(seed_sequence(self._spec.study.seed, seed, Purpose.CONFIRM_SPLIT).generate_state(1)[0])
-        return through_cache(partial(dataset_of, self._spec, draw=draw), shared=False)
+
+def split_of(spec: StudySpec, seed: int) -> Dataset:
+    """Prepare the data as a seed of the confirmation splits them; they are the caller's to `discard`."""
+    draw = int(seed_sequence(spec.study.seed, seed, Purpose.CONFIRM_SPLIT).generate_state(1)[0])
+    return through_cache(partial(dataset_of, spec, draw=draw), shared=False)
 
 
 def candidates(spec: StudySpec, records: list[Record], folder: StudyFolder) -> list[Candidate]:
@@ -161,32 +172,35 @@ def candidates(spec: StudySpec, records: list[Record], folder: StudyFolder) -> l
     finalists = ranked(records)[: spec.confirm.finalists]
     if not finalists:
         return []
-    chosen = [
-        Candidate(
-            f"trial {record.number}",
-            f"trial-{record.number:06d}",
-            record.number,
-            record.job.hyperparameters,
-            record.result.best_epoch or record.job.epochs,
-        )
-        for record in finalists
-    ]
     found = [matching(task) for task in pilots(spec, finalists[0], folder)]
     tried = [record for record in found if record is not None]
     if len(tried) < len(found):
-        raise RecordError.at(folder.path / "confirm" / _PILOTS, "has a record missing")
+        raise RecordError.at(folder.path / "confirm" / PILOTS, "has a record missing")
+    return [*map(finalist, finalists), softmax(tried), course(spec)]
+
+
+def finalist(record: Record) -> Candidate:
+    """Give a trial as it is confirmed: trained to its best epoch."""
+    epochs = record.result.best_epoch or record.job.epochs
+    number = record.number
+    return Candidate(f"trial {number}", f"trial-{number:06d}", number, record.job.hyperparameters, epochs)
+
+
+def softmax(tried: list[Record]) -> Candidate:
+    """Give softmax regression with the best of the learning rates that it tried."""
     best = (ranked(tried) or tried)[0]
-    rate, epochs = best.job.hyperparameters, best.result.best_epoch or best.job.epochs
-    return [
-        *chosen,
-        Candidate("softmax regression", _SOFTMAX, None, rate, epochs),
-        Candidate("course defaults", _COURSE, None, COURSE, spec.training.epochs),
-    ]
+    epochs = best.result.best_epoch or best.job.epochs
+    return Candidate("softmax regression", SOFTMAX, None, best.job.hyperparameters, epochs)
+
+
+def course(spec: StudySpec) -> Candidate:
+    """Give the net with the course's default settings."""
+    return Candidate("course defaults", COURSE_FOLDER, None, COURSE, spec.training.epochs)
 
 
 def pilots(spec: StudySpec, best: Record, folder: StudyFolder) -> list[Task]:
     """Give the trainings by which softmax regression chooses its learning rate, as a search would."""
-    below = StudyFolder(folder.path / "confirm" / _PILOTS)
+    below = StudyFolder(folder.path / "confirm" / PILOTS)
     asked = best.job.hyperparameters
     return [
         Task(
@@ -204,7 +218,8 @@ def pilots(spec: StudySpec, best: Record, folder: StudyFolder) -> list[Task]:
     ]
 
 
-def _task(spec: StudySpec, digest: str, folder: StudyFolder, candidate: Candidate, seed: int) -> Task:
+def task_of(spec: StudySpec, digest: str, folder: StudyFolder, candidate: Candidate, seed: int) -> Task:
+    """Give the training of one candidate with one seed, on data of which `digest` is the study's."""
     job = TrialJob.of(spec, seed, candidate.hyperparameters, {}, digest, "")
     job = replace(job, role=Role.CONFIRM, epochs=candidate.epochs)
     return Task(StudyFolder(folder.path / "confirm" / candidate.folder), job)
@@ -215,7 +230,7 @@ def read_confirmation(spec: StudySpec, records: list[Record], folder: StudyFolde
     digest = records[0].job.data_digest if records else ""
     try:
         return {
-            candidate: [_there(_task(spec, digest, folder, candidate, seed)) for seed in range(spec.confirm.seeds)]
+            candidate: [_there(task_of(spec, digest, folder, candidate, seed)) for seed in range(spec.confirm.seeds)]
             for candidate in candidates(spec, records, folder)
         }
     except RecordError:
@@ -236,6 +251,16 @@ def winner_of(confirmed: Confirmed) -> Candidate | None:
         return None
     maximize = next(iter(confirmed.values()))[0].job.maximize
     return (max if maximize else min)(means, key=lambda candidate: means[candidate])
+
+
+def median_of(confirmed: Confirmed) -> Chosen | None:
+    """Give the winner and its median seed, the lower value of two; none where no finalist is whole."""
+    winner = winner_of(confirmed)
+    if winner is None:
+        return None
+    finished = (record for record in confirmed[winner] if record.result.state is State.FINISHED)
+    by_value = sorted(finished, key=lambda record: record.result.value)
+    return Chosen(winner, by_value[(len(by_value) - 1) // 2])
 
 
 def _finished(records: list[Record]) -> list[float]:

@@ -65,7 +65,7 @@ class _SplitWithTest(_Split):
     """How rows are shared out where there is none."""
 
     test: Part = 0.2
-    """Share or number of the rows that are looked at once, at the end."""
+    """Share or number of the rows that only the net that ships is judged by."""
 
     @model_validator(mode="after")
     def _rows_are_left(self) -> Self:

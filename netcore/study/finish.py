@@ -6,6 +6,7 @@ missing come back by training, which repeats bit for bit. `read_test_set` is the
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from netcore.study.search import KEPT, Notice
 from netcore.study.spec import StudySpec
 from netcore.study.trial import FIGURES, State
 
-__all__ = ["has_shipped", "read_test_set", "settle_weights", "write_model"]
+__all__ = ["facts_of", "read_test_set", "settle_weights", "shipped_model"]
 
 
 def settle_weights(
@@ -51,13 +52,11 @@ def settle_weights(
             )
 
 
-def has_shipped(chosen: Chosen, folder: StudyFolder) -> bool:
-    """Say whether this net has been judged on the test set, and its model is there."""
-    try:
-        shipped = read_model(folder.path / MODEL).facts.get("digest")
-    except RecordError:
-        return False
-    return chosen.record.digest == shipped == (folder.test_figures() or {}).get("digest")
+def shipped_model(folder: StudyFolder) -> Model | None:
+    """Give the model that is there, if it is whole."""
+    with suppress(RecordError):
+        return read_model(folder.path / MODEL)
+    return None
 
 
 def read_test_set(shipped: Shipped, folder: StudyFolder) -> dict[str, Any]:
@@ -73,6 +72,8 @@ def read_test_set(shipped: Shipped, folder: StudyFolder) -> dict[str, Any]:
     confusion = np.bincount(C * y + predicted, minlength=C * C).reshape(C, C)
     before = folder.test_figures() or {}
     again = before.get("digest") == shipped.record.digest
+    model = shipped_model(folder)  # it counts too: who deletes test.json has read the test set all the same
+    readings = max(before.get("readings", 0), model.facts.get("test", {}).get("readings", 0) if model else 0)
     figures = {
         "candidate": shipped.candidate.name,
         "trial": shipped.candidate.trial,
@@ -82,32 +83,28 @@ def read_test_set(shipped: Shipped, folder: StudyFolder) -> dict[str, Any]:
         "rows": len(y),
         "right": int(np.trace(confusion)),
         "accuracy": float(np.trace(confusion) / len(y)),
-        "readings": before.get("readings", 0) + (not again),
+        "readings": max(1, readings + (not again)),
         "confusion": confusion.tolist(),
     }
     write_atomically(folder.test, json.dumps(figures, indent=1).encode())
     return figures
 
 
-def write_model(
-    spec: StudySpec, shipped: Shipped, confirmed: list[Record], test: dict[str, Any], folder: StudyFolder
-) -> None:
-    """Write model.npz: the net that ships, with all that raw rows need, and what is known of it."""
-    data, record = shipped.dataset, shipped.record
+def facts_of(spec: StudySpec, chosen: Chosen, confirmed: list[Record], test: dict[str, Any]) -> dict[str, Any]:
+    """Give what is known of the net that ships."""
+    record = chosen.record
     finished = [record.result.curve[-1] for record in confirmed if record.result.state is State.FINISHED]
     means = {name: sum(getattr(epoch, name) for epoch in finished) / len(finished) for name in FIGURES[1::2]}
-    facts = {
+    return {
         "study": spec.name,
         "metric": spec.study.metric,
-        "candidate": shipped.candidate.name,
-        "trial": shipped.candidate.trial,
+        "candidate": chosen.candidate.name,
+        "trial": chosen.candidate.trial,
         "seed": record.number,
         "digest": record.digest,
         "data_digest": record.job.data_digest,
         "hyperparameters": record.job.hyperparameters._asdict(),
         "epochs": record.job.epochs,
         "confirmed": {**means, "seeds": len(finished)},
-        "test": {name: test[name] for name in ("accuracy", "rows", "right")},
+        "test": {name: test[name] for name in ("accuracy", "rows", "right", "readings")},
     }
-    model = Model(shipped.weights, data.preprocessing, data.class_names, data.feature_names, data.image_shape, facts)
-    write_atomically(folder.path / MODEL, model.to_bytes())

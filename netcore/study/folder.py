@@ -7,6 +7,7 @@ superseded/                  records that were replaced; never deleted
 """
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -76,6 +77,10 @@ class StudyFolder:
     def numbers(self) -> list[int]:
         """Give the numbers of the trials that have a record file, in order."""
         return sorted(_numbered(self.trials))
+
+    def has(self, number: int) -> bool:
+        """Say whether a trial has a record file."""
+        return is_file(self._record(number))
 
     def read(self, number: int) -> Record:
         """Read a record.
@@ -197,7 +202,8 @@ class StudyFolder:
         """
         resolved = self.resolved_settings()
         text = self.study_file.read_bytes() if is_file(self.study_file) else b""
-        return StudySpec.model_validate(resolved["settings"]).located(text, self.path / resolved.get("folder", ""))
+        folder = os.path.normpath(os.path.join(os.path.realpath(self.path), resolved.get("folder", "")))  # noqa: PTH118
+        return StudySpec.model_validate(resolved["settings"]).located(text, Path(folder))
 
     def trials_wanted(self) -> int:
         """Give the number of trials that the study asks for."""

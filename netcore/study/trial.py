@@ -19,11 +19,25 @@ from netcore.data import Dataset
 from netcore.seeds import Purpose, generator
 from netcore.study.spec import Hyperparameters, StudySpec
 
-__all__ = ["FIGURES", "Role", "State", "TrialJob", "TrialResult", "best_so_far", "failed", "run_trial"]
+__all__ = [
+    "FIGURES",
+    "MACHINE_FAILURES",
+    "Role",
+    "State",
+    "TrialJob",
+    "TrialResult",
+    "best_so_far",
+    "failed",
+    "run_trial",
+]
 
 
 FIGURES = ("train_loss", "val_loss", "train_accuracy", "val_accuracy")
 """What is measured in every epoch."""
+
+
+MACHINE_FAILURES = frozenset({"worker died", "timed out"})
+"""Failures that say something of the machine, and nothing of the trial."""
 
 
 class Role(StrEnum):

@@ -14,7 +14,7 @@ from netcore.errors import NetcoreError, WorkError
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-__all__ = ["DEFAULT_URI", "ENVIRONMENT", "connect", "shown_uri", "speaking_plainly", "tracking_uri"]
+__all__ = ["DEFAULT_URI", "ENVIRONMENT", "connect", "shown_uri", "speaking_plainly", "there_is_none", "tracking_uri"]
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 
@@ -46,6 +46,12 @@ def shown_uri() -> str:
     return scheme + separator + rest.rpartition("@")[2]
 
 
+def there_is_none() -> bool:
+    """Say whether MLflow is a database that has not been made yet."""
+    scheme, _, path = tracking_uri().partition("sqlite:///")
+    return not scheme and bool(path) and not Path(path).exists()
+
+
 def connect() -> "MlflowClient":
     """Open MLflow; its database is made if there is none, which takes some seconds."""
     for name, value in ENVIRONMENT.items():
@@ -54,9 +60,8 @@ def connect() -> "MlflowClient":
         logging.getLogger(name).setLevel(logging.WARNING)
     from mlflow import MlflowClient  # noqa: PLC0415  # after its settings; and it takes 1.3 s
 
-    scheme, _, path = tracking_uri().partition("sqlite:///")
-    if not scheme and path and not Path(path).exists():
-        _make_database(Path(path))
+    if there_is_none():
+        _make_database(Path(tracking_uri().removeprefix("sqlite:///")))
     return MlflowClient(tracking_uri())
 
 

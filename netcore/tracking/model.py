@@ -64,13 +64,15 @@ class _Shipment(NamedTuple):
     def tags(self) -> dict[str, str]:
         """What logged model and version bear."""
         facts, metric = self.model.facts, self.model.facts.get("metric")
-        value = _numbers(facts.get("confirmed")).get(str(metric))
+        confirmed = _numbers(facts.get("confirmed"))
+        value, seeds = confirmed.get(str(metric)), confirmed.get("seeds")
         tags = {
             "netcore.study": self.name,
             "netcore.model": self.digest,
             "netcore.data_digest": facts.get("data_digest") or self.dataset["digest"],
             "netcore.metric": metric,
             "netcore.value": None if value is None else repr(value),
+            "netcore.seeds": None if seeds is None else int(seeds),
         }
         return {key: str(tag) for key, tag in tags.items() if tag is not None}
 
@@ -119,7 +121,7 @@ def _log(it: _Shipment, experiment_id: str) -> LoggedModel:
     params |= facts.get("hyperparameters") or {}
     logged = it.client.create_logged_model(
         experiment_id,
-        it.name,
+        it.name.replace(".", "-"),  # MLflow takes no dot here, unlike in the name of a registered model
         it.run_id,
         tags=it.tags,
         params={key: str(value) for key, value in params.items()},
@@ -241,7 +243,7 @@ def _version(it: _Shipment, logged: LoggedModel) -> ModelVersion:
 
 
 def _settle_champion(it: _Shipment, registered: RegisteredModel, new: ModelVersion) -> None:
-    """Give the alias to the new version, unless the one that has it was confirmed to be better on the same data."""
+    """Give the alias to the new version, unless the one that has it was confirmed, with as many seeds, to be better."""
     if registered.tags.get("netcore.settled") == it.digest:
         return
     champion = registered.aliases.get(CHAMPION)
@@ -251,13 +253,15 @@ def _settle_champion(it: _Shipment, registered: RegisteredModel, new: ModelVersi
 
 
 def _is_worse(new: dict[str, str], old: dict[str, str]) -> bool:
-    """Compare confirmed means; of other data, or by another metric, nothing is worse."""
+    """Compare confirmed means; of other data, by another metric, or than a mean of fewer seeds, nothing is worse."""
     if any(new.get(key) != old.get(key) for key in ("netcore.data_digest", "netcore.metric")):
         return False
     if "netcore.value" not in old:
         return False
     if "netcore.value" not in new:
         return True
+    if int(old.get("netcore.seeds", 0)) < int(new.get("netcore.seeds", 0)):
+        return False
     ours, theirs = float(new["netcore.value"]), float(old["netcore.value"])
     return ours > theirs if new["netcore.metric"] == "val_loss" else ours < theirs
 

@@ -26,21 +26,43 @@ from netcore.study.trial import FIGURES, State
 from netcore.tracking.model import ship
 from netcore.tracking.pages import DIGEST_LENGTH, NOTE, VIEW, StudyRun, question_of, trials_view
 
-__all__ = ["Projection"]
+__all__ = [
+    "CONFIRM",
+    "STATUS",
+    "TRIAL",
+    "VIEWS",
+    "Key",
+    "Projection",
+    "asked_runs",
+    "figures_of",
+    "finite",
+    "key_of",
+    "metrics_of",
+    "params_of",
+    "settings_of",
+    "study_runs",
+    "tags_of",
+]
 
-_STATUS = {
+STATUS = {
     State.FINISHED: "FINISHED",
     State.PRUNED: "KILLED",
     State.DIVERGED: "KILLED",
     State.FAILED: "FAILED",
 }
-_Key = tuple[str, str]
+"""How MLflow calls the end of a training."""
+
+Key = tuple[str, str]
 """What a run is of: the name of the tag that says so, and its value."""
 
-_TRIAL, _CONFIRM = "netcore.trial", "netcore.confirm"
+TRIAL, CONFIRM = "netcore.trial", "netcore.confirm"
+"""The tags that say what a run is of."""
+
+VIEWS = ("study.toml", "resolved.json", "test.json", "report.html", "optuna.log", "*.parquet", "figures/*")
+"""The files of a study's folder that its own run holds."""
+
 _METRICS_PER_CALL = 1_000
 _RUNS_PER_PAGE = 1_000
-_VIEWS = ("study.toml", "resolved.json", "test.json", "report.html", "optuna.log", "*.parquet", "figures/*")
 
 
 class Projection:
@@ -54,7 +76,7 @@ class Projection:
         self.experiment_id = self._experiment().experiment_id
         parents, self._runs = self._read_runs()
         self._parent = self._settle_parent(parents)
-        self._written: dict[_Key, str] = {}
+        self._written: dict[Key, str] = {}
 
     @property
     def written(self) -> int:
@@ -67,9 +89,9 @@ class Projection:
 
     def add(self, record: Record) -> None:
         """Make sure that a trial has its run, and only one, and that it is right."""
-        self._add((_TRIAL, str(record.number)), f"trial {record.number}", record)
+        self._add((TRIAL, str(record.number)), f"trial {record.number}", record)
 
-    def _add(self, key: _Key, name: str, record: Record) -> None:
+    def _add(self, key: Key, name: str, record: Record) -> None:
         if self._written.get(key) == record.digest:
             return
         right = None
@@ -86,11 +108,7 @@ class Projection:
     def finish(self, records: list[Record], *, complete: bool) -> None:
         """Make everything as the folder has it: all trials, kept weights, the parent's figures, files and state."""
         confirmed = read_confirmation(self._folder.spec(), records, self._folder)
-        asked = {(_TRIAL, str(record.number)): (f"trial {record.number}", record) for record in records}
-        for candidate, trainings in confirmed.items():
-            for record in trainings:
-                key = (_CONFIRM, f"{candidate.folder}/{record.number}")
-                asked[key] = (f"{candidate.name}, seed {record.number}", record)
+        asked = asked_runs(records, confirmed)
         for key, (name, record) in asked.items():
             self._add(key, name, record)
         for key in self._runs.keys() - asked.keys():
@@ -129,33 +147,17 @@ class Projection:
             self._client.set_experiment_tag(found.experiment_id, VIEW, view)
         return found
 
-    def _read_runs(self) -> tuple[list[Run], dict[_Key, list[Run]]]:
+    def _read_runs(self) -> tuple[list[Run], dict[Key, list[Run]]]:
         """Give the study's parent runs, and the runs of each training."""
         parents: list[Run] = []
-        trainings: dict[_Key, list[Run]] = {}
-        for run in self._search(f"tags.`netcore.study` = '{self.name}'"):
-            keys = [(kind, run.data.tags[kind]) for kind in (_TRIAL, _CONFIRM) if kind in run.data.tags]
-            if keys:
-                trainings.setdefault(keys[0], []).append(run)
+        trainings: dict[Key, list[Run]] = {}
+        for run in study_runs(self._client, self.experiment_id, self.name):
+            key = key_of(run)
+            if key:
+                trainings.setdefault(key, []).append(run)
             else:
                 parents.append(run)
         return parents, trainings
-
-    def _search(self, condition: str) -> Iterator[Run]:
-        token = None
-        while True:
-            page = self._client.search_runs(
-                [self.experiment_id],
-                condition,
-                ViewType.ACTIVE_ONLY,
-                _RUNS_PER_PAGE,
-                ["attributes.start_time ASC", "attributes.run_id ASC"],
-                token,
-            )
-            yield from page
-            token = page.token
-            if not token:
-                return
 
     def _settle_parent(self, parents: list[Run]) -> str:
         """Find or make the study's own run; that of another question under the same name is deleted."""
@@ -172,44 +174,30 @@ class Projection:
             return str(kept)
         tags = {"netcore.study": self.name, "netcore.question": digest, "mlflow.source.name": "netcore"}
         run = self._client.create_run(self.experiment_id, tags=tags, run_name=self.name)
-        flat = {
-            f"{table}.{key}": value for table in ("study", "data", "training") for key, value in settings[table].items()
-        }
-        params = [Param(key, str(value)) for key, value in flat.items()]
+        params = [Param(key, value) for key, value in settings_of(settings).items()]
         self._client.log_batch(run.info.run_id, params=params)
         self._client.log_inputs(run.info.run_id, [self._dataset()])
         return str(run.info.run_id)
 
     def _is_right(self, run: Run, record: Record) -> bool:
-        tags = run.data.tags
-        return (
-            tags.get("netcore.digest") == record.digest
-            and tags.get("mlflow.parentRunId") == self._parent
-            and run.info.status == _STATUS[record.result.state]
-        )
+        asked = tags_of(record, self.name, self._parent)
+        return asked.items() <= run.data.tags.items() and run.info.status == STATUS[record.result.state]
 
-    def _write(self, key: _Key, name: str, record: Record) -> Run:
+    def _write(self, key: Key, name: str, record: Record) -> Run:
         """Write the run of one training: four calls, the last of which ends it."""
         provenance = record.provenance
-        tags = {
-            "mlflow.parentRunId": self._parent,
-            "mlflow.source.name": "netcore",
-            "netcore.study": self.name,
-            key[0]: key[1],
-            "netcore.state": str(record.result.state),
-            "netcore.digest": record.digest,
-        }
+        tags = {**tags_of(record, self.name, self._parent), "mlflow.source.name": "netcore", key[0]: key[1]}
         if record.result.failure:
             tags[NOTE] = f"```\n{record.result.traceback[-4_000:]}\n```"
         run = self._client.create_run(self.experiment_id, _milliseconds(provenance.started), tags, name)
         run_id = run.info.run_id
-        params = [Param(name, str(value)) for name, value in _params(record).items()]
-        metrics = list(_metrics(record))
+        params = [Param(name, value) for name, value in params_of(record).items()]
+        metrics = list(metrics_of(record))
         for start in range(0, max(1, len(metrics)), _METRICS_PER_CALL):
             chunk = metrics[start : start + _METRICS_PER_CALL]
             self._client.log_batch(run_id, metrics=chunk, params=params if start == 0 else ())
         self._client.log_inputs(run_id, [self._dataset()])
-        self._client.set_terminated(run_id, _STATUS[record.result.state], _milliseconds(provenance.ended))
+        self._client.set_terminated(run_id, STATUS[record.result.state], _milliseconds(provenance.ended))
         return run
 
     def _dataset(self) -> DatasetInput:
@@ -224,7 +212,7 @@ class Projection:
         return DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
 
     def _log_weights(self, record: Record) -> None:
-        run = self._runs[_TRIAL, str(record.number)][0]
+        run = self._runs[TRIAL, str(record.number)][0]
         if run.data.tags.get("netcore.weights") == record.weights_sha256:
             return
         with suppress(RecordError):  # weights that are not the record's are not sent; `netcore run` makes them again
@@ -235,7 +223,7 @@ class Projection:
     def _log_views(self) -> None:
         """Send the study's files to the parent run, each that is not there as it is now."""
         sent = json.loads(self._client.get_run(self._parent).data.tags.get("netcore.files", "{}"))
-        files = sorted(file for pattern in _VIEWS for file in self._folder.path.glob(pattern))
+        files = sorted(file for pattern in VIEWS for file in self._folder.path.glob(pattern))
         now = {}
         for file in files:
             name = file.relative_to(self._folder.path).as_posix()
@@ -248,31 +236,14 @@ class Projection:
 
     def _log_outcome(self, records: list[Record], confirmed: Confirmed) -> None:
         """Give the parent the figures of the best trial and of the winner, and a note for its reader."""
-        figures: dict[str, float] = {"trials": len(records)}
-        for state in State:
-            figures[f"trials_{state}"] = sum(record.result.state is state for record in records)
-        best = ranked(records)[:1]
-        if best:
-            figures |= {"best_trial": best[0].number} | {
-                m.key: m.value for m in _metrics(best[0]) if m.key.startswith("best_")
-            }
-        winner = winner_of(confirmed)
-        if winner is not None:
-            figures["winner_trial"] = winner.trial or 0
-            for name in FIGURES[1::2]:
-                finished = (record for record in confirmed[winner] if record.result.state is State.FINISHED)
-                values = [getattr(record.result.curve[-1], name) for record in finished]
-                figures[f"confirmed_{name}"] = sum(values) / len(values)
-            test = self._folder.test_figures()
-            if test and test.get("candidate") == winner.name:
-                figures["test_accuracy"] = test["accuracy"]
+        best, figures = ranked(records)[:1], figures_of(records, confirmed, self._folder)
         run = self._client.get_run(self._parent)
         now = _milliseconds(max((record.provenance.ended for record in records), default=0.0))
         changed = [
-            Metric(key, _finite(value), now, 0) for key, value in figures.items() if run.data.metrics.get(key) != value
+            Metric(key, finite(value), now, 0) for key, value in figures.items() if run.data.metrics.get(key) != value
         ]
         page = StudyRun(question_of(self._folder) or self.name, self.experiment_id, self._parent)
-        note = page.note(best[0] if best else None, winner, figures)
+        note = page.note(best[0] if best else None, winner_of(confirmed), figures)
         tags = [RunTag(NOTE, note)] if run.data.tags.get(NOTE) != note else []
         if changed or tags:
             self._client.log_batch(self._parent, metrics=changed, tags=tags)
@@ -280,18 +251,91 @@ class Projection:
             self._client.set_experiment_tag(self.experiment_id, NOTE, page.summary())
 
 
-def _params(record: Record) -> dict[str, Any]:
+def study_runs(client: MlflowClient, experiment_id: str, name: str) -> Iterator[Run]:
+    """Give all of a study's runs that are not deleted, the oldest first."""
+    condition, order = f"tags.`netcore.study` = '{name}'", ["attributes.start_time ASC", "attributes.run_id ASC"]
+    token = None
+    while True:
+        page = client.search_runs([experiment_id], condition, ViewType.ACTIVE_ONLY, _RUNS_PER_PAGE, order, token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def key_of(run: Run) -> Key | None:
+    """Say what a run is of; the study's own is of no training."""
+    return next(((kind, run.data.tags[kind]) for kind in (TRIAL, CONFIRM) if kind in run.data.tags), None)
+
+
+def asked_runs(records: list[Record], confirmed: Confirmed) -> dict[Key, tuple[str, Record]]:
+    """Give the runs that a study has besides its own: name and record of each."""
+    asked = {(TRIAL, str(record.number)): (f"trial {record.number}", record) for record in records}
+    for candidate, trainings in confirmed.items():
+        for record in trainings:
+            key = (CONFIRM, f"{candidate.folder}/{record.number}")
+            asked[key] = (f"{candidate.name}, seed {record.number}", record)
+    return asked
+
+
+def figures_of(records: list[Record], confirmed: Confirmed, folder: StudyFolder) -> dict[str, float]:
+    """Give the study's own metrics: how the trials ended, the best one's figures, the winner's."""
+    figures: dict[str, float] = {"trials": len(records)}
+    for state in State:
+        figures[f"trials_{state}"] = sum(record.result.state is state for record in records)
+    best = ranked(records)[:1]
+    if best:
+        figures |= {"best_trial": best[0].number} | {
+            m.key: m.value for m in metrics_of(best[0]) if m.key.startswith("best_")
+        }
+    winner = winner_of(confirmed)
+    if winner is not None:
+        figures["winner_trial"] = winner.trial or 0
+        for name in FIGURES[1::2]:
+            finished = (record for record in confirmed[winner] if record.result.state is State.FINISHED)
+            values = [getattr(record.result.curve[-1], name) for record in finished]
+            figures[f"confirmed_{name}"] = sum(values) / len(values)
+        test = folder.test_figures()
+        if test and test.get("digest") in {record.digest for record in confirmed[winner]}:
+            figures["test_accuracy"] = test["accuracy"]
+    return figures
+
+
+def settings_of(settings: dict[str, Any]) -> dict[str, str]:
+    """Give the study's own params, of its settings as `StudySpec.identity` has them."""
+    tables = ("study", "data", "training")
+    return {f"{table}.{key}": str(value) for table in tables for key, value in settings[table].items()}
+
+
+def tags_of(record: Record, study: str, parent: str) -> dict[str, str]:
+    """Give what a training's run must bear to be right: with its params, all that a replay needs."""
+    tags = {
+        "mlflow.parentRunId": parent,
+        "netcore.study": study,
+        "netcore.state": str(record.result.state),
+        "netcore.digest": record.digest,
+        "netcore.weights_sha256": record.weights_sha256,
+        "netcore.ceilings": json.dumps(record.job.ceilings),
+        "netcore.environment": json.dumps(record.provenance.environment),
+        "netcore.failure": record.result.failure,
+    }
+    return {name: text for name, text in tags.items() if text}
+
+
+def params_of(record: Record) -> dict[str, str]:
+    """Give a training's params, numbers so that they can be read back to the last bit."""
     job = record.job
-    return {**job.hyperparameters._asdict(), "epochs": job.epochs, "batch_size": job.batch_size, "seed": job.seed}
+    params = {**job.hyperparameters._asdict(), "epochs": job.epochs, "batch_size": job.batch_size, "seed": job.seed}
+    return {name: str(value) for name, value in params.items()}
 
 
-def _metrics(record: Record) -> Iterable[Metric]:
+def metrics_of(record: Record) -> Iterable[Metric]:
     """Give the curves by epoch, and the figures of the best epoch: the UI shows last values, which are not the best."""
     result, provenance = record.result, record.provenance
     for epoch in result.curve:
         at = _milliseconds(provenance.started + provenance.seconds * epoch.epoch / len(result.curve))
         for name in CURVES:
-            yield Metric(name, _finite(getattr(epoch, name)), at, epoch.epoch)
+            yield Metric(name, finite(getattr(epoch, name)), at, epoch.epoch)
     if result.best_epoch:
         best, at = result.curve[result.best_epoch - 1], _milliseconds(provenance.ended)
         yield Metric("best_epoch", result.best_epoch, at, 0)
@@ -299,7 +343,7 @@ def _metrics(record: Record) -> Iterable[Metric]:
             yield Metric(f"best_{name}", getattr(best, name), at, 0)
 
 
-def _finite(value: float) -> float:
+def finite(value: float) -> float:
     """Give NaN for infinity, which would come back from MLflow as 1.8e308."""
     return value if math.isfinite(value) else math.nan
 

@@ -1,0 +1,113 @@
+"""What the tests of `verify` and `replay` share: a small study with all that can be made of it, in MLflow too."""
+
+import shutil
+import sqlite3
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+import netcore
+from netcore.results.tables import write_tables
+from netcore.run import Run
+from netcore.study.folder import StudyFolder
+from netcore.study.spec import load_spec
+from netcore.tracking.client import connect
+from netcore.tracking.follow import sync
+from netcore.tracking.journal import write_journal
+
+STUDY = """
+# Question: do all of its numbers agree?
+[study]
+trials = 12
+window = 2
+max_failures = 20
+[data]
+source = "iris"
+[training]
+epochs = 6
+batch_size = 20
+[space]
+learning_rate = { low = 1e-2, high = 1e4, log = true }
+hidden_size = [4, 16, 1_000_000_000_000_000]
+reg = 1e-4
+learning_rate_decay = 0.95
+[stopping]
+rungs = [2, 4]
+keep = 0.3
+after = 2
+[confirm]
+finalists = 2
+seeds = 3
+"""
+"""Finished, pruned, diverged and failed trials, confirmed and audited."""
+
+FILED = """
+[study]
+trials = 2
+[data]
+source = "arrays"
+path = "rows.npz"
+[training]
+epochs = 2
+batch_size = 10
+[space]
+learning_rate = 0.1
+hidden_size = 4
+reg = 0.0
+learning_rate_decay = 1.0
+"""
+"""Data that are a file."""
+
+LOCATIONS = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
+"""Where MLflow's database says where its files are."""
+
+
+def make(folder: Path) -> Path:
+    """Run both studies in the current folder, and send them to MLflow."""
+    (folder / "small.toml").write_text(STUDY, encoding="utf-8")
+    (folder / "filed.toml").write_text(FILED, encoding="utf-8")
+    rng = np.random.default_rng(0)
+    np.savez(folder / "rows.npz", X=rng.standard_normal((90, 3)), y=np.arange(90) % 3)
+    netcore.run_study(folder / "filed.toml", results=folder / "results", workers=1, confirm=False)
+    with Run(load_spec(folder / "small.toml"), results=folder / "results", workers=2) as run:
+        for _ in (*run.search(), *run.audit(1.0)):
+            pass
+    for name in ("filed", "small"):
+        study = StudyFolder(folder / "results" / name)
+        write_tables(netcore.load_study(study.path), study)
+        write_journal(study.committed(), study)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # MLflow warns of its own
+            sync(study)
+    return folder
+
+
+def copy(folder: Path, to: Path) -> Path:
+    """Copy all of it, to be damaged: MLflow's files, too."""
+    shutil.copytree(folder, to, dirs_exist_ok=True)
+    with sqlite3.connect(to / "mlflow.db") as database:
+        for table, column in LOCATIONS:
+            database.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (str(folder), str(to)))  # noqa: S608
+    database.close()
+    return to
+
+
+def address(folder: Path) -> str:
+    """Give the address of a folder's MLflow."""
+    return f"sqlite:///{folder}/mlflow.db"
+
+
+def run_of(trial: int | str, name: str = "small", tag: str = "netcore.trial") -> str:
+    """Give the id of a training's run, in the MLflow that the environment names."""
+    client = connect()
+    experiment = client.get_experiment_by_name(name)
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id], f"tags.`{tag}` = '{trial}'")
+    return str(run.info.run_id)

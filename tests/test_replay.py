@@ -1,0 +1,355 @@
+"""Replay proves a number by training again, to the last bit, and says in what a record is another training's."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from conftest import netcore_command
+from synced import address, run_of
+
+from netcore.cli import commands
+from netcore.errors import InputError
+from netcore.replay import all_of, best_of, confirmation_of, replay, sample_of, trials_of
+from netcore.study.folder import StudyFolder
+from netcore.study.record import Record, pack_weights
+from netcore.study.replay import Asked, Replayed, compared
+from netcore.study.trial import State, TrialResult
+from netcore.tracking.client import connect
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+
+
+@pytest.fixture
+def study(damaged: Path) -> StudyFolder:
+    """Give the folder of a study that may be damaged."""
+    return StudyFolder(damaged / "results" / "small")
+
+
+def put(folder: StudyFolder, record: Record) -> None:
+    """Put a record in the place of another, with a checksum that holds."""
+    (folder.trials / f"{record.number:06d}.npz").write_bytes(record.to_bytes())
+
+
+def best(folder: StudyFolder) -> Record:
+    """Give the record of the best trial."""
+    return best_of(folder)[0].record
+
+
+def replayed(folder: StudyFolder, asked: list[Asked]) -> list[Replayed]:
+    """Replay, with two workers."""
+    return list(replay(folder.spec(), asked, workers=2))
+
+
+def command(*arguments: object) -> Result:
+    """Run a command in this process."""
+    return CliRunner().invoke(commands, list(map(str, arguments)), standalone_mode=False)
+
+
+def with_figures(record: Record, figures: dict[int, dict[str, float]]) -> Record:
+    """Give a record with other figures in some epochs."""
+    curve = [replace(epoch, **figures.get(epoch.epoch, {})) for epoch in record.result.curve]  # type: ignore[arg-type]
+    return replace(record, result=replace(record.result, curve=tuple(curve)))
+
+
+def test_every_trial_and_every_confirmation_is_repeated(study: StudyFolder) -> None:
+    """Finished, pruned, diverged and failed trials, finalists and baselines: all equal, to the last bit."""
+    asked = [*all_of(study), *confirmation_of(study)]
+    assert {each.record.result.state for each in asked} == set(State)
+    assert len(asked) == 12 + 12
+    done = replayed(study, asked)
+    assert {each.name for each in done} == {each.name for each in asked}
+    assert [each for each in done if each.differences or each.environment or each.skipped] == []
+
+
+def test_the_command_says_what_is_equal(study: StudyFolder, damaged: Path) -> None:
+    """One line for each training, then the sum; exit code 0. It is the same for a study whose data are a file."""
+    done = netcore_command("replay", "small", "--best", cwd=damaged)
+    record = best(study)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"equal    trial {record.number}: finished, 6 epochs, digest {record.digest[:12]}…\n1 equal\n"
+    assert command("replay", "filed", 0, 1).output.endswith("\n2 equal\n")
+
+
+def test_a_changed_curve_is_found_with_epoch_and_amount(study: StudyFolder) -> None:
+    """It is said since which epoch, by how much at most for each figure, and where the machines differ; exit code 1."""
+    record = best(study)
+    was = {epoch.epoch: epoch for epoch in record.result.curve}
+    changed = {
+        3: {"val_loss": was[3].val_loss + 0.25},
+        5: {"val_loss": was[5].val_loss - 0.5, "train_accuracy": was[5].train_accuracy + 0.125},
+    }
+    other = with_figures(record, changed)
+    environment = {**record.provenance.environment, "numpy": "1.0"}
+    put(study, replace(other, provenance=replace(other.provenance, environment=environment)))
+    done = command("replay", "small", record.number)
+    assert done.return_value == 1
+    now = record.provenance.environment["numpy"]
+    assert done.output == (
+        f"DIFFERS  trial {record.number}: from epoch 3 on, by at most val_loss 0.5, train_accuracy 0.125\n"
+        f'         environment: numpy was "1.0", is "{now}"\n'
+        "1 DIFFERS\n"
+    )
+
+
+def test_changed_weights_are_found_with_their_amount(study: StudyFolder) -> None:
+    """Where all figures are equal and the weights are not, it is said by how much, as far as they are kept."""
+    record = best(study)
+    weights = study.read_weights(record)
+    other = weights._replace(W2=weights.W2 + np.float32(0.5))
+    again = Record.of(record.job, replace(record.result, weights=other), record.provenance)
+    put(study, again)
+    study.weights_file(record.number).write_bytes(pack_weights(other))
+    (done,) = replayed(study, trials_of(study, (record.number,)))
+    assert done.differences == ("the weights differ by at most 0.5",)
+    study.drop_weights(record.number)
+    (done,) = replayed(study, trials_of(study, (record.number,)))
+    assert done.differences == ("the weights differ",)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda r: replace(r, state=State.PRUNED), "state was pruned, is finished"),
+        (lambda r: replace(r, best_epoch=1), r"best_epoch was 1, is \d"),
+        (lambda r: replace(r, value=0.5), r"value was 0\.5, is 0\.\d+"),
+        (lambda r: replace(r, curve=r.curve[:4]), r"6 epochs, not 4; from epoch 5 on, by at most "),
+    ],
+)
+def test_what_else_differs_is_said(study: StudyFolder, change: Callable[[TrialResult], TrialResult], what: str) -> None:
+    """State, best epoch, value, and a curve of another length."""
+    record = best(study)
+    put(study, replace(record, result=change(record.result)))
+    (done,) = replayed(study, trials_of(study, (record.number,)))
+    assert re.match(what, "; ".join(done.differences))
+
+
+def test_a_digest_alone_is_found(study: StudyFolder) -> None:
+    """A record all of whose figures are right, with the digest of something else, is not equal."""
+    record = best(study)
+    put(study, replace(record, digest="0" * 64))
+    (done,) = replayed(study, trials_of(study, (record.number,)))
+    assert done.differences == (
+        "all figures are equal, and the digest is another: it is not that of the record's content",
+    )
+
+
+def test_other_hyperparameters_are_another_training(study: StudyFolder) -> None:
+    """A record that bears another trial's hyperparameters differs from the first epoch."""
+    record = best(study)
+    job = replace(record.job, hyperparameters=record.job.hyperparameters._replace(reg=0.01))
+    put(study, replace(record, job=job))
+    (done,) = replayed(study, trials_of(study, (record.number,)))
+    assert "from epoch 1 on, by at most " in done.differences[0]
+
+
+@pytest.mark.parametrize("failure", ["worker died", "timed out"])
+def test_what_failed_for_its_machine_is_not_covered(study: StudyFolder, failure: str) -> None:
+    """Such a trial is not trained, which is said, and is no failure."""
+    record = best(study)
+    result = TrialResult(State.FAILED, failure=failure, traceback="…")
+    put(study, Record.of(record.job, result, record.provenance))
+    done = command("replay", "small", record.number)
+    assert done.return_value == 0
+    assert done.output == (
+        f"skipped  trial {record.number}: it had failed ({failure}), which no replay repeats\n1 skipped\n"
+    )
+
+
+def test_what_cannot_be_trained_here_is_not_equal(study: StudyFolder) -> None:
+    """A worker that dies during the replay does not pass for a proof."""
+    record = best(study)
+    died = Record.of(record.job, TrialResult(State.FAILED, failure="worker died", traceback="gone"), record.provenance)
+    differences = compared(Asked("trial", record), died, None).differences
+    assert differences[0] == "it could not be trained here: gone"
+
+
+def test_folds_are_compared_one_by_one(study: StudyFolder) -> None:
+    """Two trainings of equal means are not equal if those of a fold are not."""
+    record = best(study)
+    curve = record.result.curve
+    one, other = (
+        replace(record, result=replace(record.result, folds=(curve, folds))) for folds in (curve, curve[::-1])
+    )
+    assert compared(Asked("trial", one), one, None).differences == ()
+    assert "from epoch 1 on" in compared(Asked("trial", one), other, None).differences[0]
+
+
+def test_a_sample_is_the_seed_s(study: StudyFolder) -> None:
+    """It is the same every time, a larger one holds the smaller, and one that is too large is all."""
+    samples = [[each.record.number for each in sample_of(study, size)] for size in (3, 3, 5, 99)]
+    assert samples[0] == samples[1]
+    assert set(samples[0]) < set(samples[2])
+    assert samples[3] == list(range(12))
+    assert samples[0] != [0, 1, 2]
+    assert command("replay", "small", "--sample", 2).output.endswith("\n2 equal\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["small", 99], "small: trial 99: has no record; there are 12, the last is 11"),
+        (["filed", "--confirmed"], "filed: has no complete confirmation; `netcore confirm` makes it"),
+        (["smal", "--best"], "smal: there is no study of this name in results/; did you mean 'small'?"),
+    ],
+)
+def test_what_is_not_there_is_one_line(study: StudyFolder, arguments: list[object], line: str) -> None:
+    """And exit code 2."""
+    assert study.path.exists()
+    error = command("replay", *arguments).exception
+    assert isinstance(error, InputError)
+    assert str(error) == line
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["small"], ["small", "0", "--best"], ["--all"], ["small", "--run", "x"], ["--run", "x", "--best"]]
+)
+def test_exactly_one_thing_is_asked_for(arguments: list[str]) -> None:
+    """Anything else is answered by the usage."""
+    error = command("replay", *arguments).exception
+    assert "give a STUDY and one of TRIAL" in str(error)
+
+
+def test_a_study_without_a_winner_has_no_best(study: StudyFolder) -> None:
+    """That is said."""
+    for record in study.committed():
+        if record.result.state is State.FINISHED:
+            put(study, replace(record, result=replace(record.result, state=State.PRUNED)))
+    with pytest.raises(InputError, match="no trial has finished, so there is no best one"):
+        best_of(study)
+
+
+def test_other_data_are_refused(study: StudyFolder, damaged: Path) -> None:
+    """Data that are not the record's, or not there, end it in one line: exit code 2, and nothing is trained."""
+    filed = StudyFolder(study.path.parent / "filed")
+    rng = np.random.default_rng(1)
+    np.savez(damaged / "rows.npz", X=rng.standard_normal((90, 3)), y=np.arange(90) % 3)
+    done = netcore_command("replay", "filed", "--all", cwd=damaged)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(
+        r"error: trial 0: data rows: must have the digest [0-9a-f]{16}… that its record states, got [0-9a-f]{16}…; "
+        "put the data back that the study ran on\n",
+        done.stderr,
+    )
+    (damaged / "rows.npz").unlink()
+    with pytest.raises(InputError, match=r"rows\.npz: there is no such file or folder"):
+        replayed(filed, all_of(filed))
+
+
+# From an MLflow run alone
+
+
+@pytest.fixture
+def elsewhere(damaged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Be in an empty folder, with the address of MLflow and nothing else; no results folder is left anywhere."""
+    shutil.rmtree(damaged / "results")
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def test_a_run_is_enough(damaged: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command, on a machine that has never seen the results folder, repeats a trial from its run."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address(damaged))
+    done = netcore_command("replay", "--run", run_of(0), cwd=elsewhere)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(r"equal    small: trial 0: finished, 6 epochs, digest [0-9a-f]{12}…\n1 equal\n", done.stdout)
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_every_run_is_enough(elsewhere: Path) -> None:
+    """Runs of every state, stopped by ceilings or not, and those of a confirmation."""
+    assert elsewhere.exists()
+    client = connect()
+    experiment = client.get_experiment_by_name("small")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    by_state = {run.data.tags["netcore.state"]: run for run in runs if "netcore.trial" in run.data.tags}
+    assert set(by_state) == set(State)
+    assert json.loads(by_state["pruned"].data.tags["netcore.ceilings"]) != {}
+    ids = [run.info.run_id for run in by_state.values()]
+    ids += [run_of(f"{name}/1", tag="netcore.confirm") for name in ("softmax", "course")]
+    for run_id in ids:
+        done = command("replay", "--run", run_id)
+        assert (done.return_value, done.output.splitlines()[-1]) == (0, "1 equal"), done.output
+
+
+def test_a_metric_that_was_changed_in_mlflow_is_found(elsewhere: Path) -> None:
+    """With its epoch and by how much."""
+    assert elsewhere.exists()
+    client, run_id = connect(), run_of(0)
+    (was,) = [metric.value for metric in client.get_metric_history(run_id, "val_loss") if metric.step == 2]
+    client.log_metric(run_id, "val_loss", was + 0.5, step=2, timestamp=2**42)
+    done = command("replay", "--run", run_id)
+    assert done.return_value == 1
+    assert "small: trial 0: from epoch 2 on, by at most val_loss 0.5\n" in done.output
+
+
+def test_data_are_looked_for_here(damaged: Path, elsewhere: Path) -> None:
+    """A run's data that are a file are found in the current folder; others than those are refused, exit code 2."""
+    run_id = run_of(1, "filed")
+    error = command("replay", "--run", run_id).exception
+    assert re.match(r"rows\.npz: there is no such file or folder; put it into '.*elsewhere' or ", str(error))
+    shutil.copy(damaged / "rows.npz", elsewhere)
+    assert command("replay", "--run", run_id).output.endswith("\n1 equal\n")
+    np.savez(elsewhere / "rows.npz", X=np.zeros((90, 3)) + np.arange(90)[:, None], y=np.arange(90) % 3)
+    error = command("replay", "--run", run_id).exception
+    assert isinstance(error, InputError)
+    assert "filed: trial 1: data rows: must have the digest" in str(error)
+
+
+def lose_tag(run_id: str) -> None:
+    """Lose what a replay needs."""
+    connect().delete_tag(run_id, "netcore.ceilings")
+
+
+def lose_file(run_id: str) -> None:
+    """Lose the parent's resolved.json."""
+    client = connect()
+    parent = client.get_run(client.get_run(run_id).data.tags["mlflow.parentRunId"])
+    (Path(parent.info.artifact_uri.removeprefix("file://")) / "resolved.json").unlink()
+
+
+def change_file(run_id: str) -> None:
+    """Let the parent's resolved.json ask another question."""
+    client = connect()
+    parent = client.get_run(client.get_run(run_id).data.tags["mlflow.parentRunId"])
+    path = Path(parent.info.artifact_uri.removeprefix("file://")) / "resolved.json"
+    path.write_text(path.read_text().replace('"batch_size": 20', '"batch_size": 21'))
+
+
+@pytest.mark.parametrize(
+    ("damage", "what"),
+    [
+        (lose_tag, r"does not hold a training \(KeyError: 'netcore\.ceilings'\); `netcore sync`"),
+        (lose_file, r"its parent must hold resolved\.json; `netcore sync`"),
+        (change_file, r"param batch_size must be what resolved\.json of its parent says"),
+    ],
+)
+def test_a_run_that_does_not_hold_enough_is_one_line(elsewhere: Path, damage: Callable[[str], Any], what: str) -> None:
+    """And exit code 2."""
+    assert elsewhere.exists()
+    run_id = run_of(0)
+    damage(run_id)
+    error = command("replay", "--run", run_id).exception
+    assert isinstance(error, InputError)
+    assert re.search(what, str(error)), error
+
+
+def test_a_run_that_is_none_is_one_line(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that is not there, one that is of no training, and an MLflow that is not there, and is not made."""
+    parent = connect().get_run(run_of(0)).data.tags["mlflow.parentRunId"]
+    for run_id, what in (("x" * 32, "there is no such run"), (parent, "must be the run of a training")):
+        error = command("replay", "--run", run_id).exception
+        assert isinstance(error, InputError)
+        assert what in str(error)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{elsewhere}/none.db")
+    assert "there is no such run" in str(command("replay", "--run", parent).exception)
+    assert list(elsewhere.iterdir()) == []
