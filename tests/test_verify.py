@@ -385,6 +385,13 @@ def change_model(folder: StudyFolder) -> None:
     (folder.path / MODEL).write_bytes(replace(model, params=params).to_bytes())
 
 
+def promise_more(folder: StudyFolder) -> None:
+    """Let the model say of itself that more was confirmed."""
+    model = read_model(folder.path / MODEL)
+    facts = {**model.facts, "confirmed": {**model.facts["confirmed"], "val_accuracy": 0.99}}
+    (folder.path / MODEL).write_bytes(replace(model, facts=facts).to_bytes())
+
+
 def change_confirmed(folder: StudyFolder, name: str, number: int, **changes: Any) -> None:  # noqa: ANN401
     """Change the job of a record of the confirmation."""
     below = StudyFolder(folder.path / "confirm" / name)
@@ -419,6 +426,8 @@ AFTERWARDS: dict[str, tuple[Callable[[StudyFolder], object], str, str]] = {
         r"test\.json: right must be 29, got 30",
     ),
     "another confusion": (lambda f: change_test(f, confusion=[[1]]), "net", r"test\.json: rows must be 1, got 30"),
+    "fewer readings": (lambda f: change_test(f, readings=0), "net", r'model\.npz: test must be .*"readings": 0'),
+    "another promise": (promise_more, "net", r'model\.npz: confirmed must be .*, got .*"val_accuracy": 0\.99'),
     "no confusion": (lambda f: change_test(f, confusion="x"), "net", "confusion must be "),
     "another seed": (lambda f: change_test(f, seed=7), "net", "seed must be "),
     "another digest": (lambda f: change_test(f, digest="0" * 64), "net", r"test\.json: digest must be "),

@@ -13,11 +13,9 @@ import numpy as np
 from netcore.core.params import Params
 from netcore.core.training import Epoch
 from netcore.study.record import CURVES, Record, setting_differences
-from netcore.study.trial import TrialResult
+from netcore.study.trial import MACHINE_FAILURES, TrialResult
 
 __all__ = ["Asked", "Replayed", "compared", "is_covered"]
-
-_MACHINE = {"worker died", "timed out"}
 
 
 class Asked(NamedTuple):
@@ -44,7 +42,7 @@ class Replayed(NamedTuple):
 
 def is_covered(record: Record) -> bool:
     """Say whether the promise covers a training: not if its worker died or ran out of time."""
-    return record.result.failure not in _MACHINE
+    return record.result.failure not in MACHINE_FAILURES
 
 
 def compared(asked: Asked, again: Record, weights: Params | None) -> Replayed:

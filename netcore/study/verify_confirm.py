@@ -31,6 +31,7 @@ from netcore.study.confirm import (
     softmax,
     task_of,
 )
+from netcore.study.finish import facts_of
 from netcore.study.folder import StudyFolder
 from netcore.study.record import Record, differences, pack_weights, ranked
 from netcore.study.spec import StudySpec
@@ -119,7 +120,12 @@ def shipped(records: list[Record], folder: StudyFolder, spec: StudySpec) -> Iter
     rows = folder.resolved_settings()["data"]["rows"]["test"]
     yield from _unlike_facts(test, {**facts, "rows": rows}, path)
     yield from _unlike_facts(test, _counted(test), path)
-    yield from _other_model(model, record, {**facts, "test": _part(test, "accuracy", "rows", "right")}, folder)
+    told = {name: test.get(name) for name in ("accuracy", "rows", "right", "readings")}
+    facts |= {"hyperparameters": record.job.hyperparameters._asdict(), "epochs": record.job.epochs, "test": told}
+    if chosen:
+        facts = facts_of(spec, chosen, confirmed[chosen.candidate], told)
+    yield from _unlike_facts(model.facts, facts, folder.path / MODEL)
+    yield from _other_model(model, record, folder)
 
 
 def _whole(folder: StudyFolder) -> tuple[list[Record], list[Problem]]:
@@ -197,16 +203,9 @@ def _counted(test: dict[str, Any]) -> dict[str, Any]:
         return {"confusion": "a table of counts"}
 
 
-def _other_model(model: Model, record: Record, facts: dict[str, Any], folder: StudyFolder) -> Iterator[Problem]:
+def _other_model(model: Model, record: Record, folder: StudyFolder) -> Iterator[Problem]:
     """Find in what model.npz is not the net of this record, prepared for these data."""
     path, data = folder.path / MODEL, folder.resolved_settings()["data"]
-    about = {
-        **facts,
-        "study": folder.spec().name,
-        "hyperparameters": record.job.hyperparameters._asdict(),
-        "epochs": record.job.epochs,
-    }
-    yield from _unlike_facts(model.facts, about, path)
     yield from _unlike_facts({"class_names": list(model.class_names)}, {"class_names": data["class_names"]}, path)
     sha = hashlib.sha256(pack_weights(model.params)).hexdigest()
     if sha != record.weights_sha256:
@@ -222,10 +221,6 @@ def _unlike_facts(found: dict[str, Any], asked: dict[str, Any], path: Path) -> I
             yield Problem(str(path), f"{name} must be {_shown(value)}", _shown(found.get(name)))
 
 
-def _part(facts: dict[str, Any], *names: str) -> dict[str, Any]:
-    return {name: facts.get(name) for name in names}
-
-
 def _shown(value: object) -> str:
     text = json.dumps(value)
-    return text if len(text) <= 80 else text[:77] + "..."  # noqa: PLR2004  # a line of a terminal
+    return text if len(text) <= 160 else text[:157] + "..."  # noqa: PLR2004  # two lines of a terminal
