@@ -24,7 +24,7 @@ from netcore.errors import InputError, Problem, RecordError
 from netcore.files import cannot_write, make_folder, write_atomically
 from netcore.model import MODEL, Model
 from netcore.study.audit import audit
-from netcore.study.confirm import Chosen, Confirmation
+from netcore.study.confirm import Chosen, Confirmation, median_of
 from netcore.study.engine import LocalEngine, usable_cores
 from netcore.study.finish import facts_of, read_test_set, settle_weights, shipped_model
 from netcore.study.folder import StudyFolder
@@ -189,7 +189,7 @@ class Run:
     def _confirm(self, records: list[Record], engine: LocalEngine) -> Iterator[Record | Notice | Stage]:
         confirmation = Confirmation(self.spec, self.dataset, records, self.folder, engine)
         yield from confirmation.run()
-        chosen = confirmation.median()
+        chosen = median_of(confirmation.confirmed)
         if chosen is not None:
             self._ship(chosen, confirmation)
 

@@ -15,6 +15,7 @@ from netcore.data import prepare
 from netcore.data.cache import cache_folder, through_cache
 from netcore.data.dataset import RawData
 from netcore.model import MODEL, Model, read_model
+from netcore.results.confirmation import confirmed as summed_up
 from netcore.results.tables import StudyTables
 from netcore.run import Run
 from netcore.seeds import Purpose, seed_sequence
@@ -161,6 +162,9 @@ def test_the_winner_is_the_finalist_with_the_best_mean(confirmed: tuple[Path, St
     winner = winner_of(read_confirmation(study.spec(), study.committed(), study))
     assert winner is not None
     assert winner.name == means.idxmin()
+    assert (summary := summed_up(confirmed[1])) is not None
+    assert summary.winner is not None
+    assert summary.winner.name == winner.name, "the report reckons from the table, and names the same"
     losses = table[table["candidate"] == winner.name].set_index("seed")["val_loss"]
     test = study.test_figures()
     assert test is not None

@@ -133,10 +133,6 @@ class Confirmation:
                 yield from before.results()
         self.confirmed = read_confirmation(self._spec, self._records, self._folder)
 
-    def median(self) -> Chosen | None:
-        """Give the net that ships, as `median_of` says."""
-        return median_of(self.confirmed)
-
     def ship(self, chosen: Chosen) -> Shipped:
         """Train the chosen net once more, for its weights.
 
