@@ -395,21 +395,26 @@ def info(source: str, path: str | None, target: str | None, drop: tuple[str, ...
 
 
 @commands.command()
-@click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535), help="Port on 127.0.0.1.")
-def ui(port: int) -> int:
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address of this machine to listen on.")
+@click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535), help="Port to listen on.")
+def ui(host: str, port: int) -> int:
     """Open MLflow's pages on this machine; Ctrl-C ends them."""
-    from netcore.tracking.client import tracking_uri  # noqa: PLC0415
-    from netcore.tracking.ui import links, serve  # noqa: PLC0415
+    from netcore.tracking.client import shown_uri, tracking_uri  # noqa: PLC0415
+    from netcore.tracking.ui import Address, links, serve  # noqa: PLC0415
 
-    pages = links(port)
+    address = None if tracking_uri().startswith("http") else Address.of(host, port)
+    pages = links(address.shown if address else shown_uri())
     if not pages:
         click.echo("MLflow has no study yet; `netcore run digits` makes one")
-    for name, address in pages.items():
-        click.echo(f"{name}\n  {address}\n")
-    if tracking_uri().startswith("http"):
+    for name, page in pages.items():
+        click.echo(f"{name}\n  {page}\n")
+    if address is None:
         return 0
+    if not address.is_loopback:
+        warning = "whoever can reach it can read, change and delete everything in MLflow: it asks for no password"
+        click.echo(f"warning: {address.shown}: {warning}", err=True)
     click.echo("Ctrl-C ends the server", err=True)
-    return serve(port)
+    return serve(address)
 
 
 def _see_through(this: "Run", steps: "Callable[[], Iterator[Record | Notice | Stage]]") -> int:
@@ -437,16 +442,16 @@ def _see_through(this: "Run", steps: "Callable[[], Iterator[Record | Notice | St
         tables = _write_views(this.folder)
         drawn = time.perf_counter()
         click.echo("bringing MLflow up to date ...", err=True)
-        tracked, said = follower.finish()
+        waiting, why = follower.finish(len(tables.trials))
         this.seconds |= {"tables, figures, report": drawn - at, "waiting for MLflow": time.perf_counter() - drawn}
         this.folder.add_times(this.seconds)
         where = f"{len(tables.trials)} trials in {shown_uri()}; `netcore ui` (or `make ui`) shows them"
-        say_outcome(this, tables, time.monotonic() - begun, where if tracked else "not up to date (see below)")
+        say_outcome(this, tables, time.monotonic() - begun, f"{waiting} (see below)" if waiting else where)
     if failure:
         raise failure
-    if not tracked:
-        click.echo(f"\n{said}", err=True)
-    return 0 if tracked else 1
+    if waiting:
+        click.echo(f"\n{why} ({waiting})", err=True)
+    return 1 if waiting else 0
 
 
 def _write_views(folder: "StudyFolder") -> "StudyTables":

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, quote, quote_plus, unquote
 
 from netcore.errors import NetcoreError, WorkError
 
@@ -18,8 +19,11 @@ __all__ = ["DEFAULT_URI", "ENVIRONMENT", "connect", "shown_uri", "speaking_plain
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 
-_SECRETS = re.compile(r"://\S*@")
+_USER = re.compile(r"://\S*@")
 """In an address: a user, with or without password."""
+
+_SECRET = re.compile(r"pass|pwd|secret|token|key", re.IGNORECASE)
+"""In the name of what stands behind an address's `?`: its value is nobody's business."""
 
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -28,9 +32,12 @@ ENVIRONMENT = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     # Else the lock file of whatever project one stands in would pass for the model's environment.
     "MLFLOW_UV_AUTO_DETECT": "false",
-    # MLflow's own default blocks for about four minutes when a server does not answer.
+    # By its own default MLflow blocks for some minutes where a server does not answer; here it is half of one.
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    # A server that is overloaded may ask for an hour.
+    "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
 }
 """What netcore sets for MLflow, its server included, where the user has not set it."""
 
@@ -41,15 +48,25 @@ def tracking_uri() -> str:
 
 
 def shown_uri() -> str:
-    """Give MLflow's address without what must not be shown: a user's name and password."""
+    """Give MLflow's address without what must not be shown: user and password, and all behind a `?`."""
     scheme, separator, rest = tracking_uri().partition("://")
-    return scheme + separator + rest.rpartition("@")[2]
+    shown, *query = re.split(r"[?#]", rest, maxsplit=1)
+    if "@" in "".join(query):  # a password that is not encoded, or half of one
+        return f"{scheme}{separator}..."
+    return scheme + separator + (shown if scheme.startswith("sqlite") else shown.rpartition("@")[2])
 
 
 def there_is_none() -> bool:
-    """Say whether MLflow is a database that has not been made yet."""
-    scheme, _, path = tracking_uri().partition("sqlite:///")
-    return not scheme and bool(path) and not Path(path).exists()
+    """Say whether MLflow is a database that has not been made yet; an empty file is none."""
+    path = _database()
+    if path is None:
+        return False
+    try:
+        return path.stat().st_size == 0 and path.is_file()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):
+        return False  # MLflow will say what is wrong with it
 
 
 def connect() -> "MlflowClient":
@@ -59,10 +76,25 @@ def connect() -> "MlflowClient":
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     from mlflow import MlflowClient  # noqa: PLC0415  # after its settings; and it takes 1.3 s
+    from mlflow.store.db.db_types import DATABASE_ENGINES  # noqa: PLC0415
+    from mlflow.store.db.utils import create_sqlalchemy_engine  # noqa: PLC0415
 
-    if there_is_none():
-        _make_database(Path(tracking_uri().removeprefix("sqlite:///")))
-    return MlflowClient(tracking_uri())
+    uri, path = tracking_uri(), _database()
+    if path is not None and there_is_none():
+        _make_database(path)
+    if re.split(r"[+:]", uri)[0] in DATABASE_ENGINES:
+        # Where a database does not open, MLflow itself tries ten times, which takes 100 s and many lines.
+        engine = create_sqlalchemy_engine(uri)  # type: ignore[no-untyped-call]
+        engine.connect().close()
+        engine.dispose()
+    return MlflowClient(uri)
+
+
+def _database() -> Path | None:
+    """Give the file of MLflow's SQLite database; None where MLflow is something else."""
+    scheme, _, path = tracking_uri().partition("sqlite:///")
+    path = path.partition("?")[0].removeprefix("file:")
+    return None if scheme or path in {"", ":memory:"} else Path(path)
 
 
 def _make_database(path: Path) -> None:
@@ -75,6 +107,10 @@ def _make_database(path: Path) -> None:
     with tempfile.TemporaryDirectory(prefix=".mlflow-", dir=path.parent) as folder:
         made = Path(folder) / path.name
         MlflowClient(f"sqlite:///{made}").search_experiments()
+        if there_is_none():
+            # What a database that was deleted has left: SQLite would put its pages into the new one.
+            for rest in ("", "-journal", "-wal", "-shm"):
+                path.with_name(path.name + rest).unlink(missing_ok=True)
         with suppress(FileExistsError):  # somebody else was faster: theirs is as good
             path.hardlink_to(made)
 
@@ -91,6 +127,25 @@ def speaking_plainly(remedy: str) -> Iterator[None]:
     except NetcoreError:
         raise
     except Exception as error:
-        reason = " ".join(_SECRETS.sub("://", str(error)).split())
+        reason = " ".join(_without_secrets(str(error)).split())
         what = f"refuses ({type(error).__name__}: {reason[:300]})"
         raise WorkError.at(f"MLflow at {shown_uri()}", what, remedy=remedy) from error
+
+
+def _without_secrets(text: str) -> str:
+    """Leave out users of addresses, and the password wherever it stands, however it is spelled."""
+    text = _USER.sub("://", text)
+    spelled = {spelling for secret in _secrets() for spelling in (secret, quote(secret, ""), quote_plus(secret))}
+    for secret in sorted(spelled, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return text
+
+
+def _secrets() -> Iterator[str]:
+    """Give what is secret in MLflow's address, as it is meant and as it is written, and beside it."""
+    address, _, query = tracking_uri().partition("?")
+    user, _, _ = address.partition("://")[2].rpartition("@")
+    written = [user.partition(":")[2], *(value for name, value in parse_qsl(query) if _SECRET.search(name))]
+    written += [os.environ.get(f"MLFLOW_TRACKING_{name}", "") for name in ("PASSWORD", "TOKEN")]
+    for secret in filter(None, written):
+        yield from {secret, unquote(secret)}

@@ -94,7 +94,10 @@ def ship(client: MlflowClient, folder: StudyFolder, name: str, experiment_id: st
         return
     data = path.read_bytes()
     it = _Shipment(client, folder, name, run_id, data, Model.from_bytes(data, path))
-    logged = _find_logged(it, experiment_id) or _log(it, experiment_id)
+    logged = _find_logged(it, experiment_id)
+    if logged is None:
+        made = _log(it, experiment_id)
+        logged = _find_logged(it, experiment_id) or made
     with speaking_plainly(f"the model is logged but not registered; `netcore sync {folder.path}` completes it"):
         registered, new = _registered(it), _version(it, logged)
         if MLFLOW_MODEL_VERSIONS not in logged.tags:  # MLflow's server links the two by itself, its database does not
@@ -104,7 +107,7 @@ def ship(client: MlflowClient, folder: StudyFolder, name: str, experiment_id: st
 
 
 def _find_logged(it: _Shipment, experiment_id: str) -> LoggedModel | None:
-    """Find the logged model of this file; what was cut short is deleted."""
+    """Find the logged model of this file; what was cut short, or made twice when an answer was lost, is deleted."""
     whole = None
     for found in it.client.search_logged_models([experiment_id], f"tags.`netcore.model` = '{it.digest}'"):
         if found.status == "READY" and found.source_run_id == it.run_id:
@@ -228,10 +231,22 @@ def _registered(it: _Shipment) -> RegisteredModel:
 
 
 def _version(it: _Shipment, logged: LoggedModel) -> ModelVersion:
-    """Find or make the version of this file."""
+    """Find or make the version of this file; others of the same, made when an answer was lost, are deleted."""
+    if not (found := _versions(it)):
+        made = _make_version(it, logged)
+        found = _versions(it) or [made]
+    first, *others = found
+    for other in others:
+        it.client.delete_model_version(it.name, other.version)
+    return first
+
+
+def _versions(it: _Shipment) -> list[ModelVersion]:
     found = it.client.search_model_versions(f"name = '{it.name}' AND tags.`netcore.model` = '{it.digest}'")
-    if found:
-        return found[0]
+    return sorted(found, key=lambda version: int(version.version))
+
+
+def _make_version(it: _Shipment, logged: LoggedModel) -> ModelVersion:
     return it.client.create_model_version(
         it.name,
         logged.artifact_location,

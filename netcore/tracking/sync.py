@@ -111,9 +111,8 @@ class Projection:
         asked = asked_runs(records, confirmed)
         for key, (name, record) in asked.items():
             self._add(key, name, record)
-        for key in self._runs.keys() - asked.keys():
-            for run in self._runs.pop(key):
-                self._client.delete_run(run.info.run_id)
+        self._runs = {key: self._runs[key] for key in asked}
+        self._sweep()
         kept = self._folder.kept_weights()
         for record in records:
             if record.number in kept:
@@ -122,6 +121,16 @@ class Projection:
         self._log_outcome(records, confirmed)
         self.end("FINISHED" if complete else "KILLED")
         ship(self._client, self._folder, self.name, self.experiment_id, self._parent)
+
+    def _sweep(self) -> None:
+        """Delete the study's other runs: of trainings that have no record, and those that MLflow made unasked.
+
+        A call whose answer is lost on the way is made again, by MLflow itself; two runs come of it, one never ends.
+        """
+        ours = {self._parent, *(run.info.run_id for runs in self._runs.values() for run in runs)}
+        for run in list(study_runs(self._client, self.experiment_id, self.name)):
+            if run.info.run_id not in ours:
+                self._client.delete_run(run.info.run_id)
 
     def end(self, status: str) -> None:
         """Put the parent run in a state that is an end, if it is not in it yet."""
@@ -164,20 +173,22 @@ class Projection:
         settings = StudySpec.identity_of(self._resolved["settings"])
         asked = json.dumps([settings, self._resolved["data"]["digest"]], sort_keys=True)
         digest = hashlib.sha256(asked.encode()).hexdigest()
-        kept = None
-        for run in parents:
+        kept: Run | None = None
+        for run in sorted(parents, key=lambda run: not run.data.params):  # of two, the one that the trials are under
             if kept is None and run.data.tags.get("netcore.question") == digest:
-                kept = run.info.run_id
+                kept = run
             else:
                 self._client.delete_run(run.info.run_id)
-        if kept is not None:
-            return str(kept)
-        tags = {"netcore.study": self.name, "netcore.question": digest, "mlflow.source.name": "netcore"}
-        run = self._client.create_run(self.experiment_id, tags=tags, run_name=self.name)
-        params = [Param(key, value) for key, value in settings_of(settings).items()]
-        self._client.log_batch(run.info.run_id, params=params)
-        self._client.log_inputs(run.info.run_id, [self._dataset()])
-        return str(run.info.run_id)
+        if kept is None:
+            tags = {"netcore.study": self.name, "netcore.question": digest, "mlflow.source.name": "netcore"}
+            kept = self._client.create_run(self.experiment_id, tags=tags, run_name=self.name)
+        run_id = str(kept.info.run_id)
+        missing = settings_of(settings).items() - kept.data.params.items()
+        params = [Param(key, value) for key, value in sorted(missing) if key not in kept.data.params]
+        if params:  # they come last: a run that has them all is whole
+            self._client.log_inputs(run_id, [self._dataset()])
+            self._client.log_batch(run_id, params=params)
+        return run_id
 
     def _is_right(self, run: Run, record: Record) -> bool:
         asked = tags_of(record, self.name, self._parent)

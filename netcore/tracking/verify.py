@@ -224,8 +224,10 @@ def _model(it: _Study, run: Run) -> Iterator[Look]:
     sent = _downloaded(lambda into: download_artifacts(place, dst_path=into, tracking_uri=tracking_uri()))
     found: list[Finding] = [] if sent == digest else [_problem(MODEL, "must be as it is in the folder", "another", it)]
     yield Look(found, partial(it.client.log_model_artifact, logged[0].model_id, str(path), "artifacts"))
-    if not it.client.search_model_versions(f"name = '{it.spec.name}' AND {condition}"):
-        yield Look([_problem(MODEL, "must be registered as a version of the model", "none", it)])
+    versions = it.client.search_model_versions(f"name = '{it.spec.name}' AND {condition}")
+    if len(versions) != 1:
+        found = [_problem(MODEL, "must be registered as one version of the model", f"{len(versions)}", it)]
+        yield Look(found)
 
 
 def _sha256(it: _Study, run: Run, file: str) -> str | None:
