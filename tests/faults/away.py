@@ -1,0 +1,281 @@
+"""MLflow as it may be met: a real server that is killed and comes back, and a proxy that makes a bad way to it."""
+
+import http.client
+import http.server
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from mlflow import MlflowClient
+from mlflow.entities import ViewType
+from synced import STUDY
+
+import netcore
+from netcore.errors import Problem
+from netcore.results.tables import write_tables
+from netcore.study.folder import StudyFolder
+from netcore.tracking.client import ENVIRONMENT
+from netcore.tracking.journal import write_journal
+from netcore.tracking.verify import look
+
+__all__ = [
+    "RUNS",
+    "Proxy",
+    "Server",
+    "copied",
+    "drop",
+    "faults",
+    "forgotten",
+    "free_port",
+    "make_study",
+    "problems",
+    "slow",
+    "wrong",
+]
+
+RUNS = 12 + 12
+"""Trials of the small study, and the trainings of its confirmation."""
+
+Fault = Callable[[int], str | float]
+"""What happens to the n-th request: `answer`, `lose` (the answer), `hang`, or an answer after so many seconds."""
+
+
+def faults(short: int, whole: int) -> range:
+    """Give the rounds of a test: NETCORE_FAULTS=all asks for the whole number."""
+    return range(whole if os.environ.get("NETCORE_FAULTS") == "all" else short)
+
+
+def free_port() -> int:
+    """Give a port that nothing listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def make_study(folder: Path) -> StudyFolder:
+    """Run the small study with its confirmation, without any MLflow."""
+    (folder / "small.toml").write_text(STUDY, encoding="utf-8")
+    tables = netcore.run_study(folder / "small.toml", results=folder / "results", workers=2)
+    study = StudyFolder(folder / "results" / "small")
+    write_tables(tables, study)
+    write_journal(study.committed(), study)
+    return study
+
+
+def copied(study: StudyFolder, to: Path, *, trials: bool = True) -> StudyFolder:
+    """Copy a study's folder, with or without its trials."""
+    shutil.copytree(study.path, to, ignore=None if trials else shutil.ignore_patterns("trials"))
+    (to / "trials").mkdir(exist_ok=True)
+    return StudyFolder(to)
+
+
+class Server:
+    """A real `mlflow server` on a SQLite file, on the loopback interface."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self.address = f"http://127.0.0.1:{self.port}"
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        command = [
+            sys.executable,
+            "-m",
+            "mlflow",
+            "server",
+            "--backend-store-uri",
+            f"sqlite:///{self._folder}/mlflow.db",
+        ]
+        command += ["--artifacts-destination", str(self._folder / "artifacts"), "--host", "127.0.0.1"]
+        command += ["--port", str(self.port), "--workers", "1", "--uvicorn-opts", "--log-level warning"]
+        environment = {**os.environ, **ENVIRONMENT}
+        with (self._folder / "server.log").open("a") as log:
+            self._process = subprocess.Popen(
+                command, stdout=log, stderr=log, env=environment, cwd=self._folder, start_new_session=True
+            )
+        for _ in range(1_200):
+            with suppress(OSError):
+                connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+                connection.request("GET", "/health")
+                if connection.getresponse().status == 200:
+                    connection.close()
+                    return
+            time.sleep(0.1)
+        message = f"no server: {(self._folder / 'server.log').read_text()}"
+        raise AssertionError(message)
+
+    def kill(self) -> None:
+        """SIGKILL, to all of it."""
+        if self._process:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+
+class Proxy:
+    """The way to a server, good or bad."""
+
+    def __init__(self, server: Server, fault: Fault = lambda _: "answer") -> None:
+        self.fault = fault
+        self.count = 0
+        """How many requests came."""
+        self.address = f"http://127.0.0.1:{free_port()}"
+        self._server = server
+        self._listener: http.server.ThreadingHTTPServer | None = None
+        self._over = threading.Event()
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def open(self) -> None:
+        """Listen."""
+        proxy = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def _pass_on(self) -> None:
+                proxy.pass_on(self)
+
+            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _pass_on  # http.server's names
+
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ANN401
+                """Say nothing."""
+
+        class Listener(http.server.ThreadingHTTPServer):
+            daemon_threads = True
+            block_on_close = False
+
+            def handle_error(self, request: object, client_address: object) -> None:
+                """Say nothing of those who hang up."""
+
+        self._over.clear()
+        self._listener = Listener(("127.0.0.1", int(self.address.rpartition(":")[2])), Handler)
+        threading.Thread(target=self._listener.serve_forever, args=(0.05,), daemon=True).start()
+
+    def close(self) -> None:
+        """Refuse connections from now on."""
+        self._over.set()
+        if self._listener:
+            self._listener.shutdown()
+            self._listener.server_close()
+            self._listener = None
+
+    def pass_on(self, request: http.server.BaseHTTPRequestHandler) -> None:
+        """Do with one request what the fault says."""
+        number, self.count = self.count, self.count + 1
+        what = self.fault(number)
+        body = _body(request)
+        request.close_connection = True
+        if what == "hang":
+            self._over.wait()
+            return
+        connection = http.client.HTTPConnection("127.0.0.1", self._server.port, timeout=60)
+        with suppress(OSError, http.client.HTTPException):
+            headers = {k: v for k, v in request.headers.items() if k.lower() not in {"transfer-encoding", "connection"}}
+            headers["Content-Length"] = str(len(body))
+            headers["Host"] = f"127.0.0.1:{self._server.port}"
+            connection.request(request.command, request.path, body, headers)
+            answer = connection.getresponse()
+            content = answer.read()
+            if what == "lose":
+                return
+            if isinstance(what, float):
+                time.sleep(what)
+            request.send_response(answer.status)
+            for key, value in answer.getheaders():
+                if key.lower() not in {"transfer-encoding", "content-length", "connection"}:
+                    request.send_header(key, value)
+            request.send_header("Content-Length", str(len(content)))
+            request.send_header("Connection", "close")
+            request.end_headers()
+            request.wfile.write(content)
+        connection.close()
+
+
+def _body(request: http.server.BaseHTTPRequestHandler) -> bytes:
+    if request.headers.get("Transfer-Encoding") != "chunked":
+        return request.rfile.read(int(request.headers.get("Content-Length") or 0))
+    body = b""
+    while size := int(request.rfile.readline(), 16):
+        body += request.rfile.read(size)
+        request.rfile.readline()
+    request.rfile.readline()
+    return body
+
+
+def drop(share: float, seed: int) -> Fault:
+    """Lose a share of all answers, after the server has done the work."""
+    rng = random.Random(seed)  # noqa: S311  # no secret
+    return lambda _: "lose" if rng.random() < share else "answer"
+
+
+def slow(seconds: float) -> Fault:
+    """Give each answer after so many seconds."""
+    return lambda _: seconds
+
+
+def problems(study: StudyFolder) -> list[str]:
+    """Say what `netcore verify` finds wrong in MLflow."""
+    looks = look(study.committed(), study, complete=True)
+    return [str(finding) for each in looks for finding in each.findings if isinstance(finding, Problem)]
+
+
+def wrong(study: StudyFolder, address: str) -> list[str]:
+    """Say what is wrong in MLflow, and what is there twice or does not end, seen with MLflow's own client."""
+    client = MlflowClient(address)
+    experiment = client.get_experiment_by_name("small")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], run_view_type=ViewType.ACTIVE_ONLY, max_results=1_000)
+    found = [f"{run.info.run_name} is {run.info.status}" for run in runs if run.info.status in {"RUNNING", "SCHEDULED"}]
+    trials = sorted(int(run.data.tags.get("netcore.trial", -1)) for run in runs)
+    if trials != [-1] * (RUNS - 12 + 1) + list(range(12)):
+        found.append(f"runs are of the trials {trials}")
+    if {len(run.inputs.dataset_inputs) for run in runs if run.inputs} != {1}:
+        found.append("a run has not one data set")
+    models = client.search_logged_models([experiment.experiment_id])
+    if [model.status for model in models] != ["READY"]:
+        found.append(f"logged models are {[str(model.status) for model in models]}")
+    versions = client.search_model_versions("name = 'small'")
+    if len(versions) != 1:
+        found.append(f"{len(versions)} versions")
+    return found + problems(study)
+
+
+@contextmanager
+def forgotten(address: str) -> Iterator[None]:
+    """Let the server's next test find no study there."""
+    try:
+        yield
+    finally:
+        client = MlflowClient(address)
+        experiment = client.get_experiment_by_name("small")
+        if experiment:
+            client.rename_experiment(experiment.experiment_id, f"was {experiment.experiment_id}")
+        for model in client.search_registered_models("name = 'small'"):
+            client.delete_registered_model(model.name)

@@ -1,0 +1,202 @@
+"""MLflow slow, silent, refusing, killed, with answers that are lost: a run never waits for long, and `sync` mends all.
+
+A real `mlflow server`, which is killed in earnest, and a proxy before it. Whatever happened, in the end each trial has
+one run, none is left RUNNING, and `verify` finds nothing. NETCORE_FAULTS=all takes the whole numbers.
+"""
+
+import random
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from away import RUNS, Proxy, Server, copied, drop, faults, forgotten, make_study, slow, wrong
+from mlflow import MlflowClient
+
+from netcore.errors import WorkError
+from netcore.study.folder import StudyFolder
+from netcore.tracking import follow as following
+from netcore.tracking.follow import Follower, sync
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::UserWarning"),
+    pytest.mark.timeout(600),
+]
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
+    """Give a study that has run. Look, do not touch."""
+    return make_study(tmp_path_factory.mktemp("records"))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Give a server."""
+    with Server(tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+@pytest.fixture
+def study(
+    records: StudyFolder, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[StudyFolder]:
+    """Give a copy of the study that the server has not heard of."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_JITTER", "0")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
+    with forgotten(server.address):
+        yield copied(records, tmp_path / "results" / "small")
+
+
+def sync_to_the_end(study: StudyFolder) -> list[str]:
+    """Sync until there is nothing left to send; give what it said where it failed."""
+    said: list[str] = []
+    for _ in range(100):
+        try:
+            if not sync(study):
+                return said
+        except WorkError as error:
+            said.append(str(error))
+    pytest.fail(f"a hundred syncs are not enough: {said[-1]}")
+
+
+def ended(server: Server) -> set[str]:
+    """Give the trials whose runs have ended, as the server has them."""
+    client = MlflowClient(server.address)
+    experiment = client.get_experiment_by_name("small")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], "tags.`netcore.trial` LIKE '%'", max_results=1_000)
+    return {run.data.tags["netcore.trial"] for run in runs if run.info.status != "RUNNING"}
+
+
+@pytest.mark.parametrize("seed", faults(2, 20))
+def test_answers_that_are_lost_leave_nothing_twice(
+    study: StudyFolder, server: Server, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fifth of all answers is lost after the work was done: no run, experiment, model or version is there twice."""
+    with Proxy(server, drop(0.2, seed)) as proxy:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", proxy.address)
+        said = sync_to_the_end(study)
+    assert all("\n" not in line and "`netcore sync " in line for line in said)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
+    assert wrong(study, server.address) == []
+
+
+@pytest.mark.parametrize("seed", faults(1, 10))
+def test_without_retries_each_lost_answer_fails_and_sync_goes_on(
+    study: StudyFolder, server: Server, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same where MLflow does not try again: what a sync has written is not written again by the next."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with Proxy(server, drop(0.02, seed)) as proxy:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", proxy.address)
+        sync_to_the_end(study)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
+    assert wrong(study, server.address) == []
+
+
+def test_a_slow_mlflow_is_waited_for(study: StudyFolder, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each answer late, one by 8 s, in all later than a silent one would get: the run waits, and all is there."""
+    delays = slow(0.08)
+    with Proxy(server, lambda n: 8.0 if n == 20 else delays(n)) as proxy:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", proxy.address)
+        with Follower(study) as follower:
+            assert follower.finish(12) == ("", "")
+        assert proxy.count * 0.08 + 8 > following._SILENCE
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
+    assert sync(study) == 0
+    assert wrong(study, server.address) == []
+
+
+@pytest.mark.parametrize("after", [0, *(20 + 7 * seed for seed in faults(1, 12))])
+def test_an_mlflow_that_falls_silent_is_not_waited_for(
+    study: StudyFolder, server: Server, after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests are taken and never answered: the run's end says how many trials wait, exactly; `sync` sends them."""
+    with Proxy(server, lambda n: "hang" if n >= after else "answer") as proxy:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", proxy.address)
+        begun = time.monotonic()
+        with Follower(study) as follower:
+            waiting, why = follower.finish(12)
+        assert time.monotonic() - begun < 4 * following._SILENCE  # MLflow's own patience is longer
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
+    there = len(ended(server)) if after else 0
+    assert waiting == f"{12 - there} of 12 trials wait"
+    assert why.startswith(f"error: MLflow at {proxy.address}: has not answered for 15 s; all records are safe in ")
+    assert sync(study) == RUNS - there
+    assert sync(study) == 0
+    assert wrong(study, server.address) == []
+
+
+def test_an_mlflow_that_refuses_and_comes_back_is_used_again(
+    study: StudyFolder, server: Server, records: StudyFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Away when the run begins, there a little later: the follower sends the trials while the run still goes on."""
+    shutil.rmtree(study.path)
+    study = copied(records, tmp_path / "results" / "small", trials=False)
+    proxy = Proxy(server)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", proxy.address)
+    with Follower(study) as follower:
+        for file in sorted((records.path / "trials").iterdir())[:6]:
+            shutil.copy(file, study.path / "trials")
+        time.sleep(6)  # long enough for a first attempt
+        with proxy:
+            while proxy.count < 60:  # or the test's own time-out
+                time.sleep(0.2)
+            for file in sorted((records.path / "trials").iterdir())[6:]:
+                shutil.copy(file, study.path / "trials")
+            assert follower.finish(12) == ("", "")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
+    assert wrong(study, server.address) == []
+
+
+def test_an_mlflow_that_is_not_there_is_said_with_the_number_of_trials(
+    study: StudyFolder, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The port is closed from first to last: all trials wait, one line says why, and `sync` sends them once."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", Proxy(server).address)
+    with Follower(study) as follower:
+        waiting, why = follower.finish(12)
+    assert waiting == "12 of 12 trials wait"
+    assert why.startswith("error: MLflow at http://127.0.0.1:")
+    assert "\n" not in why
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
+    assert (sync(study), sync(study)) == (RUNS, 0)
+    assert wrong(study, server.address) == []
+
+
+GAPS = [0, None, 5, 30]
+
+
+@pytest.mark.parametrize(("gap", "seed"), [(GAPS[n % 4], n) for n in faults(2, 16)])
+def test_a_server_that_is_killed(
+    study: StudyFolder, server: Server, gap: int | None, seed: int, records: StudyFolder, tmp_path: Path
+) -> None:
+    """SIGKILL at a random moment, back at once, after 5 s, after 30 s, or not before the run has ended."""
+    shutil.rmtree(study.path)
+    study = copied(records, tmp_path / "results" / "small", trials=False)
+
+    def fail() -> None:
+        time.sleep(random.Random(seed).uniform(2, 9))  # noqa: S311  # no secret
+        server.kill()
+        if gap is not None:
+            time.sleep(gap)
+            server.start()
+
+    outage = threading.Thread(target=fail)
+    with Follower(study) as follower:
+        outage.start()
+        for file in sorted((records.path / "trials").iterdir()):
+            shutil.copy(file, study.path / "trials")
+            time.sleep(0.5)
+        waiting, why = follower.finish(12)
+    outage.join()
+    if gap is None:
+        server.start()
+    assert bool(waiting) == bool(why)
+    assert "Traceback" not in why
+    sync_to_the_end(study)
+    assert wrong(study, server.address) == []
