@@ -31,13 +31,13 @@ class Server(NamedTuple):
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[Server]:
+def served(folder: Path, *options: str) -> Iterator[Server]:
     """Run `netcore ui` in a folder until it is no longer needed; then Ctrl-C."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
     with (folder / "ui.log").open("w") as log:
-        command = [sys.executable, "-m", "netcore", "ui", "--port", str(port)]
+        command = [sys.executable, "-m", "netcore", "ui", "--port", str(port), *options]
         process = subprocess.Popen(command, cwd=folder, text=True, stdout=log, stderr=log)
     try:
         _wait_for(port, process)

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlparse
@@ -14,19 +15,29 @@ from mlflow.entities import Experiment, ExperimentTag
 from servers import Server, ask, served
 
 import netcore
+from netcore.errors import InputError
 from netcore.tracking.pages import VIEW, trials_page, trials_view
+from netcore.tracking.ui import Address
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Run a study, sync it, open the UI."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a folder with a study."""
     folder = tmp_path_factory.mktemp("ui")
     netcore.run_study(write_mixed(folder, 8), results=folder / "results", workers=1)
-    assert netcore_command("sync", "mixed", cwd=folder).returncode == 0
-    with served(folder) as server:
-        yield server
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path) -> Iterator[Server]:
+    """Sync it, to a database whose address holds a secret, and open the UI."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///file:{folder}/mlflow.db?uri=true&token=hush%21")
+        assert netcore_command("sync", "mixed", cwd=folder).returncode == 0
+        with served(folder) as server:
+            yield server
 
 
 def test_the_server_answers_mlflows_client(server: Server) -> None:
@@ -98,6 +109,39 @@ def test_without_its_view_the_link_asks_for_the_trials(metric: str, ascending: s
         "orderByAsc": ascending,
         "startTime": "ALL",
     }
+
+
+def test_a_secret_in_the_address_is_nowhere_to_be_read(server: Server, folder: Path) -> None:
+    """Neither the arguments of any process, nor what the server prints, nor any file of the study, hold it."""
+    ui = psutil.Process(server.process.pid)
+    arguments = [" ".join(process.cmdline()) for process in (ui, *ui.children(recursive=True))]
+    assert len(arguments) >= 3
+    assert [line for line in arguments if "hush" in line] == []
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert folder / "mlflow.db" in files
+    assert [path for path in files if b"hush" in path.read_bytes()] == []
+
+
+def test_on_another_address_it_warns_and_does_not_outlive_its_parent(folder: Path) -> None:
+    """`--host 0.0.0.0` says who can reach it; foreign Host headers are refused; after SIGKILL no process is left."""
+    with served(folder, "--host", "0.0.0.0") as server:  # noqa: S104  # that is the question
+        (warning,) = [line for line in (folder / "ui.log").read_text().splitlines() if line.startswith("warning: ")]
+        assert f":{server.port}: whoever can reach it can read, change and delete everything in MLflow" in warning
+        assert ask(server.port, "/", f"{socket.gethostname()}:{server.port}") == 200
+        assert ask(server.port, "/", f"127.0.0.1:{server.port}") == 200
+        assert ask(server.port, "/", f"evil.example:{server.port}") == 403
+        children = psutil.Process(server.process.pid).children(recursive=True)
+        assert len(children) >= 3
+        server.process.kill()
+        assert not psutil.wait_procs(children, timeout=30)[1]
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no.such.host.example", "", "a b", "\N{SNOWMAN}" * 70])
+def test_an_address_that_is_not_this_machines_is_one_clear_line(host: str) -> None:
+    """Another machine's address, an unknown name, or none at all."""
+    with pytest.raises(InputError, match="cannot be listened on") as caught:
+        Address.of(host, 5000)
+    assert "\n" not in str(caught.value)
 
 
 def test_ctrl_c_ends_it_cleanly(tmp_path: Path) -> None:

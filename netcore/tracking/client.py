@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, quote, quote_plus, unquote
+from urllib.parse import parse_qsl, unquote
 
 from netcore.errors import NetcoreError, WorkError
 
@@ -135,17 +135,21 @@ def speaking_plainly(remedy: str) -> Iterator[None]:
 def _without_secrets(text: str) -> str:
     """Leave out users of addresses, and the password wherever it stands, however it is spelled."""
     text = _USER.sub("://", text)
-    spelled = {spelling for secret in _secrets() for spelling in (secret, quote(secret, ""), quote_plus(secret))}
-    for secret in sorted(spelled, key=len, reverse=True):
-        text = text.replace(secret, "***")
+    for secret in sorted(_secrets(), key=len, reverse=True):
+        spelled = "".join(f"(?:{re.escape(letter)}|{_encoded(letter)})" for letter in secret)
+        text = re.sub(spelled, "***", text, flags=re.IGNORECASE)
     return text
 
 
-def _secrets() -> Iterator[str]:
-    """Give what is secret in MLflow's address, as it is meant and as it is written, and beside it."""
+def _encoded(letter: str) -> str:
+    return "".join(f"%{byte:02x}" for byte in letter.encode()) + (r"|\+" if letter == " " else "")
+
+
+def _secrets() -> set[str]:
+    """Give what is secret in MLflow's address, and beside it, as it is meant."""
     address, _, query = tracking_uri().partition("?")
     user, _, _ = address.partition("://")[2].rpartition("@")
-    written = [user.partition(":")[2], *(value for name, value in parse_qsl(query) if _SECRET.search(name))]
-    written += [os.environ.get(f"MLFLOW_TRACKING_{name}", "") for name in ("PASSWORD", "TOKEN")]
-    for secret in filter(None, written):
-        yield from {secret, unquote(secret)}
+    found = [unquote(user.partition(":")[2])]
+    found += [value for name, value in parse_qsl(query) if _SECRET.search(name)]
+    found += [os.environ.get(f"MLFLOW_TRACKING_{name}", "") for name in ("PASSWORD", "TOKEN")]
+    return {secret for secret in found if secret}

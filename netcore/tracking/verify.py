@@ -155,9 +155,13 @@ def _unlike(it: _Study, run: Run, parent: Run, name: str, record: Record) -> Ite
     status = STATUS[record.result.state]
     if run.info.status != status:
         yield _problem(name, f"status must be {status}", run.info.status, it)
+    shown: dict[str, str] = {}
     curves: dict[str, list[tuple[int, str]]] = {}
     for metric in metrics_of(record):
-        curves.setdefault(metric.key, []).append((metric.step, repr(float(metric.value))))
+        shown[metric.key] = repr(float(metric.value))
+        curves.setdefault(metric.key, []).append((metric.step, shown[metric.key]))
+    last = {key: repr(float(value)) for key, value in run.data.metrics.items()}
+    yield from _other(it, "metric", shown, last, name)  # MLflow keeps it apart from its history
     for key, curve in curves.items():
         history = it.client.get_metric_history(_id(run), key)
         found = sorted((metric.step, repr(float(metric.value))) for metric in history)
