@@ -77,8 +77,10 @@ def make_study(folder: Path) -> StudyFolder:
 
 def copied(study: StudyFolder, to: Path, *, trials: bool = True) -> StudyFolder:
     """Copy a study's folder, with or without its trials."""
-    shutil.copytree(study.path, to, ignore=None if trials else shutil.ignore_patterns("trials"))
-    (to / "trials").mkdir(exist_ok=True)
+    shutil.copytree(study.path, to)
+    if not trials:
+        shutil.rmtree(to / "trials")
+        (to / "trials").mkdir()
     return StudyFolder(to)
 
 
