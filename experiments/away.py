@@ -1,0 +1,77 @@
+"""Question: how much longer does a search take while MLflow is away?
+
+Command: .venv/bin/python experiments/away.py [ROUNDS]   (about half a minute a round, three unless told)
+
+The same search of digits in three places, in turn: MLflow is a SQLite file as by default, a port where nothing listens,
+a server that accepts and never answers. Only the search is timed: tables, figures and what comes at its end are not.
+Machines are busy now and then, so the shortest of each is what counts.
+"""
+
+import os
+import socket
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+from netcore.run import Run
+from netcore.study.spec import load_spec
+from netcore.tracking.follow import Follower
+
+DIGITS = Path(__file__).parent.parent / "studies" / "digits.toml"
+TRIALS = 24
+
+
+class Taken(NamedTuple):
+    """What a search took."""
+
+    search: float
+    follower: float
+    """CPU seconds of the follower until the search was over, most of it the import of MLflow."""
+    waits: str
+    """What the follower could not send."""
+
+
+def search(address: str, folder: Path) -> Taken:
+    """Search with a follower beside it."""
+    os.environ["MLFLOW_TRACKING_URI"] = address
+    with Run(load_spec(DIGITS).with_trials(TRIALS), results=folder, workers=1) as run, Follower(run.folder) as follower:
+        begun = time.perf_counter()
+        for _ in run.search(confirm=False):
+            pass
+        seconds = time.perf_counter() - begun
+        times = psutil.Process(follower._process.pid).cpu_times()  # noqa: SLF001  # nobody else asks
+        return Taken(seconds, times.user + times.system, follower.finish(TRIALS)[0])
+
+
+def main(rounds: int) -> None:
+    """Measure, and print a table."""
+    took: dict[str, list[Taken]] = {}
+    with socket.create_server(("127.0.0.1", 0)) as silent, tempfile.TemporaryDirectory() as folder:
+        for number in range(rounds):
+            places = {
+                "there": f"sqlite:///{folder}/mlflow.db",
+                "refuses": "http://127.0.0.1:1",
+                "never answers": f"http://127.0.0.1:{silent.getsockname()[1]}",
+            }
+            for name, address in places.items():
+                taken = search(address, Path(folder) / f"{name} {number}".replace(" ", "-"))
+                took.setdefault(name, []).append(taken)
+    print("| MLflow | search, shortest | median | to that with MLflow there | follower's CPU | waits at the end |")
+    print("|---|---|---|---|---|---|")
+    there = min(each.search for each in took["there"])
+    for name, all_taken in took.items():
+        seconds = [each.search for each in all_taken]
+        cpu = statistics.median(each.follower for each in all_taken)
+        print(
+            f"| {name} | {min(seconds):.2f} s | {statistics.median(seconds):.2f} s | {min(seconds) / there:.3f}", end=""
+        )
+        print(f" | {cpu:.2f} s | {all_taken[-1].waits or 'none'} |")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 3)
