@@ -80,6 +80,9 @@ print("ready", flush=True)
 def search(**_):
     netcore.run_study(job["arguments"][1], workers=job["workers"])
 
+def database(**_):
+    netcore.tracking.client.connect().search_experiments()
+
 for line in sys.stdin:
     job = json.loads(line)
     if (child := os.fork()) == 0:
@@ -92,8 +95,7 @@ for line in sys.stdin:
         os.chdir(job["cwd"])
         os.environ.update(job["environment"])
         sys.argv = ["netcore", *job["arguments"]]
-        if job["arguments"][0] == "search":
-            netcore.cli.commands = search
+        netcore.cli.commands = {"search": search, "database": database}.get(sys.argv[1], netcore.cli.commands)
         for name, limit in job["limits"].items():
             import resource
             resource.setrlimit(getattr(resource, name), (limit, limit))
@@ -134,8 +136,8 @@ class Process:
     """One netcore process, in a session and a process group of its own, with the mark that its children inherit."""
 
     def __init__(self, forge: "Forge", pid: int, output: Path, mark: str) -> None:
-        self._forge, self._output, self._began = forge, output, time.monotonic()
-        self.pid, self.mark = pid, mark
+        self._forge, self._began = forge, time.monotonic()
+        self.pid, self.output, self.mark = pid, output, mark
 
     def go(self) -> None:
         """Let it go on from where it stopped itself."""
@@ -144,7 +146,7 @@ class Process:
 
     def said(self) -> str:
         """Give what it has said so far."""
-        return self._output.read_text(encoding="utf-8")
+        return self.output.read_text(encoding="utf-8")
 
     def signal(self, number: int) -> None:
         """Send a signal to it alone, if it is still there."""
@@ -187,17 +189,24 @@ class Forge:
         assert self._answers.readline() == "ready\n"
 
     def start(
-        self, *arguments: object, cwd: Path, workers: int = 1, limits: dict[str, int] | None = None, **environment: str
+        self,
+        *arguments: object,
+        cwd: Path,
+        workers: int = 1,
+        limits: dict[str, int] | None = None,
+        output: str = "said.txt",
+        **environment: str,
     ) -> Process:
-        """Fork a process that runs a command, or `search STUDY`: the search, its confirmation and the tables alone.
+        """Fork a process that runs a command.
 
-        It has stopped itself before the first line of netcore: `go` lets it go on.
+        `search STUDY` is the search, its confirmation and the tables alone; `database` makes MLflow's. The process
+        has stopped itself before the first line of netcore: `go` lets it go on.
         """
-        mark, output = uuid.uuid4().hex, cwd / "said.txt"
+        mark = uuid.uuid4().hex
         order = {
             "arguments": [str(argument) for argument in arguments],
             "cwd": str(cwd),
-            "output": str(output),
+            "output": str(cwd / output),
             "workers": workers,
             "limits": limits or {},
             "environment": {**AWAY, **environment, "NETCORE_TEST_MARK": mark},
@@ -207,7 +216,7 @@ class Forge:
         pid = int(self._answers.readline())
         while psutil.Process(pid).status() != psutil.STATUS_STOPPED:
             time.sleep(0.002)
-        return Process(self, pid, output, mark)
+        return Process(self, pid, cwd / output, mark)
 
     def run(self, *arguments: object, cwd: Path, **options: object) -> Ended:
         """Run a command to its end."""
@@ -251,7 +260,7 @@ def tables_of(folder: Path, name: str = "tiny") -> str:
 
 
 def checked(folder: Path, name: str = "tiny", *, but: tuple[str, ...] = ("optuna.log", "MLflow")) -> list[str]:
-    """Give what `netcore verify` finds wrong; what was not made is left out: the journal and MLflow of a bare search."""
+    """Give what `netcore verify` finds wrong, but for the journal and MLflow, which a bare search does not make."""
     study = StudyFolder(folder / "results" / name)
     checks = [check for check in verify(study) if isinstance(check, Check)]
     assert len(checks) > 10
@@ -310,10 +319,10 @@ class Call(NamedTuple):
 
 def calls(process: Process) -> list[Call]:
     """Let a process that has stopped itself run to its end; give what its main thread asked of the disk."""
-    log = process._output.with_name("strace.txt")
+    log = process.output.with_name("strace.txt")
     with _strace(process, "--output", str(log), "--decode-fds=path"):
         process.go()
-        process._forge_ended = process.end()  # type: ignore[attr-defined]
+        process.end()
     counted: dict[str, int] = {}
     found = []
     for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -324,12 +333,19 @@ def calls(process: Process) -> list[Call]:
     return found
 
 
-def hit(process: Process, call: Call, fault: str) -> Ended:
-    """Let a process that has stopped itself run until a call, which fails with an error, or at which it is killed."""
-    what = "signal=SIGKILL" if fault == "SIGKILL" else f"error={fault}"
-    with _strace(process, f"--inject={call.name}:{what}:when={call.number}", "--output", os.devnull):
+def hit(process: Process, call: Call, fault: str) -> Ended | None:
+    """Let a process that has stopped itself run until a call, which fails with an error, or at which it is killed.
+
+    Give nothing if it ended before.
+    """
+    what, log = f"error={fault}", process.output.with_name("strace.txt")
+    if fault == "SIGKILL":
+        what = "signal=SIGKILL"
+    with _strace(process, f"--inject={call.name}:{what}:when={call.number}", "--output", str(log)):
         process.go()
-        return process.end()
+        ended = process.end()
+    injected = ended.code == -signal.SIGKILL or "(INJECTED)" in log.read_text(encoding="utf-8", errors="replace")
+    return ended if injected else None
 
 
 @contextmanager
