@@ -58,6 +58,7 @@ def connect() -> "MlflowClient":
         os.environ.setdefault(name, value)
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # a traceback of what it also raises
     from mlflow import MlflowClient  # noqa: PLC0415  # after its settings; and it takes 1.3 s
 
     if there_is_none():

@@ -1,9 +1,12 @@
 """What is left of whole commands that were hit, MLflow and all: killed, refused by the disk, interrupted, doubled."""
 
+import os
 import random
 import re
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +16,7 @@ import numpy as np
 import pytest
 from injection import Forge, calls, copied, forged, hit, needs, one_line, survivors, tables_of, write_study
 
+import netcore
 from netcore.files import TEMPORARY
 
 pytestmark = pytest.mark.timeout(3600)
@@ -20,6 +24,9 @@ pytestmark = pytest.mark.timeout(3600)
 Told = Callable[[str, object], None]
 TOLERATED = 15.0
 """Seconds within which an interrupted command must end on a machine that is busy; the promise is 5."""
+
+LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+"""Stands between a process and the clock; what no user sets, CLOCK_MONOTONIC, is left as it is."""
 
 
 class Begun(NamedTuple):
@@ -251,3 +258,51 @@ def test_two_studies_into_one_mlflow(
                 assert tables_of(folder, name) == tables
             shutil.rmtree(folder)
     record_property("injected", rounds)
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+@pytest.mark.rounds(1, 5)
+def test_the_clock_is_set_by_an_hour(
+    forge: Forge, begun: Begun, tmp_path: Path, hours: int, rounds: int, record_property: Told
+) -> None:
+    """Set an hour back or forth in the middle, no time-out fires, and tables and MLflow are those of a quiet study."""
+    needs("libfaketime", there=bool(LIBRARIES))
+    for number in range(rounds):
+        folder = copied(begun.empty, tmp_path / str(number))
+        ended = run_while_the_clock_is_set(folder, hours)
+        assert (ended.returncode, ended.stderr) == (0, "")
+        trials = netcore.load_study("tiny", results=folder / "results").trials
+        assert 3000 < (trials["started"].max() - trials["started"].min()).total_seconds() < 4200
+        assert trials["seconds"].between(0, 100).all()
+        assert forge.run("report", "tiny", cwd=folder).code == 0
+        sent = forge.run("sync", "tiny", cwd=folder)
+        assert sent.code == 0, sent.said
+        all_agrees(forge, begun, folder)
+    record_property("injected", rounds)
+
+
+def run_while_the_clock_is_set(folder: Path, hours: int) -> "subprocess.CompletedProcess[str]":
+    """Run the study; its processes see another time of day once the third record is there."""
+    path = write_study(folder)
+    text = path.read_text(encoding="utf-8").replace("window = 2", "window = 2\ntrial_timeout = 300")
+    path.write_text(text, encoding="utf-8")
+    code = "import netcore\nif __name__ == '__main__':\n    netcore.run_study('tiny.toml', workers=1)\n"
+    (folder / "go.py").write_text(code, encoding="utf-8")
+    clock = folder / "clock"
+    clock.write_text("+0", encoding="utf-8")
+    faked = {"LD_PRELOAD": str(LIBRARIES[0]), "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "go.py"],
+        cwd=folder,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **faked, "DONT_FAKE_MONOTONIC": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"},
+    )
+    trials = folder / "results" / "tiny" / "trials"
+    while process.poll() is None and len(list(trials.glob("*.npz"))) < 3:
+        time.sleep(0.001)
+    (folder / "next").write_text(f"{hours:+d}h", encoding="utf-8")
+    (folder / "next").rename(clock)
+    said, errors = process.communicate(timeout=300)
+    return subprocess.CompletedProcess(process.args, process.returncode, said, errors)
