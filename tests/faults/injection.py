@@ -119,9 +119,6 @@ for line in sys.stdin:
 AWAY = {"MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"}
 """MLflow beside the results, where the tests' own environment says nothing else."""
 
-PATIENCE = 240.0
-"""Seconds after which a process counts as hanging."""
-
 
 class Ended(NamedTuple):
     """How a process ended."""
@@ -163,6 +160,10 @@ class Process:
         until = time.monotonic() + seconds
         while not there() and time.monotonic() < until and not _is_dead(self.pid):
             time.sleep(0.005)
+
+    def wait_for_records(self, trials: Path, number: int) -> None:
+        """Wait until so many records are there, or the process has ended."""
+        self.wait_for(lambda: len(list(trials.glob("*.npz"))) >= number)
 
     def end(self) -> Ended:
         """Wait for its end."""
@@ -279,7 +280,7 @@ def survivors(mark: str, seconds: float = 20) -> list[str]:
 
 def _bears(process: psutil.Process, mark: str) -> bool:
     with suppress(psutil.Error, OSError):
-        return process.environ().get("NETCORE_TEST_MARK") == mark and process.status() != psutil.STATUS_ZOMBIE
+        return bool(process.environ().get("NETCORE_TEST_MARK") == mark and process.status() != psutil.STATUS_ZOMBIE)
     return False
 
 

@@ -188,7 +188,7 @@ def test_a_study_does_not_notice_its_workers_end(
         process.go()
         for least in (1, 5, 9):  # so far apart that no trial is hit twice
             trials = folder / "results" / "tiny" / "trials"
-            process.wait_for(lambda least=least, there=trials: len(list(there.glob("*.npz"))) >= least)
+            process.wait_for_records(trials, least)
             time.sleep(moments.uniform(0, 0.1))
             with suppress(psutil.Error, IndexError):
                 moments.choice(workers_of(process)).send_signal(number)
