@@ -6,6 +6,7 @@ gone, and so is the follower, at once.
 """
 
 import _thread
+import signal
 import subprocess
 import sys
 import threading
@@ -54,7 +55,8 @@ def follow(folder: StudyFolder, commands: IO[str]) -> int:
             finish.set()
         said.set()
         if not finish.is_set():
-            _thread.interrupt_main()  # whatever is under way, importing MLflow and making its database included
+            # Whatever is under way, importing MLflow and making its database included; SIGINT may be ignored.
+            _thread.interrupt_main(signal.SIGTERM)
 
     threading.Thread(target=listen, daemon=True).start()
     # The follower of a run that was killed may need a moment to notice; it holds the lock until then.

@@ -75,6 +75,7 @@ import netcore.cli, netcore.run, netcore.terminal, netcore.results.tables, netco
 import netcore.results.figures, netcore.tracking.journal, matplotlib.backends.backend_agg, netcore.verify
 if "mlflow" in sys.argv:
     import netcore.tracking.sync, mlflow.store.tracking.sqlalchemy_store
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job may have it ignored
 print("ready", flush=True)
 
 def search(**_):
@@ -257,7 +258,7 @@ def write_study(folder: Path, name: str = "tiny", *, trials: int = 6, seed: int 
 
 def tables_of(folder: Path, name: str = "tiny") -> str:
     """Hash a study's tables as its records give them, but for times."""
-    return fingerprint(netcore.load_study(name, results=folder / "results"))
+    return str(fingerprint(netcore.load_study(name, results=folder / "results")))
 
 
 def checked(folder: Path, name: str = "tiny", *, but: tuple[str, ...] = ("optuna.log", "MLflow")) -> list[str]:

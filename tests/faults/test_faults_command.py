@@ -107,13 +107,13 @@ def test_killed_at_random_moments(
 def test_interrupted(forge: Forge, begun: Begun, tmp_path: Path, how: str, rounds: int, record_property: Told) -> None:
     """SIGTERM, Ctrl-C and an impatient second Ctrl-C end `netcore run` soon and quietly, and the command goes on."""
     moments = random.Random(how)  # noqa: S311  # moments, not secrets
-    interrupted, slowest = 0, 0.0
+    interrupted, slowest, span = 0, 0.0, begun.seconds
     while interrupted < rounds:
         folder = copied(begun.empty, tmp_path / str(interrupted))
         process = forge.start("run", "tiny.toml", "--workers", "2", cwd=folder)
         process.go()
         process.wait_for((folder / "results" / "tiny" / ".run.lock").exists)
-        time.sleep(moments.uniform(0, begun.seconds))
+        time.sleep(moments.uniform(0, span))
         at = time.monotonic()
         if how == "SIGTERM":
             process.signal(signal.SIGTERM)
@@ -131,6 +131,8 @@ def test_interrupted(forge: Forge, begun: Begun, tmp_path: Path, how: str, round
             assert "interrupted" in ended.said.splitlines()[-1], ended.said
             assert seconds < TOLERATED
             interrupted, slowest = interrupted + 1, max(slowest, seconds)
+        else:
+            span *= 0.8
         assert survivors(process.mark, 5) == []
         again = forge.run("search", "tiny.toml", cwd=folder)
         assert (again.code, again.said) == (0, "")
