@@ -128,6 +128,8 @@ class Ended(NamedTuple):
     said: str
     seconds: float
     """From its start."""
+    hit: str = ""
+    """The call that was hit, as strace writes it; not the one that was counted where two files changed places."""
 
 
 class Process:
@@ -343,11 +345,12 @@ def hit(process: Process, call: Call, fault: str) -> Ended | None:
     what, log = f"error={fault}", process.output.with_name("strace.txt")
     if fault == "SIGKILL":
         what = "signal=SIGKILL"
-    with _strace(process, f"--inject={call.name}:{what}:when={call.number}", "--output", str(log)):
+    with _strace(process, f"--inject={call.name}:{what}:when={call.number}", "--output", str(log), "--decode-fds=path"):
         process.go()
         ended = process.end()
-    injected = ended.code == -signal.SIGKILL or "(INJECTED)" in log.read_text(encoding="utf-8", errors="replace")
-    return ended if injected else None
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    injected = [line for line in lines if "(INJECTED)" in line or line.startswith("+++ killed by SIGKILL")]
+    return ended._replace(hit=injected[0]) if injected else None
 
 
 @contextmanager
