@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from injection import Forge, calls, copied, forged, hit, needs, one_line, survivors, tables_of, write_study
+from injection import Call, Forge, calls, copied, forged, hit, needs, one_line, survivors, tables_of, write_study
 
 import netcore
 from netcore.files import TEMPORARY
@@ -90,7 +90,7 @@ def test_killed_at_random_moments(
             if kills < rounds and killed < 8:
                 time.sleep(moments.uniform(0, begun.seconds))
                 process.signal(signal.SIGKILL)
-            code, said, _ = process.end()
+            code, said, *_ = process.end()
             assert code in {0, -signal.SIGKILL}, said
             assert "Traceback" not in said, said
             kills, killed = kills + (code != 0), killed + (code != 0)
@@ -142,19 +142,28 @@ def test_interrupted(forge: Forge, begun: Begun, tmp_path: Path, how: str, round
     record_property("measured", f"ended after {slowest:.1f} s at most")
 
 
+@pytest.fixture(scope="module")
+def sync_calls(forge: Forge, begun: Begun, tmp_path_factory: pytest.TempPathFactory) -> list[Call]:
+    """Give what a sync of the study asks of MLflow's database and files."""
+    needs("strace", there=shutil.which("strace") is not None)
+    folder = unsynced(begun, tmp_path_factory.mktemp("sync-calls") / "study")
+    found = calls(forge.start("sync", "tiny", cwd=folder))
+    return [call for call in found if "/mlruns" in call.text or "/mlflow.db" in call.text]
+
+
 @pytest.mark.parametrize("fault", ["SIGKILL", "ENOSPC", "EIO"])
 @pytest.mark.rounds(1, 25)
 def test_sync_hit_at_the_kth_call(
-    forge: Forge, begun: Begun, tmp_path: Path, fault: str, rounds: int, record_property: Told
+    forge: Forge,
+    begun: Begun,
+    sync_calls: list[Call],
+    tmp_path: Path,
+    fault: str,
+    rounds: int,
+    record_property: Told,
 ) -> None:
     """`netcore sync`, killed at or refused any call on MLflow's database or files, is made good by the next one."""
-    needs("strace", there=shutil.which("strace") is not None)
-    folder = unsynced(begun, tmp_path / "calls")
-    found = [
-        call
-        for call in calls(forge.start("sync", "tiny", cwd=folder))
-        if "/mlruns" in call.text or "/mlflow.db" in call.text
-    ]
+    found = sync_calls
     assert len(found) > 500
     injected = 0
     for number, place in enumerate(np.linspace(3, len(found) - 3, rounds + 2)[1:-1]):
@@ -190,15 +199,27 @@ def unsynced(begun: Begun, to: Path) -> Path:
     return to
 
 
+@pytest.fixture(scope="module")
+def report_calls(forge: Forge, begun: Begun, tmp_path_factory: pytest.TempPathFactory) -> list[Call]:
+    """Give what a report asks of the results folder."""
+    needs("strace", there=shutil.which("strace") is not None)
+    folder = copied(begun.done, tmp_path_factory.mktemp("report-calls") / "study")
+    return [call for call in calls(forge.start("report", "tiny", cwd=folder)) if "results/tiny" in call.text]
+
+
 @pytest.mark.parametrize("fault", ["SIGKILL", "ENOSPC", "EIO"])
 @pytest.mark.rounds(1, 10)
 def test_report_hit_at_the_kth_call(
-    forge: Forge, begun: Begun, tmp_path: Path, fault: str, rounds: int, record_property: Told
+    forge: Forge,
+    begun: Begun,
+    report_calls: list[Call],
+    tmp_path: Path,
+    fault: str,
+    rounds: int,
+    record_property: Told,
 ) -> None:
     """`netcore report`, killed at or refused any call, leaves whole files, old or new, and is made good by the next."""
-    needs("strace", there=shutil.which("strace") is not None)
-    folder = copied(begun.done, tmp_path / "calls")
-    found = [call for call in calls(forge.start("report", "tiny", cwd=folder)) if "results/tiny" in call.text]
+    found = report_calls
     asked = [found[int(place)] for place in np.linspace(0, len(found) - 1, rounds + 2)[1:-1]]
     for number, call in enumerate(asked):
         folder = copied(begun.done, tmp_path / str(number))

@@ -59,7 +59,7 @@ def test_killed_at_random_moments(
             if kills < rounds and killed < 10:
                 time.sleep(moments.uniform(0, whole[1]))
                 process.signal(signal.SIGKILL)
-            code, said, _ = process.end()
+            code, said, *_ = process.end()
             assert code in {0, -signal.SIGKILL}, said
             assert "Traceback" not in said, said
             kills, killed = kills + (code != 0), killed + (code != 0)
@@ -183,7 +183,7 @@ def test_two_runs_of_one_study_at_once(
             for process in pair:
                 process.go()
             ends = [process.end() for process in pair]
-            for code, said, _ in ends:
+            for code, said, *_ in ends:
                 assert (code, said) == (0, "") or (code == 2 and "another `netcore run` of this study" in said), said
             refusals += sum(ended.code == 2 for ended in ends)
             assert min(ended.code for ended in ends) == 0, ends
