@@ -8,7 +8,7 @@ READY  := .venv/.ready
 export MLFLOW_DISABLE_TELEMETRY = true
 
 .DEFAULT_GOAL := help
-.PHONY: help study ui report test fuzz check bench lock clean
+.PHONY: help study ui report test fuzz faults check bench lock clean
 
 help: ## list the targets
 	@echo "make TARGET [STUDY=digits] [PYTHON=python3]"
@@ -28,6 +28,9 @@ test: $(READY) ## run the tests
 
 fuzz: $(READY) ## put ten thousand damaged files of each format through the readers
 	$(BIN)/python -m pytest -m fuzz
+
+faults: $(READY) ## kill, starve and disturb real runs, hundreds of times: about half an hour on two cores
+	$(BIN)/python -m pytest --faults --numprocesses auto --maxprocesses 8 --timeout 3600 tests/faults
 
 check: $(READY) ## all that must hold before a change is merged: style, types, imports, tests with branch coverage
 	$(BIN)/ruff check

@@ -37,7 +37,9 @@ def main() -> NoReturn:
     """Run a command; whatever a user can cause ends in one clear line and an exit code."""
     from netcore.errors import NetcoreError  # noqa: PLC0415
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _end)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as a shell leaves it to what runs in the background
+        signal.signal(signal.SIGINT, _end)
     try:
         code = commands(standalone_mode=False)
     except NetcoreError as error:
@@ -51,6 +53,13 @@ def main() -> NoReturn:
         click.echo("interrupted", err=True)
         code = INTERRUPTED
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _end(*_: object) -> NoReturn:
+    """End the command; who asks again finds the end on its way and cannot cut it short, or it would leave a mess."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -42,6 +42,31 @@ seeds = 2
 """A study file: learning rates that diverge, and a hidden size for which there is no memory."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let `make faults` ask for the whole number of faults."""
+    parser.addoption("--faults", action="store_true", help="inject every fault as often as `make faults` does")
+
+
+@pytest.fixture
+def rounds(request: pytest.FixtureRequest) -> int:
+    """Give how often a test injects its fault: `@pytest.mark.rounds(few, many)`, of which `make faults` takes many."""
+    few, many = request.node.get_closest_marker("rounds").args
+    return int(many if request.config.getoption("faults") else few)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say, after `make faults`, what was injected how often, and what was measured."""
+    if not config.getoption("faults"):
+        return
+    terminalreporter.section("faults injected")
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.stats.get(outcome, []):
+            said = dict(report.user_properties)
+            if report.when == "call" and "injected" in said:
+                name = report.nodeid.partition("::")[2]
+                terminalreporter.write_line(f"{outcome}  {said['injected']:>5}  {name}  {said.get('measured', '')}")
+
+
 @pytest.fixture(autouse=True, scope="session")
 def plain_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep the user's own settings and cache out of the tests."""

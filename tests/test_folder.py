@@ -181,7 +181,9 @@ def test_prepare_clears_what_interrupted_writes_left(folder: StudyFolder) -> Non
     """Rests of interrupted writes go; records stay, and so does a view that somebody may be writing right now."""
     folder.write(record(0))
     old, young = folder.path / f"report.html.1-0{TEMPORARY}", folder.path / f"report.html.2-0{TEMPORARY}"
-    for rest in (folder.trials / f"000001.npz.1-0{TEMPORARY}", old, young):
+    confirmed = folder.path / "confirm" / "course" / "trials"
+    confirmed.mkdir(parents=True)
+    for rest in (*(place / f"000001.npz.1-0{TEMPORARY}" for place in (folder.trials, confirmed)), old, young):
         rest.write_bytes(b"half")
     os.utime(old, (0, 0))
     before = (folder.trials / "000000.npz").read_bytes()

@@ -1,8 +1,8 @@
 """Where trials run: processes of this machine, each with a pipe of its own and a thread that minds it.
 
 The engine has one verb, `submit(job, dataset) -> Future[Trained]`. A worker maps the data from the cache, so that all
-share their memory, and touches no store. A worker that dies or stalls costs its own trial one attempt and nobody else
-anything; it is replaced.
+share their memory, and touches no store. A worker that dies or stalls costs the trial that it trains one attempt and
+nobody else anything; it is replaced.
 
 Why not `ProcessPoolExecutor`: one dead worker breaks every pending future, and a stalled one cannot be ended. Why not
 a pool whose workers share one pipe: a worker killed while it writes there takes the others' results with it.
@@ -33,8 +33,11 @@ from netcore.study.trial import TrialJob, TrialResult, failed, run_trial
 
 __all__ = ["Engine", "LocalEngine", "Trained", "usable_cores"]
 
-ATTEMPTS = 3
-"""A trial whose worker dies or stalls is run again at most twice."""
+ATTEMPTS = 2
+"""A trial whose worker dies or stalls is run once more, by another worker; then it has failed."""
+
+_STARTS = 3
+"""So many workers in a row may be killed before they are ready: that is no trial's fault."""
 
 _START_TIMEOUT = 300.0
 _SPAWN = multiprocessing.get_context("spawn")
@@ -115,6 +118,9 @@ class LocalEngine:
             job, data, future = task
             for attempt in range(1, ATTEMPTS + 1):
                 try:
+                    if worker and worker.is_dead():  # while it waited: not this trial's doing
+                        self._end(worker)
+                        worker = None
                     worker = worker or self._start()
                     result, started, seconds = worker.train(job, data, self._timeout)
                 except _LostError as loss:
@@ -138,6 +144,25 @@ class LocalEngine:
                 break
 
     def _start(self) -> "_Worker":
+        """Give a worker that is ready; one that is killed before it is costs no trial anything.
+
+        Raises:
+            WorkError: none can be started.
+            _LostError: the engine was closed meanwhile.
+        """
+        for _ in range(_STARTS):
+            try:
+                return self._start_one()
+            except _LostError:
+                if self._closed.is_set():
+                    raise
+        raise WorkError.at(
+            "worker",
+            f"{_STARTS} worker processes in a row were killed before they could train",
+            remedy="is there enough memory? The same command goes on; `--workers` says how many run at once",
+        )
+
+    def _start_one(self) -> "_Worker":
         """Start a worker, known to `close` from its first moment."""
         worker = _Worker()
         with self._lock:
@@ -219,6 +244,10 @@ class _Worker:
             raise self._died(started, begun) from error
         what = f"the trial ran longer than trial_timeout = {timeout:g} s"
         raise _LostError("timed out", what, started, time.monotonic() - begun)
+
+    def is_dead(self) -> bool:
+        """Say whether the process has ended."""
+        return not self._process.is_alive()
 
     def _killed(self) -> bool:
         return (self._process.exitcode or 0) < 0

@@ -216,7 +216,9 @@ class StudyFolder:
         for rest in self.path.rglob(f"*{TEMPORARY}"):
             with suppress(OSError):
                 # Views may be in the making beside this run (`netcore report`); the rest of one is old before it goes.
-                if rest.parent in {self.trials, self.weights} or time.time() - rest.stat().st_mtime > _OLD:
+                # Records, those of a confirmation or an audit included, are this run's alone.
+                ours = rest.parent.name in {self.trials.name, self.weights.name}
+                if ours or time.time() - rest.stat().st_mtime > _OLD:
                     rest.unlink()
 
     def _record(self, number: int) -> Path:

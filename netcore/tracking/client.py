@@ -75,6 +75,7 @@ def connect() -> "MlflowClient":
         os.environ.setdefault(name, value)
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # a traceback of what it also raises
     from mlflow import MlflowClient  # noqa: PLC0415  # after its settings; and it takes 1.3 s
     from mlflow.store.db.db_types import DATABASE_ENGINES  # noqa: PLC0415
     from mlflow.store.db.utils import create_sqlalchemy_engine  # noqa: PLC0415

@@ -1,0 +1,375 @@
+"""What the faults have in common: small studies, netcore processes to be hit, and what must hold of what is left.
+
+A process is forked from one that has the imports behind it, so that a fault costs a second and not four. It is a
+process of its own like any other: it runs the command's `main`, starts real workers, and is hit from outside.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+import pytest
+from conftest import fingerprint
+
+import netcore
+from netcore.study.folder import StudyFolder
+from netcore.verify import Check, verify
+
+__all__ = [
+    "AWAY",
+    "Call",
+    "Ended",
+    "Forge",
+    "Process",
+    "calls",
+    "checked",
+    "forged",
+    "hit",
+    "needs",
+    "one_line",
+    "survivors",
+    "tables_of",
+    "write_study",
+]
+
+STUDY = """
+# Question: what is left of a study that was hit?
+[study]
+seed = {seed}
+trials = {trials}
+window = 2
+max_failures = {trials}
+[data]
+source = "iris"
+[training]
+epochs = 4
+batch_size = 10
+[space]
+learning_rate = {{ low = 1e-3, high = 1e4, log = true }}
+hidden_size = [4, 8, 1_000_000_000_000_000]
+reg = {{ low = 1e-6, high = 1e-1, log = true }}
+learning_rate_decay = 0.95
+[stopping]
+rungs = [2]
+after = 2
+[confirm]
+finalists = 1
+seeds = 1
+"""
+"""Six trials of which some finish, diverge and fail, and a confirmation: all kinds of writes in a second."""
+
+SERVER = """
+import json, os, signal, sys, traceback
+import netcore.cli, netcore.run, netcore.terminal, netcore.results.tables, netcore.results.report, netcore.study.folder
+import netcore.results.figures, netcore.tracking.journal, matplotlib.backends.backend_agg, netcore.verify
+if "mlflow" in sys.argv:
+    import netcore.tracking.sync, mlflow.store.tracking.sqlalchemy_store
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job may have it ignored
+print("ready", flush=True)
+
+def search(**_):
+    netcore.run_study(job["arguments"][1], workers=job["workers"])
+
+def database(**_):
+    netcore.tracking.client.connect().search_experiments()
+
+for line in sys.stdin:
+    job = json.loads(line)
+    if (child := os.fork()) == 0:
+        os.setsid()
+        os.close(sys.stdin.fileno())
+        output = os.open(job["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        for stream in (1, 2):
+            os.dup2(output, stream)
+        os.open(os.devnull, os.O_RDONLY)
+        os.chdir(job["cwd"])
+        os.environ.update(job["environment"])
+        sys.argv = ["netcore", *job["arguments"]]
+        netcore.cli.commands = {"search": search, "database": database}.get(sys.argv[1], netcore.cli.commands)
+        for name, limit in job["limits"].items():
+            import resource
+            resource.setrlimit(getattr(resource, name), (limit, limit))
+        os.kill(os.getpid(), signal.SIGSTOP)
+        code = 70
+        try:
+            netcore.cli.main()
+        except SystemExit as end:
+            code = end.code
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+    print(child, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+"""Forks a process for each line that it reads. The process stops itself at once, and goes on when it is told to."""
+
+AWAY = {"MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"}
+"""MLflow beside the results, where the tests' own environment says nothing else."""
+
+
+class Ended(NamedTuple):
+    """How a process ended."""
+
+    code: int
+    said: str
+    seconds: float
+    """From its start."""
+    hit: str = ""
+    """The call that was hit, as strace writes it; not the one that was counted where two files changed places."""
+
+
+class Process:
+    """One netcore process, in a session and a process group of its own, with the mark that its children inherit."""
+
+    def __init__(self, forge: "Forge", pid: int, output: Path, mark: str) -> None:
+        self._forge, self._began = forge, time.monotonic()
+        self.pid, self.output, self.mark = pid, output, mark
+
+    def go(self) -> None:
+        """Let it go on from where it stopped itself."""
+        self._began = time.monotonic()
+        os.kill(self.pid, signal.SIGCONT)
+
+    def said(self) -> str:
+        """Give what it has said so far."""
+        return self.output.read_text(encoding="utf-8")
+
+    def signal(self, number: int) -> None:
+        """Send a signal to it alone, if it is still there."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+    def interrupt(self) -> None:
+        """Press Ctrl-C: SIGINT for the whole process group, as a terminal does."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGINT)
+
+    def wait_for(self, there: Callable[[], object], seconds: float = 60) -> None:
+        """Wait until something is there, or the process has ended."""
+        until = time.monotonic() + seconds
+        while not there() and time.monotonic() < until and not _is_dead(self.pid):
+            time.sleep(0.005)
+
+    def wait_for_records(self, trials: Path, number: int) -> None:
+        """Wait until so many records are there, or the process has ended."""
+        self.wait_for(lambda: len(list(trials.glob("*.npz"))) >= number)
+
+    def end(self) -> Ended:
+        """Wait for its end."""
+        code = self._forge.code()
+        seconds = time.monotonic() - self._began
+        return Ended(code, self.said(), seconds)
+
+
+class Forge:
+    """A process from which netcore processes are forked, one at a time."""
+
+    def __init__(self, *, mlflow: bool = False) -> None:
+        plain = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+        self._server = subprocess.Popen(
+            [sys.executable, "-c", SERVER, *(["mlflow"] if mlflow else [])],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**plain, "OPENBLAS_NUM_THREADS": "1"},
+        )
+        assert self._server.stdout is not None
+        assert self._server.stdin is not None
+        self._answers, self._orders = self._server.stdout, self._server.stdin
+        assert self._answers.readline() == "ready\n"
+
+    def start(
+        self,
+        *arguments: object,
+        cwd: Path,
+        workers: int = 1,
+        limits: dict[str, int] | None = None,
+        output: str = "said.txt",
+        **environment: str,
+    ) -> Process:
+        """Fork a process that runs a command.
+
+        `search STUDY` is the search, its confirmation and the tables alone; `database` makes MLflow's. The process
+        has stopped itself before the first line of netcore: `go` lets it go on.
+        """
+        mark = uuid.uuid4().hex
+        order = {
+            "arguments": [str(argument) for argument in arguments],
+            "cwd": str(cwd),
+            "output": str(cwd / output),
+            "workers": workers,
+            "limits": limits or {},
+            "environment": {**AWAY, **environment, "NETCORE_TEST_MARK": mark},
+        }
+        self._orders.write(json.dumps(order) + "\n")
+        self._orders.flush()
+        pid = int(self._answers.readline())
+        while psutil.Process(pid).status() != psutil.STATUS_STOPPED:
+            time.sleep(0.002)
+        return Process(self, pid, cwd / output, mark)
+
+    def run(self, *arguments: object, cwd: Path, **options: object) -> Ended:
+        """Run a command to its end."""
+        process = self.start(*arguments, cwd=cwd, **options)  # type: ignore[arg-type]
+        process.go()
+        return process.end()
+
+    def code(self) -> int:
+        """Wait for the end of the process that was started last, and give its exit code."""
+        return int(self._answers.readline())
+
+    def close(self) -> None:
+        """End it."""
+        self._orders.close()
+        self._server.kill()
+        self._server.wait()
+        self._answers.close()
+
+
+@contextmanager
+def forged(*, mlflow: bool = False) -> Iterator[Forge]:
+    """Give a forge; one that has imported MLflow, too, forks processes that use it."""
+    forge = Forge(mlflow=mlflow)
+    try:
+        yield forge
+    finally:
+        forge.close()
+
+
+def write_study(folder: Path, name: str = "tiny", *, trials: int = 6, seed: int = 1) -> Path:
+    """Write the small study's file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.toml"
+    path.write_text(STUDY.format(trials=trials, seed=seed), encoding="utf-8")
+    return path
+
+
+def tables_of(folder: Path, name: str = "tiny") -> str:
+    """Hash a study's tables as its records give them, but for times."""
+    return str(fingerprint(netcore.load_study(name, results=folder / "results")))
+
+
+def checked(folder: Path, name: str = "tiny", *, but: tuple[str, ...] = ("optuna.log", "MLflow")) -> list[str]:
+    """Give what `netcore verify` finds wrong, but for the journal and MLflow, which a bare search does not make."""
+    study = StudyFolder(folder / "results" / name)
+    checks = [check for check in verify(study) if isinstance(check, Check)]
+    assert len(checks) > 10
+    return [f"{check.name}: {problem}" for check in checks if check.name not in but for problem in check.problems]
+
+
+def survivors(mark: str, seconds: float = 20) -> list[str]:
+    """Give the processes that are left of a command after some time: all that bear its mark."""
+    until = time.monotonic() + seconds
+    while True:
+        left = [" ".join(process.cmdline()) for process in psutil.process_iter() if _bears(process, mark)]
+        if not left or time.monotonic() > until:
+            return left
+        time.sleep(0.05)
+
+
+def _bears(process: psutil.Process, mark: str) -> bool:
+    with suppress(psutil.Error, OSError):
+        return bool(process.environ().get("NETCORE_TEST_MARK") == mark and process.status() != psutil.STATUS_ZOMBIE)
+    return False
+
+
+def _is_dead(pid: int) -> bool:
+    with suppress(psutil.Error):
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    return True
+
+
+def one_line(ended: Ended, code: int = 1) -> str:
+    """Give the one line by which a command says what was wrong; there is no other and no traceback."""
+    assert ended.code == code, ended
+    assert "Traceback" not in ended.said, ended.said
+    (line,) = [line for line in ended.said.splitlines() if line.startswith("error: ")]
+    return line
+
+
+def needs(what: str, *, there: bool) -> None:
+    """Leave a test out, by a clear word, where the machine lacks something; with NETCORE_REQUIRE_ALL it fails."""
+    if not there and not os.environ.get("NETCORE_REQUIRE_ALL"):
+        pytest.skip(f"left out: it needs {what}")
+    assert there, f"NETCORE_REQUIRE_ALL is set, and there is no {what}"
+
+
+CALLS = "write,writev,pwrite64,fsync,fdatasync,ftruncate,rename,renameat,renameat2,link,linkat,mkdir,unlink,sendfile"
+"""What changes a disk. Every one is made by the process's main thread, which alone is watched."""
+
+
+class Call(NamedTuple):
+    """The n-th call of its name, counted from 1."""
+
+    name: str
+    number: int
+    text: str
+    """As strace writes it."""
+
+
+def calls(process: Process) -> list[Call]:
+    """Let a process that has stopped itself run to its end; give what its main thread asked of the disk."""
+    log = process.output.with_name("strace.txt")
+    with _strace(process, "--output", str(log), "--decode-fds=path"):
+        process.go()
+        process.end()
+    counted: dict[str, int] = {}
+    found = []
+    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
+        if match := re.match(r"(\w+)\(", line):
+            name = match[1]
+            counted[name] = counted.get(name, 0) + 1
+            found.append(Call(name, counted[name], line))
+    return found
+
+
+def hit(process: Process, call: Call, fault: str) -> Ended | None:
+    """Let a process that has stopped itself run until a call, which fails with an error, or at which it is killed.
+
+    Give nothing if it ended before.
+    """
+    what, log = f"error={fault}", process.output.with_name("strace.txt")
+    if fault == "SIGKILL":
+        what = "signal=SIGKILL"
+    with _strace(process, f"--inject={call.name}:{what}:when={call.number}", "--output", str(log), "--decode-fds=path"):
+        process.go()
+        ended = process.end()
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    injected = [line for line in lines if "(INJECTED)" in line or line.startswith("+++ killed by SIGKILL")]
+    return ended._replace(hit=injected[0]) if injected else None
+
+
+@contextmanager
+def _strace(process: Process, *options: str) -> Iterator[None]:
+    command = ["strace", "--attach", str(process.pid), f"--trace={CALLS}", *options]
+    tracer = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert tracer.stderr is not None
+    while "attached" not in (line := tracer.stderr.readline()):
+        assert line, "strace could not attach"
+    try:
+        yield
+    finally:
+        with suppress(subprocess.TimeoutExpired):
+            tracer.wait(5)
+        tracer.kill()
+        tracer.communicate()
+
+
+def copied(folder: Path, to: Path) -> Path:
+    """Copy a folder, so that a fault has its own."""
+    shutil.copytree(folder, to)
+    return to

@@ -1,0 +1,331 @@
+"""What is left of whole commands that were hit, MLflow and all: killed, refused by the disk, interrupted, doubled."""
+
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from injection import Call, Forge, calls, copied, forged, hit, needs, one_line, survivors, tables_of, write_study
+
+import netcore
+from netcore.files import TEMPORARY
+
+pytestmark = pytest.mark.timeout(3600)
+
+Told = Callable[[str, object], None]
+TOLERATED = 15.0
+"""Seconds within which an interrupted command must end on a machine that is busy; the promise is 5."""
+
+LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+"""Stands between a process and the clock; what no user sets, CLOCK_MONOTONIC, is left as it is."""
+
+
+class Begun(NamedTuple):
+    """What each fault begins with."""
+
+    empty: Path
+    """A folder with the study file and an MLflow database without a run."""
+    done: Path
+    """The same, with the study run to its end."""
+    tables: str
+    seconds: float
+    """How long the whole command took."""
+
+
+@pytest.fixture(scope="module")
+def forge() -> Iterator[Forge]:
+    """Give what netcore processes are forked from."""
+    with forged(mlflow=True) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def begun(forge: Forge, tmp_path_factory: pytest.TempPathFactory) -> Begun:
+    """Run the study once; make MLflow's database, which takes thousands of writes, once for all."""
+    empty, done = (tmp_path_factory.mktemp(name) for name in ("empty", "done"))
+    write_study(empty)
+    assert forge.run("database", cwd=empty).code == 0
+    shutil.copytree(empty, done, dirs_exist_ok=True)
+    ended = forge.run("run", "tiny.toml", "--workers", "2", cwd=done)
+    assert ended.code == 0, ended.said
+    verified = forge.run("verify", "tiny", cwd=done)
+    assert verified.code == 0, verified.said
+    assert "ok      MLflow" in verified.said
+    return Begun(empty, done, tables_of(done), ended.seconds)
+
+
+def all_agrees(forge: Forge, begun: Begun, folder: Path) -> None:
+    """Check that a study is the uninterrupted one, in MLflow too, and that a second sync has nothing to do."""
+    again = forge.run("sync", "tiny", cwd=folder)
+    assert (again.code, again.said.strip()) == (0, "tiny: 0 runs written to sqlite:///mlflow.db")
+    verified = forge.run("verify", "tiny", cwd=folder)
+    assert verified.code == 0, verified.said
+    assert "ok      MLflow" in verified.said
+    assert "ok      optuna.log" in verified.said
+    assert tables_of(folder) == begun.tables
+
+
+@pytest.mark.rounds(3, 60)
+def test_killed_at_random_moments(
+    forge: Forge, begun: Begun, tmp_path: Path, rounds: int, record_property: Told
+) -> None:
+    """`netcore run`, killed at any moment from its first line to MLflow's last, goes on; no process outlives it."""
+    moments = random.Random(rounds)  # noqa: S311  # moments, not secrets
+    kills = studies = 0
+    while kills < rounds:
+        folder = copied(begun.empty, tmp_path / str(studies))
+        code, killed = -signal.SIGKILL, 0
+        while code != 0:
+            process = forge.start("run", "tiny.toml", "--workers", "2", cwd=folder)
+            process.go()
+            if kills < rounds and killed < 8:
+                time.sleep(moments.uniform(0, begun.seconds))
+                process.signal(signal.SIGKILL)
+            code, said, *_ = process.end()
+            assert code in {0, -signal.SIGKILL}, said
+            assert "Traceback" not in said, said
+            kills, killed = kills + (code != 0), killed + (code != 0)
+            assert survivors(process.mark) == []
+        all_agrees(forge, begun, folder)
+        shutil.rmtree(folder)
+        studies += 1
+    record_property("injected", kills)
+    record_property("measured", f"{studies} studies")
+
+
+@pytest.mark.parametrize("how", ["SIGTERM", "Ctrl-C", "Ctrl-C twice"])
+@pytest.mark.rounds(2, 20)
+def test_interrupted(forge: Forge, begun: Begun, tmp_path: Path, how: str, rounds: int, record_property: Told) -> None:
+    """SIGTERM, Ctrl-C and an impatient second Ctrl-C end `netcore run` soon and quietly, and the command goes on."""
+    moments = random.Random(how)  # noqa: S311  # moments, not secrets
+    interrupted, slowest, span = 0, 0.0, begun.seconds
+    while interrupted < rounds:
+        folder = copied(begun.empty, tmp_path / str(interrupted))
+        process = forge.start("run", "tiny.toml", "--workers", "2", cwd=folder)
+        process.go()
+        process.wait_for((folder / "results" / "tiny" / ".run.lock").exists)
+        time.sleep(moments.uniform(0, span))
+        at = time.monotonic()
+        if how == "SIGTERM":
+            process.signal(signal.SIGTERM)
+        else:
+            process.interrupt()
+        if how == "Ctrl-C twice":
+            time.sleep(moments.uniform(0, 0.5))
+            process.interrupt()
+        ended = process.end()
+        seconds = time.monotonic() - at
+        if ended.code != 0:  # it was not over before
+            assert ended.code == 130, ended.said
+            assert "Traceback" not in ended.said, ended.said
+            assert "Exception ignored" not in ended.said, ended.said
+            assert "interrupted" in ended.said.splitlines()[-1], ended.said
+            assert seconds < TOLERATED
+            interrupted, slowest = interrupted + 1, max(slowest, seconds)
+        else:
+            span *= 0.8
+        assert survivors(process.mark, 5) == []
+        again = forge.run("search", "tiny.toml", cwd=folder)
+        assert (again.code, again.said) == (0, "")
+        assert tables_of(folder) == begun.tables
+        shutil.rmtree(folder)
+    record_property("injected", interrupted)
+    record_property("measured", f"ended after {slowest:.1f} s at most")
+
+
+@pytest.fixture(scope="module")
+def sync_calls(forge: Forge, begun: Begun, tmp_path_factory: pytest.TempPathFactory) -> list[Call]:
+    """Give what a sync of the study asks of MLflow's database and files."""
+    needs("strace", there=shutil.which("strace") is not None)
+    folder = unsynced(begun, tmp_path_factory.mktemp("sync-calls") / "study")
+    found = calls(forge.start("sync", "tiny", cwd=folder))
+    return [call for call in found if "/mlruns" in call.text or "/mlflow.db" in call.text]
+
+
+@pytest.mark.parametrize("fault", ["SIGKILL", "ENOSPC", "EIO"])
+@pytest.mark.rounds(1, 25)
+def test_sync_hit_at_the_kth_call(
+    forge: Forge,
+    begun: Begun,
+    sync_calls: list[Call],
+    tmp_path: Path,
+    fault: str,
+    rounds: int,
+    record_property: Told,
+) -> None:
+    """`netcore sync`, killed at or refused any call on MLflow's database or files, is made good by the next one."""
+    found = sync_calls
+    assert len(found) > 500
+    injected = 0
+    for number, place in enumerate(np.linspace(3, len(found) - 3, rounds + 2)[1:-1]):
+        call = found[int(place)]
+        folder = unsynced(begun, tmp_path / str(number))
+        process = forge.start("sync", "tiny", cwd=folder)
+        ended = hit(process, call, fault)
+        if ended is None:
+            continue
+        injected += 1
+        if fault == "SIGKILL":
+            assert (ended.code, ended.said) == (-signal.SIGKILL, ""), call
+        elif ended.code:
+            line = one_line(ended)
+            assert ended.said.strip() == line, call
+            assert line.startswith("error: MLflow at sqlite:///mlflow.db: refuses ("), line
+            assert "`netcore sync results/tiny` sends what is missing" in line
+        assert survivors(process.mark) == []
+        mended = forge.run("sync", "tiny", cwd=folder)
+        assert mended.code == 0, (call, mended)
+        all_agrees(forge, begun, folder)
+        shutil.rmtree(folder)
+    assert injected > rounds * 0.8
+    record_property("injected", injected)
+    record_property("measured", f"of {len(found)} calls")
+
+
+def unsynced(begun: Begun, to: Path) -> Path:
+    """Copy the study that is done, beside an MLflow that knows nothing of it."""
+    shutil.copytree(begun.done / "results", to / "results")
+    shutil.copy(begun.done / "tiny.toml", to)
+    shutil.copy(begun.empty / "mlflow.db", to)
+    return to
+
+
+@pytest.fixture(scope="module")
+def report_calls(forge: Forge, begun: Begun, tmp_path_factory: pytest.TempPathFactory) -> list[Call]:
+    """Give what a report asks of the results folder."""
+    needs("strace", there=shutil.which("strace") is not None)
+    folder = copied(begun.done, tmp_path_factory.mktemp("report-calls") / "study")
+    return [call for call in calls(forge.start("report", "tiny", cwd=folder)) if "results/tiny" in call.text]
+
+
+@pytest.mark.parametrize("fault", ["SIGKILL", "ENOSPC", "EIO"])
+@pytest.mark.rounds(1, 10)
+def test_report_hit_at_the_kth_call(
+    forge: Forge,
+    begun: Begun,
+    report_calls: list[Call],
+    tmp_path: Path,
+    fault: str,
+    rounds: int,
+    record_property: Told,
+) -> None:
+    """`netcore report`, killed at or refused any call, leaves whole files, old or new, and is made good by the next."""
+    found = report_calls
+    asked = [found[int(place)] for place in np.linspace(0, len(found) - 1, rounds + 2)[1:-1]]
+    for number, call in enumerate(asked):
+        folder = copied(begun.done, tmp_path / str(number))
+        before = contents(folder)
+        ended = hit(forge.start("report", "tiny", cwd=folder), call, fault)
+        assert ended is not None
+        if fault == "SIGKILL":
+            assert (ended.code, ended.said) == (-signal.SIGKILL, ""), call
+        else:
+            line = one_line(ended)
+            assert ended.said.strip() == line, call
+            assert re.match(r"error: results/tiny[^:]*: cannot be written \(", line), line
+            assert not list(folder.rglob(f"*{TEMPORARY}")), call
+        assert contents(folder).keys() == before.keys()
+        again = forge.run("report", "tiny", cwd=folder)
+        assert again.code == 0, again.said
+        assert tables_of(folder) == begun.tables
+        verified = forge.run("verify", "tiny", "--quick", cwd=folder)
+        assert "ok      tables" in verified.said, verified.said
+        assert "ok      optuna.log" in verified.said, verified.said
+        shutil.rmtree(folder)
+    record_property("injected", len(asked))
+    record_property("measured", f"of {len(found)} calls")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Give a study's files, but for the rests of writes and what the tests put beside them."""
+    files = ((path, path.relative_to(folder)) for path in (folder / "results").rglob("*") if path.is_file())
+    return {str(name): path.read_bytes() for path, name in files if path.suffix != TEMPORARY}
+
+
+@pytest.mark.rounds(1, 20)
+def test_two_studies_into_one_mlflow(
+    forge: Forge, begun: Begun, tmp_path: Path, rounds: int, record_property: Told
+) -> None:
+    """Two studies sent to one SQLite file at the same moment both arrive, and neither has a run of the other's."""
+    other_done = copied(begun.done, tmp_path / "other")
+    write_study(other_done, "other", seed=2)
+    assert forge.run("search", "other.toml", cwd=other_done).code == 0
+    assert forge.run("report", "other", cwd=other_done).code == 0
+    others = tables_of(other_done, "other")
+    with forged(mlflow=True) as second:
+        for number in range(rounds):
+            folder = tmp_path / str(number)
+            shutil.copytree(other_done / "results", folder / "results")
+            shutil.copy(begun.empty / "mlflow.db", folder)
+            pair = (
+                forge.start("sync", "tiny", cwd=folder, output="tiny.txt"),
+                second.start("sync", "other", cwd=folder, output="other.txt"),
+            )
+            for process in pair:
+                process.go()
+            for ended in [process.end() for process in pair]:
+                assert ended.code == 0, ended.said
+            for name, tables in (("tiny", begun.tables), ("other", others)):
+                verified = forge.run("verify", name, cwd=folder)
+                assert verified.code == 0, verified.said
+                assert "ok      MLflow" in verified.said
+                assert tables_of(folder, name) == tables
+            shutil.rmtree(folder)
+    record_property("injected", rounds)
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+@pytest.mark.rounds(1, 5)
+def test_the_clock_is_set_by_an_hour(
+    forge: Forge, begun: Begun, tmp_path: Path, hours: int, rounds: int, record_property: Told
+) -> None:
+    """Set an hour back or forth in the middle, no time-out fires, and tables and MLflow are those of a quiet study."""
+    needs("libfaketime", there=bool(LIBRARIES))
+    for number in range(rounds):
+        folder = copied(begun.empty, tmp_path / str(number))
+        ended = run_while_the_clock_is_set(folder, hours)
+        assert (ended.returncode, ended.stderr) == (0, "")
+        trials = netcore.load_study("tiny", results=folder / "results").trials
+        assert 3000 < (trials["started"].max() - trials["started"].min()).total_seconds() < 4200
+        assert trials["seconds"].between(0, 100).all()
+        assert forge.run("report", "tiny", cwd=folder).code == 0
+        sent = forge.run("sync", "tiny", cwd=folder)
+        assert sent.code == 0, sent.said
+        all_agrees(forge, begun, folder)
+    record_property("injected", rounds)
+
+
+def run_while_the_clock_is_set(folder: Path, hours: int) -> "subprocess.CompletedProcess[str]":
+    """Run the study; its processes see another time of day once the third record is there."""
+    path = write_study(folder)
+    text = path.read_text(encoding="utf-8").replace("window = 2", "window = 2\ntrial_timeout = 300")
+    path.write_text(text, encoding="utf-8")
+    code = "import netcore\nif __name__ == '__main__':\n    netcore.run_study('tiny.toml', workers=1)\n"
+    (folder / "go.py").write_text(code, encoding="utf-8")
+    clock = folder / "clock"
+    clock.write_text("+0", encoding="utf-8")
+    faked = {"LD_PRELOAD": str(LIBRARIES[0]), "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "go.py"],
+        cwd=folder,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **faked, "DONT_FAKE_MONOTONIC": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"},
+    )
+    trials = folder / "results" / "tiny" / "trials"
+    while process.poll() is None and len(list(trials.glob("*.npz"))) < 3:
+        time.sleep(0.001)
+    (folder / "next").write_text(f"{hours:+d}h", encoding="utf-8")
+    (folder / "next").rename(clock)
+    said, errors = process.communicate(timeout=300)
+    return subprocess.CompletedProcess(process.args, process.returncode, said, errors)
