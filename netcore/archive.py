@@ -53,13 +53,17 @@ def unpack(data: bytes, place: object, remedy: str = "") -> dict[str, bytes]:
         raise RecordError.at(place, "is truncated or altered (its checksum does not hold)", remedy=remedy)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            # Ours are stored as they are; what is compressed could be of any size, and is not read.
-            stored = [member for member in archive.infolist() if member.compress_type == zipfile.ZIP_STORED]
-            if sum(member.compress_size for member in stored) > len(data):
-                raise ValueError("its members overlap")
-            return {member.filename: archive.read(member) for member in stored}
+            return {member.filename: archive.read(member) for member in _stored(archive, len(data))}
     except (zipfile.BadZipFile, EOFError, OSError, OverflowError, RuntimeError, ValueError) as error:
         raise RecordError.at(place, f"is not a zip archive ({error})", remedy=remedy) from error
+
+
+def _stored(archive: zipfile.ZipFile, size: int) -> list[zipfile.ZipInfo]:
+    """Give the members that are as large as they are here: ours are stored, what is compressed could be of any size."""
+    stored = [member for member in archive.infolist() if member.compress_type == zipfile.ZIP_STORED]
+    if sum(member.compress_size for member in stored) > size:
+        raise ValueError("its members overlap")  # many small ones could each claim the same large part
+    return stored
 
 
 class Header(NamedTuple):

@@ -98,13 +98,7 @@ def run(
 @click.option("--workers", type=click.IntRange(min=1), help="Worker processes.  [default: one per usable core]")
 def confirm(study: str, results: Path, finalists: int | None, seeds: int | None, workers: int | None) -> int:
     """Train the best trials of a complete search again with fresh seeds, and read the test set for the winner."""
-    from netcore.run import Run  # noqa: PLC0415
-    from netcore.study.folder import find_study  # noqa: PLC0415
-
-    folder = find_study(study, results)
-    this = Run(
-        folder.spec().with_confirm(finalists, seeds), results=folder.path.parent, workers=workers, after_search=True
-    )
+    this = _after_search(study, results, workers, finalists, seeds)
     return _see_through(this, this.confirm)
 
 
@@ -121,11 +115,7 @@ def confirm(study: str, results: Path, finalists: int | None, seeds: int | None,
 @click.option("--workers", type=click.IntRange(min=1), help="Worker processes.  [default: one per usable core]")
 def audit(study: str, results: Path, share: float, workers: int | None) -> int:
     """Train some of the trials that were stopped early to the end, to see what the stopping rule missed."""
-    from netcore.run import Run  # noqa: PLC0415
-    from netcore.study.folder import find_study  # noqa: PLC0415
-
-    folder = find_study(study, results)
-    this = Run(folder.spec(), results=folder.path.parent, workers=workers, after_search=True)
+    this = _after_search(study, results, workers)
     return _see_through(this, lambda: this.audit(share))
 
 
@@ -410,6 +400,22 @@ def ui(port: int) -> int:
         return 0
     click.echo("Ctrl-C ends the server", err=True)
     return serve(port)
+
+
+def _after_search(
+    study: str, results: Path, workers: int | None, finalists: int | None = None, seeds: int | None = None
+) -> "Run":
+    """Make the run of what comes after a search, in the folder of a study that has run."""
+    from netcore.errors import InputError  # noqa: PLC0415
+    from netcore.run import Run  # noqa: PLC0415
+    from netcore.study.folder import find_study  # noqa: PLC0415
+
+    folder = find_study(study, results)
+    spec = folder.spec().with_confirm(finalists, seeds)
+    if spec.name != folder.name:  # else another folder would be written to
+        remedy = "rename it, or name it by its path"
+        raise InputError.at(folder.path, f"must be called {spec.name}, as the study in it is", folder.name, remedy)
+    return Run(spec, results=folder.path.parent, workers=workers, after_search=True)
 
 
 def _see_through(this: "Run", steps: "Callable[[], Iterator[Record | Notice | Stage]]") -> int:

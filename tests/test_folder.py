@@ -293,8 +293,11 @@ def test_resolved_settings_that_are_not_whole(folder: StudyFolder, content: byte
 
 def test_trials_wanted(folder: StudyFolder) -> None:
     """How many trials a study asks for stands in resolved.json."""
-    data = dict.fromkeys(("name", "digest", "rows", "class_names", "feature_names", "image_shape"))
-    folder.resolved.write_text(json.dumps({"settings": SPEC.model_dump(mode="json"), "data": data}))
+    rows = {"train": 90, "validation": 30, "test": 30}
+    names = {"class_names": ["a", "b"], "feature_names": ["x"], "image_shape": None}
+    data = {"name": "iris", "digest": "d", "rows": rows, **names}
+    resolved = {"settings": SPEC.model_dump(mode="json"), "data": data, "training_step": "numpy"}
+    folder.resolved.write_text(json.dumps(resolved))
     assert folder.trials_wanted() == 100
     assert folder.test_figures() is None
 
