@@ -209,8 +209,8 @@ def _map(path: Path) -> NDArray[Any]:
     """Map an array into memory."""
     with path.open("rb") as file:
         header = read_header(file)
-    if header.dtype.hasobject:
-        raise ValueError("an array of objects")
+    if header.dtype.hasobject or header.data != path.stat().st_size - header.size:
+        raise ValueError("no array of the numbers that are there")
     return np.memmap(path, header.dtype, "r", header.size, header.shape)
 
 

@@ -291,7 +291,13 @@ def unpack_weights(data: bytes, record: Record, place: object) -> Params:
     if hashlib.sha256(data).hexdigest() != record.weights_sha256:
         raise _not_whole(place, f"is not the weights file of trial {record.number}")
     members = unpack(data, place, _REMEDY)
-    return Params(*(array_of(members[f"{name}.npy"]) for name in Params._fields))
+    try:
+        weights = Params(*(array_of(members[f"{name}.npy"]) for name in Params._fields))
+        if [(array.ndim, array.dtype.kind) for array in weights] != [(2, "f"), (1, "f")] * 2:
+            raise TypeError("not two matrices and two rows of numbers")  # one kind of answer to both
+    except _NOT_A_RECORD as error:
+        raise _not_whole(place, f"does not hold weights ({error!r})") from error
+    return weights
 
 
 def _curves(result: TrialResult) -> dict[str, NDArray[np.float64]]:

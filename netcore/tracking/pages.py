@@ -89,7 +89,7 @@ def question_of(folder: StudyFolder) -> str:
 
 def as_it_is(text: str) -> str:
     """Give a text as Markdown that shows it and does nothing: no link, no picture, no tag."""
-    return re.sub(r"([\\`*_\[\]!#|~])", r"\\\1", text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
+    return re.sub(r"([\\`*\[\]])", r"\\\1", text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
 
 
 def fenced(text: str) -> str:
