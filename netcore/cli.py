@@ -254,16 +254,17 @@ def replay(  # noqa: PLR0913, PLR0917  # what may be asked for
 @results_option
 def list_studies(results: Path) -> None:
     """List the studies in the results folder."""
-    from netcore.errors import InputError, Problem  # noqa: PLC0415
-    from netcore.study.folder import StudyFolder  # noqa: PLC0415
+    from netcore.errors import InputError, Problem, printable  # noqa: PLC0415
+    from netcore.files import is_file  # noqa: PLC0415
+    from netcore.study.folder import studies_in  # noqa: PLC0415
     from netcore.terminal import Tally  # noqa: PLC0415
 
-    if results.exists() and not results.is_dir():
+    if is_file(results):
         raise InputError.at(results, "must be a folder", "a file", "name the results folder with --results")
 
-    folders = [StudyFolder(file.parent) for file in sorted(results.glob("*/study.toml"))]
+    folders = studies_in(results)
     if not folders:
-        click.echo(f"no studies in {results}; `netcore run digits` makes one")
+        click.echo(printable(f"no studies in {results}; `netcore run digits` makes one"))
     problems: list[Problem] = []
     for folder in folders:
         try:

@@ -18,23 +18,23 @@ from netcore.study.folder import StudyFolder, find_study
 from netcore.study.spec import load_spec
 
 NAMES = {
-    "up": "../x",
-    "far up": "../../../../tmp/x",
-    "up and down": "a/../../x",
+    "up": "../evil",
+    "far up": "../../../../tmp/evil",
+    "up and down": "a/../../evil",
     "absolute": "/tmp/netcore-evil",  # noqa: S108  # no file is made
     "here": ".",
     "above": "..",
     "nothing": "",
     "a space": " ",
     "below": "a/b",
-    "Windows": "..\\x",
+    "Windows": "..\\evil",
     "a drive": "C:\\x",
     "a share": "\\\\host\\x",
     "NUL": "x\0y",
     "two lines": "x\ny",
     "a terminal": "\x1b[2Jx",
     "backwards": "x\u202etxt",
-    "a dot that is none": "\u2024\u2024/x",
+    "a dot that is none": "\u2024\u2024/evil",
     "a slash that is none": "..\u2215x",
     "a wide dot": "\uff0e\uff0e\uff0fx",
     "another a": "\u0430",
@@ -136,6 +136,16 @@ def test_the_commands_say_so_too(quick: Command, own: Path, what: str) -> None: 
         refused(quick(*command, cwd=own))
     refused(quick("report", "x", "--results", f"{name}/nowhere", cwd=own))
     assert listing(own.parents[1]) == before
+
+
+@pytest.mark.parametrize("what", ["long", "two lines", "a terminal", "no letter"])
+def test_a_results_folder_of_such_a_name(quick: Command, own: Path, what: str) -> None:  # noqa: F811
+    """`list` finds no studies there, in one line; `run` makes it where the system takes its name, else says so."""
+    name = os.fsencode(NAMES[what]).decode(errors="surrogateescape")
+    done = quick("list", "--results", name, cwd=own)
+    assert (done.returncode, done.stderr, done.stdout.count("\n")) == (0, "", 1)
+    assert done.stdout.strip().isprintable()
+    refused(quick("run", "x.toml", "--results", f"rows.npz/{name}", cwd=own))
 
 
 @pytest.mark.parametrize("what", NAMES)

@@ -26,7 +26,7 @@ from netcore.files import TEMPORARY, cannot_write, flush_folder, is_file, make_f
 from netcore.study.record import Record, pack_weights, unpack_weights
 from netcore.study.spec import StudySpec
 
-__all__ = ["StudyFolder", "find_study"]
+__all__ = ["StudyFolder", "find_study", "studies_in"]
 
 
 _OLD = 3600.0
@@ -312,9 +312,17 @@ def find_study(name: str | Path, results: str | Path) -> StudyFolder:
             folder = StudyFolder(path)
             folder.refuse_links()
             return folder
-    known = [file.parent.name for file in Path(results).glob("*/study.toml")]
+    known = [folder.name for folder in studies_in(Path(results))]
     remedy = nearest(str(name), known) if known else f"`netcore run {name}` makes it"
     raise InputError.at(name, f"there is no study of this name in {results}/", remedy=remedy)
+
+
+def studies_in(results: Path) -> list[StudyFolder]:
+    """Give the folders of the studies in a results folder; none where the system does not even take its name."""
+    try:
+        return [StudyFolder(file.parent) for file in sorted(results.glob("*/study.toml"))]
+    except (OSError, ValueError):
+        return []
 
 
 def _file_name(number: int) -> str:
