@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from netcore.data.cache import open_dataset, through_cache
 from netcore.errors import RecordError, WorkError
 from netcore.model import Model
 from netcore.study.record import CURVES, Record, pack_weights, unpack_weights
+from netcore.study.trial import FIGURES
 
 BOUND = 100 * 2**20
 """Bytes that reading a file of a few kilobytes may take at most."""
@@ -55,15 +57,14 @@ def test_every_bit_and_every_length_of_a_whole_record(records: dict[str, Record]
     """Each of its bits flipped, and each length cut: the record is refused, and nothing piles up."""
     data = bytearray(records["finished"].to_bytes())
     tracemalloc.start()
-    noticed = 0
     for bit in range(8 * len(data)):
         data[bit // 8] ^= 1 << bit % 8
-        noticed += refuses(bytes(data))
+        assert refuses(bytes(data)), f"bit {bit} of {8 * len(data)}"
         data[bit // 8] ^= 1 << bit % 8
-    cut = sum(refuses(bytes(data[:length])) for length in range(len(data)))
+    for length in range(len(data)):
+        assert refuses(bytes(data[:length])), f"cut to {length} of {len(data)} bytes"
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert (noticed, cut) == (8 * len(data), len(data))
     assert peak < BOUND
     assert not refuses(bytes(data))
 
@@ -127,6 +128,15 @@ def test_an_array_is_what_is_there(records: dict[str, Record], folded: Record, w
         for name in ("W1", "b2", "preprocessing.scale"):
             with pytest.raises(RecordError, match=r"^m.npz: does not hold a model \(.*\)"):
                 Model.from_bytes(pack({**unpack(model.to_bytes(), ""), f"{name}.npy": ARRAYS[what]}), "m.npz")
+
+
+def test_rows_of_nothing_are_no_folds(records: dict[str, Record]) -> None:  # noqa: F811
+    """Folds without an epoch could be any number of rows that take no byte: a trial without a curve has none."""
+    nothing = {f"{name}.npy": claims((0,)) for name in CURVES}
+    nothing |= {f"fold_{name}.npy": claims((10**12, 0)) for name in FIGURES}
+    data = pack({**unpack(records["failed"].to_bytes(), ""), **nothing})
+    with bounded(), pytest.raises(RecordError, match="does not hold a record"):
+        Record.from_bytes(data, "x.npz")
 
 
 @pytest.mark.parametrize("what", ARRAYS)
@@ -203,7 +213,7 @@ def deflated(size: int) -> bytes:
 
 BOMBS: dict[str, Callable[[], bytes]] = {
     "members that overlap": lambda: overlapping(200, 2**20),
-    "one of 1 GB, packed": lambda: deflated(2**30),
+    "one of 256 MB, packed": lambda: deflated(2**28),
     "50,000 members": lambda: archive(local(b"a", 0, 0), [central(b"%05d" % n, 0, 0, 0) for n in range(50_000)]),
     "one that says 4 GB": lambda: archive(
         local(b"record.json", 2, 0) + b"{}", [central(b"record.json", 2**32 - 2, 0, 0)]
@@ -247,13 +257,8 @@ def test_weights_are_arrays_of_numbers(records: dict[str, Record]) -> None:  # n
 
 def test_arrays_are_read_as_they_were_written() -> None:
     """Whatever shape, order and type: what was packed comes back, and cannot be written to."""
-    for array in (
-        np.arange(6.0).reshape(2, 3),
-        np.float32([[]]),
-        np.zeros((4, 0)),
-        np.array(2.5),
-        np.arange(3, dtype=">i4"),
-    ):
+    arrays: list[Any] = [np.arange(6.0).reshape(2, 3), np.zeros((1, 0), np.float32), np.zeros((4, 0)), np.array([2.5])]
+    for array in (*arrays, np.arange(3, dtype=">i4")):
         again = array_of(unpack(pack({"x": array}), "")["x.npy"])
         np.testing.assert_array_equal(again, array)
         assert again.dtype == array.dtype
