@@ -3,20 +3,25 @@
 They are the zip archive's comment, the SHA-256 of all bytes before them, checked before anything is parsed: hashing
 the arrays alone would miss a bit flipped in the archive's own structure. Nothing in it is ever unpickled, and equal
 members give equal bytes.
+
+Whoever makes a file up can make its checksum up too. So what is read takes no more memory than the file has bytes,
+whatever the archive and the headers in it claim.
 """
 
 import hashlib
 import io
+import math
 import zipfile
 from collections.abc import Mapping
-from typing import Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from netcore.errors import RecordError
 
-__all__ = ["array_of", "pack", "unpack"]
+__all__ = ["Header", "array_of", "pack", "read_header", "unpack"]
 
 _CHECKSUM = 64
 
@@ -48,18 +53,63 @@ def unpack(data: bytes, place: object, remedy: str = "") -> dict[str, bytes]:
         raise RecordError.at(place, "is truncated or altered (its checksum does not hold)", remedy=remedy)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            # Ours are stored as they are; what is compressed could be of any size, and is not read.
-            stored = [member for member in archive.infolist() if member.compress_type == zipfile.ZIP_STORED]
-            return {member.filename: archive.read(member) for member in stored}
+            return {member.filename: archive.read(member) for member in _stored(archive, len(data))}
     except (zipfile.BadZipFile, EOFError, OSError, OverflowError, RuntimeError, ValueError) as error:
         raise RecordError.at(place, f"is not a zip archive ({error})", remedy=remedy) from error
 
 
+def _stored(archive: zipfile.ZipFile, size: int) -> list[zipfile.ZipInfo]:
+    """Give the members that are as large as they are here: ours are stored, what is compressed could be of any size."""
+    stored = [member for member in archive.infolist() if member.compress_type == zipfile.ZIP_STORED]
+    if sum(member.compress_size for member in stored) > size:
+        raise ValueError("its members overlap")  # many small ones could each claim the same large part
+    return stored
+
+
+class Header(NamedTuple):
+    """What an .npy says of the array that follows."""
+
+    shape: tuple[int, ...]
+    columns_first: bool
+    dtype: np.dtype[Any]
+    size: int
+    """Bytes of the header itself."""
+
+    @property
+    def data(self) -> int:
+        """Bytes that the data take."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def read_header(file: IO[bytes]) -> Header:
+    """Read the header of an .npy: a claim, by which nothing is allocated.
+
+    Raises:
+        ValueError: it is not one, or damaged.
+        OSError: the file cannot be read.
+    """
+    try:
+        read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[npy.read_magic(file)]
+        header = Header(*read(file), size=file.tell())
+    except OSError:
+        raise
+    except Exception as error:  # NumPy parses Python literals there, and many things can go wrong
+        raise ValueError("is not an .npy array, or its header is damaged") from error
+    if any(type(length) is not int or length < 0 for length in header.shape):
+        raise ValueError("its shape is not one of whole numbers")
+    return header
+
+
 def array_of(content: bytes) -> NDArray[Any]:
-    """Give the array of a member NAME.npy; objects are refused.
+    """Give the array of a member NAME.npy, to be read only; objects, which would be pickles, are refused.
 
     Raises:
         ValueError: it holds something else.
     """
-    array: NDArray[Any] = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
-    return array
+    header = read_header(io.BytesIO(content))
+    if header.dtype.hasobject or not header.dtype.itemsize:
+        raise ValueError(f"an array of {header.dtype} holds no numbers")
+    if header.data != len(content) - header.size:
+        raise ValueError(f"its header says {header.data} bytes of data, there are {len(content) - header.size}")
+    order: Any = "F" if header.columns_first else "C"
+    return np.ndarray(header.shape, header.dtype, content, header.size, order=order)

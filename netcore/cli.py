@@ -107,13 +107,7 @@ def run(
 @click.option("--workers", type=click.IntRange(min=1), help="Worker processes.  [default: one per usable core]")
 def confirm(study: str, results: Path, finalists: int | None, seeds: int | None, workers: int | None) -> int:
     """Train the best trials of a complete search again with fresh seeds, and read the test set for the winner."""
-    from netcore.run import Run  # noqa: PLC0415
-    from netcore.study.folder import find_study  # noqa: PLC0415
-
-    folder = find_study(study, results)
-    this = Run(
-        folder.spec().with_confirm(finalists, seeds), results=folder.path.parent, workers=workers, after_search=True
-    )
+    this = _after_search(study, results, workers, finalists, seeds)
     return _see_through(this, this.confirm)
 
 
@@ -130,11 +124,7 @@ def confirm(study: str, results: Path, finalists: int | None, seeds: int | None,
 @click.option("--workers", type=click.IntRange(min=1), help="Worker processes.  [default: one per usable core]")
 def audit(study: str, results: Path, share: float, workers: int | None) -> int:
     """Train some of the trials that were stopped early to the end, to see what the stopping rule missed."""
-    from netcore.run import Run  # noqa: PLC0415
-    from netcore.study.folder import find_study  # noqa: PLC0415
-
-    folder = find_study(study, results)
-    this = Run(folder.spec(), results=folder.path.parent, workers=workers, after_search=True)
+    this = _after_search(study, results, workers)
     return _see_through(this, lambda: this.audit(share))
 
 
@@ -273,16 +263,17 @@ def replay(  # noqa: PLR0913, PLR0917  # what may be asked for
 @results_option
 def list_studies(results: Path) -> None:
     """List the studies in the results folder."""
-    from netcore.errors import InputError, Problem  # noqa: PLC0415
-    from netcore.study.folder import StudyFolder  # noqa: PLC0415
+    from netcore.errors import InputError, Problem, printable  # noqa: PLC0415
+    from netcore.files import is_file  # noqa: PLC0415
+    from netcore.study.folder import studies_in  # noqa: PLC0415
     from netcore.terminal import Tally  # noqa: PLC0415
 
-    if results.exists() and not results.is_dir():
+    if is_file(results):
         raise InputError.at(results, "must be a folder", "a file", "name the results folder with --results")
 
-    folders = [StudyFolder(file.parent) for file in sorted(results.glob("*/study.toml"))]
+    folders = studies_in(results)
     if not folders:
-        click.echo(f"no studies in {results}; `netcore run digits` makes one")
+        click.echo(printable(f"no studies in {results}; `netcore run digits` makes one"))
     problems: list[Problem] = []
     for folder in folders:
         try:
@@ -424,6 +415,22 @@ def ui(host: str, port: int) -> int:
         click.echo(f"warning: {address.shown}: {warning}", err=True)
     click.echo("Ctrl-C ends the server", err=True)
     return serve(address)
+
+
+def _after_search(
+    study: str, results: Path, workers: int | None, finalists: int | None = None, seeds: int | None = None
+) -> "Run":
+    """Make the run of what comes after a search, in the folder of a study that has run."""
+    from netcore.errors import InputError  # noqa: PLC0415
+    from netcore.run import Run  # noqa: PLC0415
+    from netcore.study.folder import find_study  # noqa: PLC0415
+
+    folder = find_study(study, results)
+    spec = folder.spec().with_confirm(finalists, seeds)
+    if spec.name != folder.name:  # else another folder would be written to
+        remedy = "rename it, or name it by its path"
+        raise InputError.at(folder.path, f"must be called {spec.name}, as the study in it is", folder.name, remedy)
+    return Run(spec, results=folder.path.parent, workers=workers, after_search=True)
 
 
 def _see_through(this: "Run", steps: "Callable[[], Iterator[Record | Notice | Stage]]") -> int:

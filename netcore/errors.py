@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["DataError", "InputError", "NetcoreError", "Problem", "RecordError", "WorkError", "nearest"]
+__all__ = ["DataError", "InputError", "NetcoreError", "Problem", "RecordError", "WorkError", "nearest", "printable"]
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ class Problem:
     remedy: str = ""
 
     def __str__(self) -> str:
-        """Give the one line that the user reads."""
+        """Give the one line that the user reads, whatever the names and values in it."""
         got = f", got {self.value}" if self.value else ""
         remedy = f"; {self.remedy}" if self.remedy else ""
-        return f"{self.place}: {self.rule}{got}{remedy}"
+        return printable(f"{self.place}: {self.rule}{got}{remedy}")
 
 
 class NetcoreError(Exception):
@@ -61,6 +61,12 @@ class RecordError(InputError):
 
 class WorkError(NetcoreError):
     """The input was right and the work failed: no space, too many failed trials, no server (exit code 1)."""
+
+
+def printable(text: str, but: str = "") -> str:
+    """Escape what a terminal would not show but do (line ends, control sequences), but for the letters in `but`."""
+    plain = "\u00a0" + but  # a space that keeps a number and its unit together
+    return "".join(each if each.isprintable() or each in plain else ascii(each)[1:-1] for each in text)
 
 
 def nearest(word: str, known: "Iterable[str]") -> str:

@@ -100,6 +100,7 @@ class Run:
         """Check everything that can be checked, then take the folder."""
         self.dataset = through_cache(partial(dataset_of, self.spec))
         make_folder(self.folder.path)
+        self.folder.refuse_links()
         with ExitStack() as stack:
             stack.enter_context(self.folder.locked())
             if self._fresh:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from netcore.errors import printable
 from netcore.study.record import Record, rank
 from netcore.study.search import Notice, Stage
 from netcore.study.spec import HYPERPARAMETERS
@@ -228,7 +229,7 @@ def say_trial(record: Record) -> None:
     if result.best_epoch:
         click.echo(f"  best_epoch           {result.best_epoch}\n  {job.metric:<20} {result.value!r}")
     if result.failure:
-        click.echo(f"\n{result.failure}\n{result.traceback}")
+        click.echo(printable(f"\n{result.failure}\n{result.traceback}", but="\n"))
     if result.curve:
         click.echo("\n  epoch  learning_rate  train_loss    val_loss  train_accuracy  val_accuracy")
     for e in result.curve:
@@ -247,7 +248,7 @@ def say_data(dataset: "Dataset") -> None:
         parts = {"in folds": train + validation, "test": test}
     total = sum(part.total() for part in parts.values())
     rows = ", ".join(f"{part.total()} {name}" for name, part in parts.items())
-    click.echo(f"{dataset.name}")
+    click.echo(printable(dataset.name))
     click.echo(f"  rows      {total}: {rows}")
     if dataset.others:
         each = [_span([len(fold.labels[part]) for fold in dataset.folds]) for part in (0, 1)]
@@ -257,9 +258,9 @@ def say_data(dataset: "Dataset") -> None:
     click.echo(f"  digest    {dataset.digest}")
     for note in dataset.notes:
         click.echo(f"  note      {note}")
-    width = max(len("class"), *map(len, dataset.class_names))
+    width = max(len("class"), *(len(printable(name)) for name in dataset.class_names))
     click.echo(f"\n  {'class':<{width}}  " + "  ".join(f"{name:>10}" for name in parts) + "       share")
-    for label, name in enumerate(dataset.class_names):
+    for label, name in enumerate(map(printable, dataset.class_names)):
         numbers = [part[label] for part in parts.values()]
         figures = "  ".join(f"{number:>10}" for number in numbers)
         click.echo(f"  {name:<{width}}  {figures}  {sum(numbers) / total:>10.1%}")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from netcore.core.params import Params, init_params
+from netcore.core.training import Epoch
 from netcore.errors import InputError, RecordError
 from netcore.files import TEMPORARY
 from netcore.seeds import Purpose, generator
@@ -44,7 +45,8 @@ def weights(number: int) -> Params:
 def record(number: int, *, value: float = 0.5) -> Record:
     """Make the record of a trial."""
     job = TrialJob.of(SPEC, number, Hyperparameters(0.1, 3, 0.0, 0.9), {}, "d", "k")
-    return Record.of(job, TrialResult(State.FINISHED, (), None, value, weights(number)), Provenance(0.0, 1.0, 1, {}))
+    result = TrialResult(State.FINISHED, (Epoch(1, 0.1, value, value, 0.5, 0.5),), 1, value, weights(number))
+    return Record.of(job, result, Provenance(0.0, 1.0, 1, {}))
 
 
 @pytest.fixture
@@ -293,8 +295,11 @@ def test_resolved_settings_that_are_not_whole(folder: StudyFolder, content: byte
 
 def test_trials_wanted(folder: StudyFolder) -> None:
     """How many trials a study asks for stands in resolved.json."""
-    data = dict.fromkeys(("name", "digest", "rows", "class_names", "feature_names", "image_shape"))
-    folder.resolved.write_text(json.dumps({"settings": SPEC.model_dump(mode="json"), "data": data}))
+    rows = {"train": 90, "validation": 30, "test": 30}
+    names = {"class_names": ["a", "b"], "feature_names": ["x"], "image_shape": None}
+    data = {"name": "iris", "digest": "d", "rows": rows, **names}
+    resolved = {"settings": SPEC.model_dump(mode="json"), "data": data, "training_step": "numpy"}
+    folder.resolved.write_text(json.dumps(resolved))
     assert folder.trials_wanted() == 100
     assert folder.test_figures() is None
 

@@ -428,7 +428,7 @@ AFTERWARDS: dict[str, tuple[Callable[[StudyFolder], object], str, str]] = {
     "another confusion": (lambda f: change_test(f, confusion=[[1]]), "net", r"test\.json: rows must be 1, got 30"),
     "fewer readings": (lambda f: change_test(f, readings=0), "net", r'model\.npz: test must be .*"readings": 0'),
     "another promise": (promise_more, "net", r'model\.npz: confirmed must be .*, got .*"val_accuracy": 0\.99'),
-    "no confusion": (lambda f: change_test(f, confusion="x"), "net", "confusion must be "),
+    "no confusion": (lambda f: change_test(f, confusion="x"), "net", r"test\.json: is missing or not whole"),
     "another seed": (lambda f: change_test(f, seed=7), "net", "seed must be "),
     "another digest": (lambda f: change_test(f, digest="0" * 64), "net", r"test\.json: digest must be "),
     "test.json unreadable": (lambda f: f.test.write_text("["), "net", r"test\.json: is missing or not whole"),

@@ -4,18 +4,17 @@ A header is a claim: 128 bytes can announce terabytes. So each is parsed first, 
 the file, and only then is anything allocated. Objects are refused: they would be pickles, and pickles are programs.
 """
 
-import math
 import zipfile
 import zlib
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from netcore.archive import Header, read_header
 from netcore.data.cache import spill
 from netcore.data.dataset import RawData
 from netcore.data.preprocessing import chunks
@@ -32,19 +31,6 @@ _LAST_LETTER, _SURROGATES = 0x10FFFF, (0xD800, 0xDFFF)
 """Of Unicode: the largest number of a letter, and those that are none."""
 _IMAGES = {3: (1,), 4: (1, 3)}
 """By the number of dimensions of the features: how many channels make them pictures."""
-
-
-class _Header(NamedTuple):
-    shape: tuple[int, ...]
-    columns_first: bool
-    dtype: np.dtype[Any]
-    size: int
-    """Bytes of the header itself."""
-
-    @property
-    def data(self) -> int:
-        """Bytes that the data take."""
-        return math.prod(self.shape) * self.dtype.itemsize
 
 
 def read_arrays(path: Path, features: str = "X", labels: str = "y") -> RawData:
@@ -135,7 +121,7 @@ def read_member(path: Path, name: str) -> tuple[NDArray[Any], str]:
     return array, place
 
 
-def _unpack(file: IO[bytes], header: _Header, place: str) -> NDArray[Any]:
+def _unpack(file: IO[bytes], header: Header, place: str) -> NDArray[Any]:
     """Copy an array out of its archive into the cache, and map it from there."""
     if not header.data:
         raise DataError.at(place, "is empty", f"shape {header.shape}", _AGAIN)
@@ -146,21 +132,16 @@ def _unpack(file: IO[bytes], header: _Header, place: str) -> NDArray[Any]:
         return np.memmap(unpacked, header.dtype, "r", 0, header.shape, order)
 
 
-def _read_header(file: IO[bytes], place: str) -> _Header:
+def _read_header(file: IO[bytes], place: str) -> Header:
     """Parse the header of an .npy, and refuse types that are not plain numbers or texts."""
     try:
-        read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[npy.read_magic(file)]
-        header = _Header(*read(file), size=file.tell())
-    except OSError:
-        raise
-    except Exception as error:  # NumPy parses Python literals there, and many things can go wrong
-        raise DataError.at(place, "is not an .npy array, or its header is damaged", remedy=_AGAIN) from error
+        header = read_header(file)
+    except ValueError as error:
+        raise DataError.at(place, str(error), remedy=_AGAIN) from error
     if header.dtype.hasobject:
         raise DataError.at(place, "holds Python objects, which are pickles and are refused", remedy="save plain arrays")
     if header.dtype.kind not in "biufUS" or not header.dtype.itemsize:
         raise DataError.at(place, "must hold numbers or texts", ascii(str(header.dtype)), _AGAIN)
-    if any(type(length) is not int or length < 0 for length in header.shape):
-        raise DataError.at(place, "must have a shape of whole numbers", header.shape, _AGAIN)
     return header
 
 

@@ -26,7 +26,7 @@ import platformdirs
 from numpy.lib import format as npy
 from numpy.typing import DTypeLike, NDArray
 
-from netcore.archive import pack, unpack
+from netcore.archive import pack, read_header, unpack
 from netcore.data.dataset import Dataset, Put, digest_of
 from netcore.data.preprocessing import from_members, to_members
 from netcore.errors import DataError, RecordError, WorkError
@@ -40,6 +40,8 @@ _ARRAYS = tuple(f"{letter}_{part}" for part in ("train", "val", "test") for lett
 _UNFINISHED = ".new-"
 _OURS = re.compile(rf"[0-9a-f]{{64}}|{re.escape(_UNFINISHED)}[0-9a-f]{{32}}")
 """Names of folders that this module makes; others in the cache folder are none of its business."""
+_NOT_OURS = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
+"""What comes of files in this folder that no netcore has written."""
 _DAY = 24 * 3600.0
 _KEPT = 30 * _DAY
 """Seconds that a data set stays after it was last opened."""
@@ -149,7 +151,7 @@ def _kept(dataset: Dataset, target: Path) -> Dataset | None:
     """Give the same data set if it is there already, each of its bits; what is there and not whole goes."""
     if not target.exists():
         return None
-    with suppress(WorkError):
+    with suppress(WorkError, *_NOT_OURS):
         kept = _read(target)
         others = tuple(replace(fold, digest=digest_of(fold)) for fold in kept.others)
         if digest_of(replace(kept, others=others)) == dataset.digest:
@@ -189,7 +191,7 @@ def _read(path: Path) -> Dataset:
         with suppress(OSError):  # it only says that the data are in use; a folder of somebody else's may be read too
             os.utime(path)
         first, *others = [_read_fold(path, number) for number in range(len(list(path.glob(f"*.{_FACTS}"))) or 1)]
-    except (OSError, ValueError, KeyError, TypeError, RecordError) as error:
+    except (OSError, RecordError, *_NOT_OURS) as error:
         remedy = "run the same command again: it makes them anew and goes on where it stopped"
         raise WorkError.at(path, "the prepared data are gone or damaged", remedy=remedy) from error
     return replace(first, others=tuple(others), path=path)
@@ -205,8 +207,11 @@ def _read_fold(path: Path, number: int) -> Dataset:
 
 def _map(path: Path) -> NDArray[Any]:
     """Map an array into memory."""
-    array: NDArray[Any] = npy.open_memmap(path, mode="r")
-    return array
+    with path.open("rb") as file:
+        header = read_header(file)
+    if header.dtype.hasobject or header.data != path.stat().st_size - header.size:
+        raise ValueError("no array of the numbers that are there")
+    return np.memmap(path, header.dtype, "r", header.size, header.shape)
 
 
 def _tidy(root: Path) -> None:

@@ -7,16 +7,18 @@ superseded/                  records that were replaced; never deleted
 """
 
 import json
+import math
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
 
+from annotated_types import Ge, Le, Len
 from filelock import FileLock, Timeout
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from netcore.core.params import Params
 from netcore.errors import InputError, RecordError, nearest
@@ -24,10 +26,69 @@ from netcore.files import TEMPORARY, cannot_write, flush_folder, is_file, make_f
 from netcore.study.record import Record, pack_weights, unpack_weights
 from netcore.study.spec import StudySpec
 
-__all__ = ["StudyFolder", "find_study"]
+__all__ = ["StudyFolder", "find_study", "studies_in"]
 
 
 _OLD = 3600.0
+
+Count = Annotated[int, Ge(0), Le(2**53)]
+
+
+class _Checked(BaseModel):
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+
+class _Rows(_Checked):
+    train: Count
+    validation: Count
+    test: Count
+
+
+class _Data(_Checked):
+    """What resolved.json says the data were."""
+
+    name: str
+    digest: str
+    rows: _Rows
+    class_names: list[str]
+    feature_names: list[str]
+    image_shape: Annotated[list[Annotated[int, Ge(1)]], Len(3, 3)] | None
+
+    @model_validator(mode="after")
+    def _one_size(self) -> Self:
+        if self.image_shape and math.prod(self.image_shape) != len(self.feature_names):
+            raise ValueError
+        return self
+
+
+class _Resolved(_Checked):
+    """What resolved.json says, besides the settings."""
+
+    data: _Data
+    sampler_arguments: dict[str, Any] = {}
+    training_step: str
+    folder: str = ""
+
+
+class _Test(_Checked):
+    """What test.json says; the last five are not in files of older versions."""
+
+    trial: Count | None
+    digest: str
+    rows: Annotated[Count, Ge(1)]
+    right: Count
+    accuracy: Annotated[float, Ge(0), Le(1)]
+    candidate: str = ""
+    seed: Count | None = None
+    data_digest: str = ""
+    readings: Count = 1
+    confusion: list[list[Count]] = []
+
+    @model_validator(mode="after")
+    def _counts(self) -> Self:
+        if self.right > self.rows or any(len(row) != len(self.confusion) for row in self.confusion):
+            raise ValueError
+        return self
 
 
 class StudyFolder:
@@ -165,12 +226,17 @@ class StudyFolder:
         return self.weights / _file_name(number)
 
     def test_figures(self) -> dict[str, Any] | None:
-        """Give what the test set said of the net that ships, if it has been asked."""
-        return _read_json(self.test)
+        """Give what the test set said of the net that ships, if it has been asked and the file is whole."""
+        figures = _read_json(self.test)
+        try:
+            _Test.model_validate(figures)
+        except (RecursionError, ValidationError):
+            return None
+        return figures
 
-    def times(self) -> dict[str, Any] | None:
+    def times(self) -> dict[str, float] | None:
         """Give the seconds that all runs of this study spent, by activity, if they were measured."""
-        return _read_json(self._times)
+        return _finite(_read_json(self._times))
 
     def add_times(self, spent: dict[str, float]) -> None:
         """Add the seconds of another run."""
@@ -186,13 +252,13 @@ class StudyFolder:
         """
         resolved = _read_json(self.resolved) or {}
         try:
-            StudySpec.model_validate(resolved["settings"])
-            whole = resolved["data"].keys() >= {"name", "digest", "rows", "class_names", "feature_names", "image_shape"}
-        except (KeyError, AttributeError, ValidationError):
-            whole = False
-        if not whole:
+            _Resolved.model_validate(resolved)
+            spec = StudySpec.model_validate(resolved["settings"])
+        except (KeyError, RecursionError, ValidationError):
+            spec = None
+        if spec is None or not spec.name:
             raise InputError.at(self.resolved, "is missing or not whole", remedy="`netcore run` writes it again")
-        return resolved
+        return resolved | {"settings": spec.model_dump(mode="json")}
 
     def spec(self) -> StudySpec:
         """Give the study as it ran.
@@ -208,6 +274,18 @@ class StudyFolder:
     def trials_wanted(self) -> int:
         """Give the number of trials that the study asks for."""
         return int(self.resolved_settings()["settings"]["study"]["trials"])
+
+    def refuse_links(self) -> None:
+        """Refuse links that lead out of the folder: what is written there would be written elsewhere.
+
+        Raises:
+            InputError: there is one.
+        """
+        home = os.path.realpath(self.path)
+        for link in _links(self.path):
+            if os.path.commonpath([home, os.path.realpath(link)]) != home:
+                remedy = "move what it leads to here; the study's folder, or that of all results, may be a link itself"
+                raise InputError.at(link, "must not be a link that leads out of the study's folder", remedy=remedy)
 
     def prepare(self) -> None:
         """Make the folders, and clear what interrupted writes left."""
@@ -233,10 +311,20 @@ def find_study(name: str | Path, results: str | Path) -> StudyFolder:
     """
     for path in (Path(results) / name, Path(name), Path(results) / Path(name).stem):
         if is_file(path / "study.toml"):
-            return StudyFolder(path)
-    known = [file.parent.name for file in Path(results).glob("*/study.toml")]
+            folder = StudyFolder(path)
+            folder.refuse_links()
+            return folder
+    known = [folder.name for folder in studies_in(Path(results))]
     remedy = nearest(str(name), known) if known else f"`netcore run {name}` makes it"
     raise InputError.at(name, f"there is no study of this name in {results}/", remedy=remedy)
+
+
+def studies_in(results: Path) -> list[StudyFolder]:
+    """Give the folders of the studies in a results folder; none where the system does not even take its name."""
+    try:
+        return [StudyFolder(file.parent) for file in sorted(results.glob("*/study.toml"))]
+    except (OSError, ValueError):
+        return []
 
 
 def _file_name(number: int) -> str:
@@ -255,6 +343,22 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None
+
+
+def _finite(times: dict[str, Any] | None) -> dict[str, float] | None:
+    """Give the entries that are numbers of seconds."""
+    if times is None:
+        return None
+    return {name: each for name, each in times.items() if type(each) in {int, float} and 0 <= each < 1e12}  # noqa: PLR2004
+
+
+def _links(folder: str | Path) -> Iterator[str]:
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_symlink():
+                yield entry.path
+            elif entry.is_dir():
+                yield from _links(entry.path)
 
 
 def _read(path: Path) -> bytes:

@@ -7,11 +7,13 @@ anew from the records at every start and thrown away at the end; nothing here is
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from netcore.errors import RecordError
 from netcore.study.record import Record
 from netcore.study.sampling import Sampling
 from netcore.study.space import Space
@@ -57,11 +59,7 @@ class History:
     def in_flight(self, hyperparameters: Hyperparameters) -> None:
         """Take note of the next trial, whose result is not known yet."""
         space = self._sampling.space
-        self._study.add_trial(
-            create_trial(
-                state=TrialState.RUNNING, params=space.searched(hyperparameters), distributions=space.distributions
-            )
-        )
+        self._study.add_trial(_trial(hyperparameters, space, state=TrialState.RUNNING))
 
     def commit(self, number: int, result: TrialResult) -> None:
         """Learn the result of a trial in flight. Only ever called in the order of the numbers."""
@@ -104,13 +102,21 @@ def told(record: Record, space: Space) -> FrozenTrial:
         value = record.result.value
     elif state is TrialState.PRUNED and curve:
         value = curve[max(curve)]  # what Optuna itself makes of a pruned trial
-    return create_trial(
-        state=state,
-        value=value,
-        params=space.searched(record.job.hyperparameters),
-        distributions=space.distributions,
-        intermediate_values=curve,
-    )
+    return _trial(record.job.hyperparameters, space, state=state, value=value, intermediate_values=curve)
+
+
+def _trial(hyperparameters: Hyperparameters, space: Space, **facts: Any) -> FrozenTrial:  # noqa: ANN401  # Optuna's
+    """Make a trial in Optuna's form.
+
+    Raises:
+        RecordError: it is not in the space that the study searches, so that no sampler can be told of it.
+    """
+    try:
+        return create_trial(params=space.searched(hyperparameters), distributions=space.distributions, **facts)
+    except (TypeError, ValueError) as error:
+        what = ", ".join(f"{name} {value!r}" for name, value in hyperparameters._asdict().items())
+        remedy = "`netcore verify` names it; move it away, and `netcore run` trains it again"
+        raise RecordError.at("a record's trial", "must be within the study's [space]", what, remedy) from error
 
 
 def reported(result: TrialResult, metric: str) -> dict[int, float]:

@@ -8,10 +8,12 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from annotated_types import Ge, Gt, Le, Lt
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError
 
 from netcore.archive import array_of, pack, unpack
 from netcore.core.params import Params
@@ -37,10 +39,69 @@ __all__ = [
 CURVES = ("learning_rate", *FIGURES)
 """The arrays of a record, one entry per epoch."""
 
-_FORMAT = 2
+_FORMAT: Literal[2] = 2
 _REMEDY = "`netcore run` moves it aside and trains the trial again"
 _NOT_A_RECORD = (AttributeError, KeyError, MemoryError, OverflowError, RecursionError, TypeError, ValueError)
 _NAN = np.float64("nan")
+
+
+Count = Annotated[int, Ge(0), Lt(2**63)]
+Text = InstanceOf[str]
+"""A text with any letters: a traceback may hold some that are no Unicode."""
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class _Checked(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class _Hyperparameters(_Checked):
+    learning_rate: Annotated[float, Gt(0)]
+    hidden_size: Count
+    reg: Annotated[float, Ge(0)]
+    learning_rate_decay: Annotated[float, Gt(0), Le(1)]
+
+
+class _Training(_Checked, extra="allow"):
+    batch_size: Annotated[Count, Ge(1)]
+    dtype: Literal["float32", "float64"]
+
+
+class _Study(_Checked, extra="allow"):
+    metric: Literal["val_loss", "val_accuracy"]
+
+
+class _Settings(_Checked, extra="allow"):
+    study: _Study
+    training: _Training
+
+
+class _Facts(_Checked):
+    """What record.json may say: whoever makes a record up can make its checksum up too."""
+
+    format: Literal[2]
+    trial: Count
+    hyperparameters: _Hyperparameters
+    seed: Count
+    ceilings: dict[Annotated[str, Field(pattern="^[0-9]{1,18}$")], float]
+    epochs: Count
+    role: Literal["trial", "confirm", "audit"]
+    step: Text
+    known: Text
+    data_digest: Text
+    settings: _Settings
+    state: Literal["finished", "pruned", "diverged", "failed"]
+    best_epoch: Annotated[Count, Ge(1)] | None
+    value: float | None
+    failure: Text
+    traceback: Text
+    started: Annotated[float, Ge(0), Lt(9e9)]
+    """Before the year 2255: pandas knows no time much later."""
+    seconds: Annotated[float, Ge(0), Lt(1e8)]
+    attempts: Count
+    environment: dict[Text, Text]
+    digest: Digest
+    weights_sha256: Digest | Literal[""]
 
 
 @dataclass(frozen=True)
@@ -104,7 +165,12 @@ class Record:
         members = unpack(data, place, _REMEDY)
         try:
             facts = json.loads(members["record.json"])
+            _Facts.model_validate(facts)
             return cls._from_parts(facts, members)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(map(str, first["loc"])) or "record.json"
+            raise _not_whole(place, f"does not hold a record ({where}: {first['msg']})") from error
         except _NOT_A_RECORD as error:
             raise _not_whole(place, f"does not hold a record ({error!r})") from error
 
@@ -137,8 +203,6 @@ class Record:
 
     @classmethod
     def _from_parts(cls, facts: dict[str, Any], members: dict[str, bytes]) -> "Record":
-        if facts["format"] != _FORMAT:
-            raise ValueError(f"format {facts['format']} is not {_FORMAT}")
         settings = facts["settings"]
         job = TrialJob(
             number=facts["trial"],
@@ -166,6 +230,10 @@ class Record:
             failure=facts["failure"],
             traceback=facts["traceback"],
         )
+        if (result.best_epoch or 0) > len(curve):
+            raise ValueError(f"best_epoch {result.best_epoch} is beyond the {len(curve)} epochs of the curve")
+        if result.state is State.FINISHED and (facts["value"] is None or not result.best_epoch):
+            raise ValueError("a finished trial has a value and a best epoch")
         provenance = Provenance(*(facts[name] for name in ("started", "seconds", "attempts", "environment")))
         return cls(job, result, provenance, facts["digest"], facts["weights_sha256"], from_members(members))
 
@@ -223,7 +291,13 @@ def unpack_weights(data: bytes, record: Record, place: object) -> Params:
     if hashlib.sha256(data).hexdigest() != record.weights_sha256:
         raise _not_whole(place, f"is not the weights file of trial {record.number}")
     members = unpack(data, place, _REMEDY)
-    return Params(*(array_of(members[f"{name}.npy"]) for name in Params._fields))
+    try:
+        weights = Params(*(array_of(members[f"{name}.npy"]) for name in Params._fields))
+        if [(array.ndim, array.dtype.kind) for array in weights] != [(2, "f"), (1, "f")] * 2:
+            raise TypeError("not two matrices and two rows of numbers")  # one kind of answer to both
+    except _NOT_A_RECORD as error:
+        raise _not_whole(place, f"does not hold weights ({error!r})") from error
+    return weights
 
 
 def _curves(result: TrialResult) -> dict[str, NDArray[np.float64]]:
@@ -245,6 +319,8 @@ def _read_curve(arrays: dict[str, NDArray[Any]]) -> tuple[Epoch, ...]:
 
 
 def _read_folds(arrays: dict[str, NDArray[Any]], curve: tuple[Epoch, ...]) -> tuple[tuple[Epoch, ...], ...]:
+    if not curve or any(array.ndim != 2 or array.shape[1] != len(curve) for array in arrays.values()):  # noqa: PLR2004
+        raise ValueError("the curves of folds have a row for each fold and a column for each epoch")  # or rows are free
     rates = np.array([epoch.learning_rate for epoch in curve])
     folds = zip(*(arrays[name] for name in FIGURES), strict=True)
     return tuple(_read_curve(dict(zip(CURVES, (rates, *figures), strict=True))) for figures in folds)

@@ -220,7 +220,7 @@ def asked_again(records: list[Record], spec: StudySpec) -> Iterator[tuple[Record
                     history.commit_next(earlier)
                 for earlier in there[committed : number + 1]:
                     history.in_flight(earlier.job.hyperparameters)
-            except ValueError:  # outside the space
+            except RecordError:  # outside the space
                 return
 
 

@@ -29,7 +29,7 @@ from netcore.files import is_file
 from netcore.model import MODEL, Model
 from netcore.study.folder import StudyFolder
 from netcore.tracking.client import shown_uri, speaking_plainly
-from netcore.tracking.pages import DIGEST_LENGTH, question_of
+from netcore.tracking.pages import DIGEST_LENGTH, as_it_is, question_of
 
 __all__ = ["CHAMPION", "ship"]
 
@@ -302,4 +302,4 @@ def _described(facts: dict[str, Any]) -> str:
     parts = [str(facts["candidate"])] if "candidate" in facts else []
     parts += [f"{metric} {confirmed[metric]:.4f} with fresh seeds"] if metric in confirmed else []
     parts += [f"test accuracy {test['accuracy']:.4f}"] if "accuracy" in test else []
-    return ", ".join(parts) or json.dumps(facts)[:1_000]
+    return as_it_is(", ".join(parts) or json.dumps(facts)[:1_000])

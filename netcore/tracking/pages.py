@@ -6,6 +6,7 @@ apart. This one opens in model-training mode. Sorted by anything but time, MLflo
 """
 
 import json
+import re
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, urlencode
 
@@ -17,7 +18,17 @@ from netcore.study.spec import HYPERPARAMETERS, question
 if TYPE_CHECKING:
     from mlflow.entities import Experiment
 
-__all__ = ["DIGEST_LENGTH", "NOTE", "VIEW", "StudyRun", "question_of", "trials_page", "trials_view"]
+__all__ = [
+    "DIGEST_LENGTH",
+    "NOTE",
+    "VIEW",
+    "StudyRun",
+    "as_it_is",
+    "fenced",
+    "question_of",
+    "trials_page",
+    "trials_view",
+]
 
 _KEY = "netcore"
 VIEW = f"mlflow.sharedViewState.{_KEY}"
@@ -71,9 +82,20 @@ def _trials(metric: str) -> dict[str, str]:
 
 
 def question_of(folder: StudyFolder) -> str:
-    """Give a study's question, with a capital letter; nothing if it asks none."""
-    text = question(folder.study_file.read_text(encoding="utf-8"))
-    return text[:1].upper() + text[1:]
+    """Give a study's question as Markdown, with a capital letter; nothing if it asks none."""
+    text = question(folder.study_file.read_text(encoding="utf-8", errors="replace"))
+    return as_it_is(text[:1].upper() + text[1:])
+
+
+def as_it_is(text: str) -> str:
+    """Give a text as Markdown that shows it and does nothing: no link, no picture, no tag."""
+    return re.sub(r"([\\`*\[\]])", r"\\\1", text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
+
+
+def fenced(text: str) -> str:
+    """Give lines as a block of code that ends where they end, whatever fences stand in them."""
+    fence = "`" * (1 + max(2, *map(len, re.findall("`+", text)), 0))
+    return f"{fence}\n{text}\n{fence}"
 
 
 class StudyRun(NamedTuple):

@@ -24,7 +24,7 @@ from netcore.study.record import CURVES, Record, ranked
 from netcore.study.spec import StudySpec
 from netcore.study.trial import FIGURES, State
 from netcore.tracking.model import ship
-from netcore.tracking.pages import DIGEST_LENGTH, NOTE, VIEW, StudyRun, question_of, trials_view
+from netcore.tracking.pages import DIGEST_LENGTH, NOTE, VIEW, StudyRun, fenced, question_of, trials_view
 
 __all__ = [
     "CONFIRM",
@@ -199,7 +199,7 @@ class Projection:
         provenance = record.provenance
         tags = {**tags_of(record, self.name, self._parent), "mlflow.source.name": "netcore", key[0]: key[1]}
         if record.result.failure:
-            tags[NOTE] = f"```\n{record.result.traceback[-4_000:]}\n```"
+            tags[NOTE] = fenced(record.result.traceback[-4_000:])
         run = self._client.create_run(self.experiment_id, _milliseconds(provenance.started), tags, name)
         run_id = run.info.run_id
         params = [Param(name, value) for name, value in params_of(record).items()]

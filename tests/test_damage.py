@@ -1,0 +1,269 @@
+"""Records whose bytes were damaged, and files made up to fill the memory: noticed, in one kind of error, at once.
+
+`test_record.py` says that each change of a record of each state is noticed; here every one of a whole record is tried
+in one process, with its memory measured, and then what a checksum cannot help against: files made up with a right one.
+"""
+
+import hashlib
+import io
+import json
+import struct
+import time
+import tracemalloc
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from models import trained
+from test_data_cache import iris as prepared
+from test_record import folded, iris, job, records, sealed  # noqa: F401  # fixtures
+
+from netcore.archive import array_of, pack, unpack
+from netcore.data.cache import open_dataset, through_cache
+from netcore.errors import RecordError, WorkError
+from netcore.model import Model
+from netcore.study.record import CURVES, Record, pack_weights, unpack_weights
+from netcore.study.trial import FIGURES
+
+BOUND = 100 * 2**20
+"""Bytes that reading a file of a few kilobytes may take at most."""
+
+
+@contextmanager
+def bounded() -> Iterator[None]:
+    """Look at the memory that is asked for meanwhile, NumPy's included, and at the time."""
+    begun = time.monotonic()
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < BOUND
+    finally:
+        tracemalloc.stop()
+    assert time.monotonic() - begun < 60  # seconds: a bomb takes hours, a busy machine does not
+
+
+def test_the_bound_bites() -> None:
+    """Memory that is asked for and not touched counts too."""
+    with pytest.raises(AssertionError), bounded():
+        np.empty(BOUND, np.uint8)
+
+
+def test_every_bit_and_every_length_of_a_whole_record(records: dict[str, Record]) -> None:  # noqa: F811
+    """Each of its bits flipped, and each length cut: the record is refused, and nothing piles up."""
+    data = bytearray(records["finished"].to_bytes())
+    tracemalloc.start()
+    for bit in range(8 * len(data)):
+        data[bit // 8] ^= 1 << bit % 8
+        assert refuses(bytes(data)), f"bit {bit} of {8 * len(data)}"
+        data[bit // 8] ^= 1 << bit % 8
+    for length in range(len(data)):
+        assert refuses(bytes(data[:length])), f"cut to {length} of {len(data)} bytes"
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < BOUND
+    assert not refuses(bytes(data))
+
+
+def refuses(data: bytes) -> bool:
+    """Say whether a record's content is refused, as it should be."""
+    try:
+        Record.from_bytes(data, "x.npz")
+    except RecordError:
+        return True
+    return False
+
+
+def claims(shape: tuple[int, ...], descr: str = "<f8", content: bytes = b"") -> bytes:
+    """Write an .npy whose header claims a shape."""
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(buffer, {"descr": descr, "fortran_order": False, "shape": shape})
+    return buffer.getvalue() + content
+
+
+def raw(text: str) -> bytes:
+    """Write an .npy with a header of one's own."""
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode("latin-1")
+
+
+ARRAYS: dict[str, bytes] = {
+    "8 TB": claims((10**12,)),
+    "800 MB": claims((10**8,)),
+    "more than 64 bits": claims((2**40, 2**40)),
+    "rows of nothing": claims((10**12, 0)),
+    "nothing of rows": claims((0, 10**12)),
+    "letters of no size": claims((10**12,), "<U0"),
+    "bytes of no size": claims((10**12,), "|V0"),
+    "objects": claims((3,), "|O", bytes(24)),
+    "negative": raw("{'descr': '<f8', 'fortran_order': False, 'shape': (-1,)}\n"),
+    "yes": raw("{'descr': '<f8', 'fortran_order': False, 'shape': (True,)}\n"),
+    "no tuple": raw("{'descr': '<f8', 'fortran_order': False, 'shape': 3}\n"),
+    "unclosed": raw("{'descr': '<f8', 'fortran_order': False, 'shape': (3,"),
+    "deep": raw("(" * 5_000),
+    "a sum": raw("{'descr': '<f8', 'fortran_order': False, 'shape': (" + "1+" * 2_000 + "1,)}\n"),
+    "a string": raw("'''"),
+    "indented": raw("  {\n      'a': (\n"),
+    "no header": b"\x93NUMPY\x01\x00",
+    "version 3": b"\x93NUMPY\x03\x00" + bytes(8),
+    "too much": claims((3,), content=bytes(25)),
+    "too little": claims((3,), content=bytes(23)),
+}
+"""Members that are no arrays of what is there."""
+
+
+@pytest.mark.parametrize("what", ARRAYS)
+def test_an_array_is_what_is_there(records: dict[str, Record], folded: Record, what: str) -> None:  # noqa: F811
+    """A header that claims something else is refused wherever an array is read: nothing is allocated by it."""
+    record, model = records["finished"], trained("iris", hidden_size=2)[0]
+    with bounded():
+        for name in CURVES:
+            with pytest.raises(RecordError, match=r"^x.npz: does not hold a record \(.*\)"):
+                Record.from_bytes(pack({**unpack(record.to_bytes(), ""), f"{name}.npy": ARRAYS[what]}), "x.npz")
+        with pytest.raises(RecordError, match=r"^x.npz: does not hold a record \(.*\)"):
+            Record.from_bytes(pack({**unpack(folded.to_bytes(), ""), "fold_val_loss.npy": ARRAYS[what]}), "x.npz")
+        for name in ("W1", "b2", "preprocessing.scale"):
+            with pytest.raises(RecordError, match=r"^m.npz: does not hold a model \(.*\)"):
+                Model.from_bytes(pack({**unpack(model.to_bytes(), ""), f"{name}.npy": ARRAYS[what]}), "m.npz")
+
+
+def test_rows_of_nothing_are_no_folds(records: dict[str, Record]) -> None:  # noqa: F811
+    """Folds without an epoch could be any number of rows that take no byte: a trial without a curve has none."""
+    nothing = {f"{name}.npy": claims((0,)) for name in CURVES}
+    nothing |= {f"fold_{name}.npy": claims((10**12, 0)) for name in FIGURES}
+    data = pack({**unpack(records["failed"].to_bytes(), ""), **nothing})
+    with bounded(), pytest.raises(RecordError, match="does not hold a record"):
+        Record.from_bytes(data, "x.npz")
+
+
+@pytest.mark.parametrize("what", ARRAYS)
+def test_prepared_data_that_claim_more_are_made_anew(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What lies in the cache is mapped, compared and replaced; a worker that meets it says so in one line."""
+    monkeypatch.setenv("NETCORE_CACHE", str(tmp_path))
+    path = through_cache(prepared).path
+    assert path is not None
+    whole = (path / "0.X_train.npy").read_bytes()
+    with bounded():
+        (path / "0.X_train.npy").write_bytes(ARRAYS[what])
+        assert through_cache(prepared).path == path
+        assert (path / "0.X_train.npy").read_bytes() == whole
+        facts = unpack((path / "0.dataset.npz").read_bytes(), "")
+        (path / "0.dataset.npz").write_bytes(pack({**facts, "preprocessing.mean.npy": ARRAYS[what]}))
+        assert through_cache(prepared).path == path
+    (path / "0.dataset.npz").write_bytes(pack({**facts, "dataset.json": b"[" * 100_000}))
+    open_dataset.cache_clear()
+    with pytest.raises(WorkError, match="the prepared data are gone or damaged"):
+        open_dataset(path)
+
+
+# Archives
+
+
+def local(name: bytes, size: int, crc: int, packed: int = 0) -> bytes:
+    """Write a member's own header."""
+    return struct.pack("<4s5H3I2H", b"PK\3\4", 20, 0, packed, 0, 33, crc, size, size, len(name), 0) + name
+
+
+def central(name: bytes, size: int, crc: int, at: int, real: int | None = None) -> bytes:
+    """Write what the directory says of a member."""
+    held = size if real is None else real
+    return (
+        struct.pack("<4s6H3I5H2I", b"PK\1\2", 20, 20, 0, 0, 0, 33, crc, size, held, len(name), 0, 0, 0, 0, 0, at) + name
+    )
+
+
+def archive(body: bytes, directory: list[bytes]) -> bytes:
+    """Put an archive together, with a checksum that holds."""
+    listed = b"".join(directory)
+    count = min(len(directory), 0xFFFF)
+    end = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, count, count, len(listed), len(body), 64)
+    return sealed(body + listed + end)
+
+
+def overlapping(members: int, size: int) -> bytes:
+    """Write members of which each holds all that follow, and the same large part."""
+    names = [b"%06d" % number for number in range(members)]
+    body, headers = bytes(size), []
+    for name in reversed(names):
+        crc = zlib.crc32(body)
+        headers.append((name, len(body), crc))
+        body = local(name, len(body), crc) + body
+    at, directory = 0, []
+    for name, length, crc in reversed(headers):
+        directory.append(central(name, length, crc, at))
+        at += 30 + len(name)
+    return archive(body, directory)
+
+
+def deflated(size: int) -> bytes:
+    """Write a member that is a thousandth of what it becomes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as made:
+        with made.open("record.json", "w") as member:
+            for _ in range(size // 2**20):
+                member.write(bytes(2**20))
+        made.comment = b"0" * 64
+    return sealed(buffer.getvalue()[:-64])
+
+
+BOMBS: dict[str, Callable[[], bytes]] = {
+    "members that overlap": lambda: overlapping(200, 2**20),
+    "one of 256 MB, packed": lambda: deflated(2**28),
+    "50,000 members": lambda: archive(local(b"a", 0, 0), [central(b"%05d" % n, 0, 0, 0) for n in range(50_000)]),
+    "one that says 4 GB": lambda: archive(
+        local(b"record.json", 2, 0) + b"{}", [central(b"record.json", 2**32 - 2, 0, 0)]
+    ),
+    "one that becomes 4 GB": lambda: archive(
+        local(b"record.json", 2, 0) + b"{}", [central(b"record.json", 2, 0, 0, 2**32 - 2)]
+    ),
+    "numbers of a million digits": lambda: pack({"record.json": b'{"trial": ' + b"9" * 10**6 + b"}"}),
+    "a million lists": lambda: pack({"record.json": b"[" * 10**6}),
+}
+"""Files of at most some megabytes."""
+
+
+@pytest.mark.parametrize("what", BOMBS)
+def test_an_archive_takes_what_it_has(records: dict[str, Record], what: str) -> None:  # noqa: F811
+    """Whatever an archive claims to hold: it is refused as a record, a model, and weights, within the bound."""
+    data = BOMBS[what]()
+    assert len(data) < 6 * 2**20
+    facts = json.loads(unpack(records["finished"].to_bytes(), "")["record.json"])
+    facts["weights_sha256"] = hashlib.sha256(data).hexdigest()
+    of_it = pack({**unpack(records["finished"].to_bytes(), ""), "record.json": json.dumps(facts).encode()})
+    record = Record.from_bytes(of_it, "x.npz")
+    with bounded():
+        for read in (Record.from_bytes, Model.from_bytes, lambda data, place: unpack_weights(data, record, place)):
+            with pytest.raises(RecordError, match=r"^x.npz: "):
+                read(data, "x.npz")
+
+
+def test_weights_are_arrays_of_numbers(records: dict[str, Record]) -> None:  # noqa: F811
+    """Weights that another made up, and the record with them, hold no object and no text."""
+    params = trained("iris", hidden_size=3)[0].params
+    members = unpack(pack_weights(params), "")
+    for content in (ARRAYS["objects"], ARRAYS["8 TB"], claims((3,), "<U1", bytes(12)), claims((), "<f8", bytes(8))):
+        data = pack({**members, "b1.npy": content})
+        facts = json.loads(unpack(records["finished"].to_bytes(), "")["record.json"])
+        facts["weights_sha256"] = hashlib.sha256(data).hexdigest()
+        of_it = pack({**unpack(records["finished"].to_bytes(), ""), "record.json": json.dumps(facts).encode()})
+        with pytest.raises(RecordError, match="does not hold weights"):
+            unpack_weights(data, Record.from_bytes(of_it, "x.npz"), "w.npz")
+
+
+def test_arrays_are_read_as_they_were_written() -> None:
+    """Whatever shape, order and type: what was packed comes back, and cannot be written to."""
+    arrays: list[Any] = [np.arange(6.0).reshape(2, 3), np.zeros((1, 0), np.float32), np.zeros((4, 0)), np.array([2.5])]
+    for array in (*arrays, np.arange(3, dtype=">i4")):
+        again = array_of(unpack(pack({"x": array}), "")["x.npy"])
+        np.testing.assert_array_equal(again, array)
+        assert again.dtype == array.dtype
+        assert not again.flags.writeable
+    columns = np.asfortranarray(np.arange(6.0).reshape(2, 3))
+    buffer = io.BytesIO()
+    np.save(buffer, columns)
+    np.testing.assert_array_equal(array_of(buffer.getvalue()), columns)

@@ -1,0 +1,341 @@
+"""Whatever happens to a study, in whatever order: once it has run to its end, it is the study that nothing happened to.
+
+A state machine starts a study, stops it in the middle, asks for more trials or fewer, loses and damages its files, and
+sends it to MLflow, which is lost now and then too. The model is the uninterrupted study of as many trials.
+"""
+
+import shutil
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import Future
+from functools import cache, partial
+from itertools import islice
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any, Self
+
+import pytest
+from conftest import fingerprint
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from synced import address
+
+import netcore
+from netcore.data import Dataset
+from netcore.data.cache import through_cache
+from netcore.errors import InputError, NetcoreError
+from netcore.results.tables import StudyTables, write_tables
+from netcore.run import Run
+from netcore.study.engine import Trained
+from netcore.study.environment import environment
+from netcore.study.folder import StudyFolder
+from netcore.study.record import Provenance, Record
+from netcore.study.spec import StudySpec, dataset_of, load_spec
+from netcore.study.trial import TrialJob, run_trial
+from netcore.tracking.client import connect
+from netcore.tracking.follow import sync
+from netcore.tracking.journal import write_journal
+from netcore.tracking.sync import TRIAL, study_runs
+from netcore.verify import Check, mend, verify
+
+STUDY = """
+[study]
+trials = 6
+window = 3
+max_failures = 10
+[data]
+source = "iris"
+[training]
+epochs = 3
+batch_size = 30
+[space]
+learning_rate = { low = 1e-2, high = 1e3, log = true }
+hidden_size = [2, 4]
+reg = 1e-4
+learning_rate_decay = 0.9
+[stopping]
+rungs = [1, 2]
+after = 2
+"""
+MOST = 10
+"""Trials that a study is extended to."""
+VIEWS = ["*.parquet", "optuna.log", "resolved.json", "weights/*.npz", "study.toml"]
+"""What a run, or what follows it, makes again."""
+
+
+class AtOnce:
+    """An engine that trains in this process, as soon as it is asked: the same net, the same numbers, no worker."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        self._environment = environment()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def submit(self, job: TrialJob, dataset: Dataset, /) -> Future[Trained]:
+        """Train."""
+        future: Future[Trained] = Future()
+        future.set_result(Trained(run_trial(job, dataset), Provenance(1.7e9, 0.5, 1, self._environment)))
+        return future
+
+
+def views(folder: StudyFolder) -> StudyTables:
+    """Write tables and optuna.log, as a command does after a run."""
+    tables = netcore.load_study(folder.path)
+    write_tables(tables, folder)
+    write_journal(folder.committed(), folder)
+    return tables
+
+
+@cache
+def spec_of() -> StudySpec:
+    """Read the study file."""
+    folder = Path(mkdtemp(prefix="netcore-machine-"))
+    (folder / "tiny.toml").write_text(STUDY)
+    return load_spec(folder / "tiny.toml")
+
+
+@cache
+def uninterrupted(trials: int) -> tuple[str, tuple[str, ...]]:
+    """Give fingerprint and digests of a study of so many trials to which nothing happens."""
+    results = Path(mkdtemp(prefix="netcore-whole-"))
+    with Run(spec_of().with_trials(trials), results=results, workers=1) as run:
+        for _ in run.search(confirm=False):
+            pass
+    tables = netcore.load_study(run.folder.path)
+    shutil.rmtree(results)
+    return fingerprint(tables), tuple(tables.trials["digest"])
+
+
+@cache
+def empty_database() -> Path:
+    """Make an MLflow database once; copies of it are what is lost and found."""
+    folder = Path(mkdtemp(prefix="netcore-empty-"))
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow warns of its own
+        patch.setenv("MLFLOW_TRACKING_URI", address(folder))
+        connect()
+    return folder / "mlflow.db"
+
+
+class Machine(RuleBasedStateMachine):
+    """A study, and what may happen to it."""
+
+    mlflow = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.home = Path(mkdtemp(prefix="netcore-state-"))
+        self.folder = StudyFolder(self.home / "results" / "tiny")
+        self.databases = 0
+        self.trials = spec_of().study.trials
+        self.complete = False
+        """Whether a run has ended well since the last thing that happened."""
+        self.patch = pytest.MonkeyPatch()
+        self.patch.chdir(self.home)
+        self.patch.setattr("netcore.run.LocalEngine", AtOnce)
+        self.patch.setattr("netcore.run.through_cache", prepared)
+        self.patch.setattr("netcore.verify.through_cache", prepared)
+
+    def teardown(self) -> None:
+        """Leave nothing behind."""
+        self.patch.undo()
+        shutil.rmtree(self.home)
+
+    # What people do
+
+    def _run(self, most: int | None = None) -> None:
+        """Run the study, or so many commits of it, then stop as a killed process does."""
+        try:
+            self._search(most)
+        except InputError as error:  # resolved.json was damaged so that it asks another question
+            assert "answers another question" in str(error)  # noqa: PT017
+            self.folder.resolved.unlink()
+            self._search(most)
+
+    def _search(self, most: int | None) -> None:
+        with Run(spec_of().with_trials(self.trials), results=self.home / "results", workers=1) as run:
+            steps: Iterator[Any] = run.search(confirm=False)
+            for done, _ in enumerate((step for step in steps if isinstance(step, Record)), start=1):
+                if done == most:
+                    return
+        self.complete = True
+        views(self.folder)
+
+    @initialize()
+    def start(self) -> None:
+        """Begin; nothing is there yet."""
+        self._run(most=1)
+
+    @rule()
+    def run(self) -> None:
+        """Run it to its end."""
+        self._run()
+
+    @rule(most=st.integers(1, 6))
+    def run_and_stop(self, most: int) -> None:
+        """Run it, and stop in the middle."""
+        self.complete = False
+        self._run(most)
+
+    @rule(trials=st.integers(1, MOST))
+    def ask_for(self, trials: int) -> None:
+        """Ask for more trials, or fewer."""
+        self.trials, self.complete = trials, False
+
+    # What machines do
+
+    def _one(self, number: int, pattern: str) -> Path | None:
+        files = sorted(self.folder.path.glob(pattern))
+        return files[number % len(files)] if files else None
+
+    @rule(number=st.integers(0, MOST))
+    def lose_a_record(self, number: int) -> None:
+        """A record is gone."""
+        if path := self._one(number, "trials/*.npz"):
+            path.unlink()
+            self.complete = False
+
+    @rule(number=st.integers(0, MOST), where=st.floats(0, 0.999), bit=st.integers(0, 7), cut=st.booleans())
+    def damage_a_record(self, number: int, where: float, bit: int, *, cut: bool) -> None:
+        """A record is cut short, or one of its bits is another."""
+        if path := self._one(number, "trials/*.npz"):
+            self._damage(path, where, bit, cut=cut)
+
+    @rule(
+        name=st.sampled_from(
+            ["*.parquet", "optuna.log", "resolved.json", "weights/*.npz", "study.toml", "superseded/*"]
+        ),
+        number=st.integers(0, MOST),
+        where=st.floats(0, 0.999),
+        bit=st.integers(0, 7),
+        cut=st.booleans(),
+    )
+    def damage_what_is_made_again(self, name: str, number: int, where: float, bit: int, *, cut: bool) -> None:
+        """Tables, journal, settings, or weights are damaged."""
+        if path := self._one(number, name):
+            self._damage(path, where, bit, cut=cut)
+
+    def _damage(self, path: Path, where: float, bit: int, *, cut: bool) -> None:
+        data = bytearray(path.read_bytes())
+        at = int(where * len(data))
+        if data and not cut:
+            data[at] ^= 1 << bit
+        path.write_bytes(data[:at] if cut else data)
+        self.complete = False
+
+    @rule(name=st.sampled_from(VIEWS))
+    def lose_what_is_made_again(self, name: str) -> None:
+        """All of these are gone."""
+        for path in self.folder.path.glob(name):
+            path.unlink()
+            self.complete = False
+
+    # What is checked
+
+    @precondition(lambda self: not self.complete)
+    @rule()
+    def verify_beside(self) -> None:
+        """Whatever has happened, `verify` says what it sees and ends: no traceback, nothing changed."""
+        before = {path: path.read_bytes() for path in self.folder.path.rglob("*") if path.is_file()}
+        for _ in self._checks():
+            pass
+        assert {path: path.read_bytes() for path in self.folder.path.rglob("*") if path.is_file()} == before
+
+    def _checks(self) -> list[Check]:
+        made = (step for step in verify(self.folder) if isinstance(step, Check))
+        return list(made if self.mlflow else islice(made, 13))  # the last one is of MLflow
+
+    @invariant()
+    def a_study_that_has_run_is_the_uninterrupted_one(self) -> None:
+        """Tables, digests and every check, for as many trials as there are."""
+        if not self.complete:
+            return
+        tables = netcore.load_study(self.folder.path)
+        there = len(tables.trials)
+        assert there >= self.trials
+        assert (fingerprint(tables), tuple(tables.trials["digest"])) == uninterrupted(there)
+        if len(self.folder.numbers()) == there:  # else one was lost beyond the trials that are asked for
+            assert [problem for check in self._checks()[:13] for problem in check.problems] == []
+
+
+@cache
+def _prepared() -> Dataset:
+    return through_cache(partial(dataset_of, spec_of()))
+
+
+def prepared(*_: object) -> Dataset:
+    """Give the data, prepared once."""
+    return _prepared()
+
+
+class Tracked(Machine):
+    """The same, with MLflow."""
+
+    mlflow = True
+
+    @initialize()
+    def begin(self) -> None:
+        """Begin with an empty MLflow."""
+        self.lose_mlflow()
+
+    @rule()
+    def lose_mlflow(self) -> None:
+        """MLflow's database is gone, and an empty one in its place."""
+        self.databases += 1
+        place = self.home / f"mlflow-{self.databases}"
+        place.mkdir()
+        shutil.copy(empty_database(), place / "mlflow.db")
+        self.patch.setenv("MLFLOW_TRACKING_URI", address(place))
+
+    @precondition(lambda self: self.folder.resolved.exists())
+    @rule()
+    def send(self) -> None:
+        """Send it to MLflow: exactly one run for each committed trial, or one line that says what is wrong."""
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # MLflow warns of its own
+                sync(self.folder)
+        except NetcoreError as error:
+            assert not self.complete  # damaged, and said so
+            assert error.exit_code in {1, 2}  # noqa: PT017
+            return
+        client = connect()
+        experiment = client.get_experiment_by_name("tiny")
+        assert experiment is not None
+        runs = [run.data.tags.get(TRIAL) for run in study_runs(client, experiment.experiment_id, "tiny")]
+        committed = [str(record.number) for record in self.folder.committed()]
+        assert sorted(run for run in runs if run is not None) == sorted(committed)
+        assert runs.count(None) == 1
+
+    @precondition(lambda self: self.complete)
+    @rule()
+    def verify_and_fix(self) -> None:
+        """`verify --fix` leaves nothing that is wrong."""
+        views(self.folder)
+        mend(self.folder)
+        self.send()
+        assert [problem for check in self._checks() for problem in check.problems] == []
+
+
+class MoreSteps(Machine):
+    """The same, for longer."""
+
+
+class MoreTrackedSteps(Tracked):
+    """The same, for longer."""
+
+
+SETTINGS = settings(deadline=None, print_blob=True, database=None, suppress_health_check=list(HealthCheck))
+TestSteps, TestTrackedSteps = Machine.TestCase, Tracked.TestCase
+TestSteps.settings = settings(SETTINGS, derandomize=True, max_examples=4, stateful_step_count=12)
+TestTrackedSteps.settings = settings(SETTINGS, derandomize=True, max_examples=1, stateful_step_count=10)
+
+TestMoreSteps = pytest.mark.fuzz(pytest.mark.timeout(3600)(MoreSteps.TestCase))
+TestMoreTrackedSteps = pytest.mark.fuzz(pytest.mark.timeout(3600)(MoreTrackedSteps.TestCase))
+TestMoreSteps.settings = settings(SETTINGS, max_examples=30, stateful_step_count=30)
+TestMoreTrackedSteps.settings = settings(SETTINGS, max_examples=8, stateful_step_count=25)
