@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import fingerprint, netcore_command, write_mixed
@@ -88,7 +89,7 @@ def a_worker(scheduler: str, folder: Path, *, first: str = "") -> Iterator["subp
         before = len(client.nthreads())
         arguments = ("--nthreads", "1", "--no-nanny", "--name", folder.name)
         with started("worker", folder, scheduler, *arguments, first=first) as process:
-            client.wait_for_workers(before + 1, timeout=60)
+            client.wait_for_workers(before + 1, timeout=200)
             client.close()
             yield process
 
@@ -137,7 +138,7 @@ def test_a_job_that_kills_its_workers_fails_alone(scheduler: str, mixed: Mixed, 
         engine = stack.enter_context(DaskEngine(scheduler, dataset, timeout=600))
         doomed = engine.submit(job(spec, 0, epochs=10**7), dataset)
         for _ in range(3):
-            while not (busy := worker_at_work(engine)):
+            while (busy := worker_at_work(engine)) not in there:
                 time.sleep(0.05)
             there.pop(busy).kill()
         result, provenance = doomed.result(60)
@@ -147,8 +148,9 @@ def test_a_job_that_kills_its_workers_fails_alone(scheduler: str, mixed: Mixed, 
 
 def worker_at_work(engine: DaskEngine) -> str:
     """Give the name of a worker that has a trial, if there is one."""
-    workers = engine._client.scheduler_info(n_workers=-1)["workers"]
-    busy = (address for address, trials in engine._client.processing().items() if trials and address in workers)
+    client: Any = engine._client
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    busy = (address for address, trials in client.processing().items() if trials and address in workers)
     return next((workers[address]["name"] for address in busy), "")
 
 
