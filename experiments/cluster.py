@@ -95,7 +95,16 @@ def postgres(folder: Path) -> Iterator[str]:
     (folder / "password").write_text(password)
     (folder / "password").chmod(0o644)
     data = folder / "data"
-    make: list[str | Path] = [programs / "initdb", "-D", data, "-U", "netcore", "-A", "scram-sha-256", f"--pwfile={folder / 'password'}"]
+    make: list[str | Path] = [
+        programs / "initdb",
+        "-D",
+        data,
+        "-U",
+        "netcore",
+        "-A",
+        "scram-sha-256",
+        f"--pwfile={folder / 'password'}",
+    ]
     subprocess.run([*make, "--no-sync"], user=user, check=True, stdout=subprocess.DEVNULL, cwd=folder)
     options = f"-p {port} -k '' -c listen_addresses=127.0.0.1"
     control: list[str | Path] = [programs / "pg_ctl", "-D", data, "-w", "-l", data / "log"]
