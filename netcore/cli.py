@@ -32,6 +32,13 @@ results_option = click.option(
     help="Folder that holds the studies' folders (or NETCORE_RESULTS).",
 )
 
+workers_option = click.option(
+    "--workers", type=click.IntRange(min=1), help="Worker processes.  [default: one per usable core]"
+)
+dask_option = click.option(
+    "--dask", metavar="ADDRESS", help="Train on the workers of the Dask cluster whose scheduler is there."
+)
+
 
 def main() -> NoReturn:
     """Run a command; whatever a user can cause ends in one clear line and an exit code."""
@@ -72,16 +79,18 @@ def commands() -> None:
 @click.argument("study")
 @results_option
 @click.option("--trials", type=click.IntRange(min=1), help="Trials in all, instead of the file's number.")
-@click.option("--workers", type=click.IntRange(min=1), help="Worker processes.  [default: one per usable core]")
+@workers_option
+@dask_option
 @click.option("--fresh", is_flag=True, help="Move the study's old folder aside and begin anew.")
 @click.option("--retrain", is_flag=True, help="Move records that do not match what is asked aside, and train again.")
 @click.option("--retry-failed", is_flag=True, help="Try failed trials again, and what was proposed knowing of them.")
 @click.option("--no-confirm", is_flag=True, help="Leave out the confirmation; `netcore confirm` makes it later.")
-def run(
+def run(  # noqa: PLR0913, PLR0917  # what may be asked for
     study: str,
     results: Path,
     trials: int | None,
     workers: int | None,
+    dask: str | None,
     fresh: bool,
     retrain: bool,
     retry_failed: bool,
@@ -95,7 +104,7 @@ def run(
     from netcore.run import Run  # noqa: PLC0415
 
     options = {"fresh": fresh, "retrain": retrain, "retry_failed": retry_failed}
-    this = Run(spec, results=results, workers=workers, **options)
+    this = Run(spec, results=results, workers=workers, dask=dask, **options)
     return _see_through(this, lambda: this.search(confirm=not no_confirm))
 
 
@@ -104,10 +113,13 @@ def run(
 @results_option
 @click.option("--finalists", type=click.IntRange(min=1), help="How many of the best trials, instead of the file's.")
 @click.option("--seeds", type=click.IntRange(min=1), help="How many seeds, instead of the file's number.")
-@click.option("--workers", type=click.IntRange(min=1), help="Worker processes.  [default: one per usable core]")
-def confirm(study: str, results: Path, finalists: int | None, seeds: int | None, workers: int | None) -> int:
+@workers_option
+@dask_option
+def confirm(
+    study: str, results: Path, finalists: int | None, seeds: int | None, workers: int | None, dask: str | None
+) -> int:
     """Train the best trials of a complete search again with fresh seeds, and read the test set for the winner."""
-    this = _after_search(study, results, workers, finalists, seeds)
+    this = _after_search(study, results, workers, dask, finalists=finalists, seeds=seeds)
     return _see_through(this, this.confirm)
 
 
@@ -121,10 +133,11 @@ def confirm(study: str, results: Path, finalists: int | None, seeds: int | None,
     show_default=True,
     help="Which part of the stopped trials.",
 )
-@click.option("--workers", type=click.IntRange(min=1), help="Worker processes.  [default: one per usable core]")
-def audit(study: str, results: Path, share: float, workers: int | None) -> int:
+@workers_option
+@dask_option
+def audit(study: str, results: Path, share: float, workers: int | None, dask: str | None) -> int:
     """Train some of the trials that were stopped early to the end, to see what the stopping rule missed."""
-    this = _after_search(study, results, workers)
+    this = _after_search(study, results, workers, dask)
     return _see_through(this, lambda: this.audit(share))
 
 
@@ -218,7 +231,8 @@ def verify(study: str, results: Path, fix: bool, quick: bool) -> int:
 @click.option("--all", "every", is_flag=True, help="All trials.")
 @click.option("--confirmed", is_flag=True, help="The trainings of the confirmation.")
 @click.option("--run", "run_id", metavar="RUN_ID", help="What this MLflow run tells of, and no results folder.")
-@click.option("--workers", type=click.IntRange(min=1), help="Worker processes.  [default: one per usable core]")
+@workers_option
+@dask_option
 def replay(  # noqa: PLR0913, PLR0917  # what may be asked for
     study: str | None,
     trials: tuple[int, ...],
@@ -229,6 +243,7 @@ def replay(  # noqa: PLR0913, PLR0917  # what may be asked for
     confirmed: bool,
     run_id: str | None,
     workers: int | None,
+    dask: str | None,
 ) -> int:
     """Train again what the records tell of, and compare to the last bit."""
     given = [bool(trials), best, sample is not None, every, confirmed, run_id is not None]
@@ -243,7 +258,7 @@ def replay(  # noqa: PLR0913, PLR0917  # what may be asked for
         from netcore.tracking.replay import asked_of_run  # noqa: PLC0415  # MLflow takes 1.3 s to import
 
         spec, one = asked_of_run(run_id or "")
-        return 0 if say_replays(replaying.replay(spec, [one], workers)) else 1
+        return 0 if say_replays(replaying.replay(spec, [one], workers, dask)) else 1
 
     from netcore.study.folder import find_study  # noqa: PLC0415
 
@@ -256,7 +271,7 @@ def replay(  # noqa: PLR0913, PLR0917  # what may be asked for
         asked = replaying.all_of(folder)
     else:
         asked = replaying.confirmation_of(folder) if confirmed else replaying.trials_of(folder, trials)
-    return 0 if say_replays(replaying.replay(folder.spec(), asked, workers)) else 1
+    return 0 if say_replays(replaying.replay(folder.spec(), asked, workers, dask)) else 1
 
 
 @commands.command(name="list")
@@ -418,7 +433,13 @@ def ui(host: str, port: int) -> int:
 
 
 def _after_search(
-    study: str, results: Path, workers: int | None, finalists: int | None = None, seeds: int | None = None
+    study: str,
+    results: Path,
+    workers: int | None,
+    dask: str | None,
+    *,
+    finalists: int | None = None,
+    seeds: int | None = None,
 ) -> "Run":
     """Make the run of what comes after a search, in the folder of a study that has run."""
     from netcore.errors import InputError  # noqa: PLC0415
@@ -430,7 +451,7 @@ def _after_search(
     if spec.name != folder.name:  # else another folder would be written to
         remedy = "rename it, or name it by its path"
         raise InputError.at(folder.path, f"must be called {spec.name}, as the study in it is", folder.name, remedy)
-    return Run(spec, results=folder.path.parent, workers=workers, after_search=True)
+    return Run(spec, results=folder.path.parent, workers=workers, dask=dask, after_search=True)
 
 
 def _see_through(this: "Run", steps: "Callable[[], Iterator[Record | Notice | Stage]]") -> int:

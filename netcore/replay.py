@@ -8,14 +8,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 
-from threadpoolctl import threadpool_limits
-
 from netcore.data import Dataset
 from netcore.data.cache import discard, through_cache
 from netcore.errors import DataError, InputError, RecordError
+from netcore.run import engine_for
 from netcore.seeds import Purpose, generator
 from netcore.study.confirm import read_confirmation, split_of
-from netcore.study.engine import Engine, LocalEngine, usable_cores
+from netcore.study.engine import Engine
 from netcore.study.folder import StudyFolder
 from netcore.study.record import Record, ranked
 from netcore.study.replay import Asked, Replayed, compared, is_covered
@@ -25,7 +24,9 @@ from netcore.study.trial import Role
 __all__ = ["all_of", "best_of", "confirmation_of", "replay", "sample_of", "trials_of"]
 
 
-def replay(spec: StudySpec, asked: list[Asked], workers: int | None = None) -> Iterator[Replayed]:
+def replay(
+    spec: StudySpec, asked: list[Asked], workers: int | None = None, dask: str | None = None
+) -> Iterator[Replayed]:
     """Train again, and say of each training in what it is not its record.
 
     Raises:
@@ -40,7 +41,7 @@ def replay(spec: StudySpec, asked: list[Asked], workers: int | None = None) -> I
     for each in asked:
         of_seed = on_splits.setdefault(each.record.number, []) if each.record.job.role is Role.CONFIRM else on_own
         of_seed.append(each)
-    with threadpool_limits(1), LocalEngine(workers or usable_cores(), timeout=spec.study.trial_timeout) as engine:
+    with engine_for(spec, dataset, workers, dask) as engine:
         yield from _again(on_own, dataset, engine)
         for seed, of_seed in sorted(on_splits.items()):
             split = split_of(spec, seed)

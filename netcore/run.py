@@ -24,8 +24,9 @@ from netcore.errors import InputError, Problem, RecordError
 from netcore.files import cannot_write, make_folder, write_atomically
 from netcore.model import MODEL, Model
 from netcore.study.audit import audit
+from netcore.study.cluster import DaskEngine
 from netcore.study.confirm import Chosen, Confirmation, median_of
-from netcore.study.engine import LocalEngine, usable_cores
+from netcore.study.engine import Engine, LocalEngine, usable_cores
 from netcore.study.finish import facts_of, read_test_set, settle_weights, shipped_model
 from netcore.study.folder import StudyFolder
 from netcore.study.record import Record, setting_differences
@@ -36,7 +37,7 @@ from netcore.study.spec import StudySpec, dataset_of, load_spec
 if TYPE_CHECKING:
     from netcore.results.tables import StudyTables
 
-__all__ = ["Run", "described", "run_study"]
+__all__ = ["Run", "described", "engine_for", "run_study"]
 
 
 def run_study(
@@ -45,14 +46,15 @@ def run_study(
     results: str | Path = "results",
     trials: int | None = None,
     workers: int | None = None,
+    dask: str | None = None,
     confirm: bool = True,
 ) -> "StudyTables":
     """Run a study, or go on with it, and give its tables.
 
     `study` is the path of a study file, the name of one in ./studies, or a spec that `load_spec` gave. `trials`
     overrides the file's number; `workers` is the number of processes, by default one for each core that this process
-    may use; `confirm=False` leaves the confirmation out. The workers import the calling script: call this under
-    `if __name__ == "__main__":`.
+    may use; `dask` is the address of a Dask scheduler, whose workers train instead; `confirm=False` leaves the
+    confirmation out. The workers import the calling script: call this under `if __name__ == "__main__":`.
 
     Raises:
         InputError: the study file, the data or a record is not right.
@@ -61,7 +63,7 @@ def run_study(
     from netcore.results.tables import load_study, write_tables  # noqa: PLC0415  # pandas: only when it is needed
 
     spec = study if isinstance(study, StudySpec) else load_spec(study)
-    with Run(spec.with_trials(trials), results=results, workers=workers) as run:
+    with Run(spec.with_trials(trials), results=results, workers=workers, dask=dask) as run:
         for _ in run.search(confirm=confirm):
             pass
         tables = load_study(run.folder.path)
@@ -78,15 +80,15 @@ class Run:
         *,
         results: str | Path = "results",
         workers: int | None = None,
+        dask: str | None = None,
         fresh: bool = False,
         retrain: bool = False,
         retry_failed: bool = False,
         after_search: bool = False,
     ) -> None:
-        if workers is not None and workers < 1:
-            raise InputError.at("workers", "must be >= 1", workers)
+        _check_workers(workers, dask)
         self.spec = spec
-        self.workers = workers or usable_cores()
+        self._workers, self._dask = workers, dask
         self.folder = StudyFolder(Path(results) / spec.name)
         self.seconds: dict[str, float] = {}
         """What was spent on what, for the report."""
@@ -126,7 +128,7 @@ class Run:
             NetcoreError: as `Search.run` and `Confirmation.run` say.
         """
         records: list[Record] = []
-        with self._engine() as engine:
+        with engine_for(self.spec, self.dataset, self._workers, self._dask) as engine:
             search = Search(
                 self.spec,
                 self.dataset,
@@ -135,7 +137,8 @@ class Run:
                 retrain=self._retrain,
                 retry_failed=self._retry_failed,
             )
-            yield from map(Notice, self.dataset.notes)
+            of_workers = engine.notes if isinstance(engine, DaskEngine) else ()
+            yield from map(Notice, (*self.dataset.notes, *of_workers))
             for step in search.run():
                 if isinstance(step, Record):
                     records.append(step)
@@ -154,7 +157,7 @@ class Run:
             WorkError: as `Confirmation.run` says.
         """
         records = self._complete()
-        with self._engine() as engine:
+        with engine_for(self.spec, self.dataset, self._workers, self._dask) as engine:
             yield from self._confirm(records, engine)
 
     def audit(self, share: float) -> Iterator[Record | Notice | Stage]:
@@ -165,7 +168,7 @@ class Run:
             WorkError: as `audit` says.
         """
         records = self._complete()
-        with self._engine() as engine:
+        with engine_for(self.spec, self.dataset, self._workers, self._dask) as engine:
             yield from audit(records, share, self.folder, self.dataset, engine)
 
     def _complete(self) -> list[Record]:
@@ -177,17 +180,7 @@ class Run:
         self.searched = True
         return records
 
-    @contextmanager
-    def _engine(self) -> Iterator[LocalEngine]:
-        """Start the workers.
-
-        Proposals and splits are made in this process: its sums must keep their order too. The libraries that bring
-        threads are loaded by now, or they would escape the limit.
-        """
-        with threadpool_limits(1), LocalEngine(self.workers, timeout=self.spec.study.trial_timeout) as engine:
-            yield engine
-
-    def _confirm(self, records: list[Record], engine: LocalEngine) -> Iterator[Record | Notice | Stage]:
+    def _confirm(self, records: list[Record], engine: Engine) -> Iterator[Record | Notice | Stage]:
         confirmation = Confirmation(self.spec, self.dataset, records, self.folder, engine)
         yield from confirmation.run()
         chosen = median_of(confirmation.confirmed)
@@ -240,6 +233,35 @@ class Run:
         }
         write_atomically(self.folder.study_file, self.spec.text)
         write_atomically(self.folder.resolved, json.dumps(resolved, indent=1).encode())
+
+
+@contextmanager
+def engine_for(spec: StudySpec, dataset: Dataset, workers: int | None, dask: str | None) -> Iterator[Engine]:
+    """Start workers on this machine or, where `dask` is a scheduler's address, connect to those of that cluster.
+
+    Proposals and splits are made in this process: its sums must keep their order too. The libraries that bring
+    threads are loaded by now, or they would escape the limit.
+
+    Raises:
+        InputError: both are asked for, or the cluster is not right.
+        WorkError: the cluster has no worker.
+    """
+    _check_workers(workers, dask)
+    timeout = spec.study.trial_timeout
+    with threadpool_limits(1):
+        if dask is None:
+            with LocalEngine(workers or usable_cores(), timeout=timeout) as local:
+                yield local
+        else:
+            with DaskEngine(dask, dataset, timeout=timeout) as cluster:
+                yield cluster
+
+
+def _check_workers(workers: int | None, dask: str | None) -> None:
+    if workers is not None and workers < 1:
+        raise InputError.at("workers", "must be >= 1", workers)
+    if workers is not None and dask is not None:
+        raise InputError.at("workers", "must be left out with a Dask cluster, which has its own", workers)
 
 
 def described(dataset: Dataset) -> dict[str, Any]:

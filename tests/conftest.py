@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -69,7 +70,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 @pytest.fixture(autouse=True, scope="session")
 def plain_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep the user's own settings and cache out of the tests."""
+    """Keep the user's own settings and cache out of the tests; and let Ctrl-C work in a job of a shell's background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.MonkeyPatch.context() as patch:
         for name in os.environ:
             if name.startswith(("MLFLOW_", "NETCORE_")) and name not in {"NETCORE_DATA", "NETCORE_REQUIRE_ALL"}:

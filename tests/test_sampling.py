@@ -5,12 +5,15 @@ import itertools
 from typing import Any
 
 import numpy as np
+import optuna
 import pytest
-from optuna.samplers import TPESampler
+from optuna.samplers import BaseSampler, TPESampler
+from optuna.samplers._tpe import _truncnorm
+from optuna.trial import TrialState
 from scipy.stats import qmc
 
-from netcore.seeds import Purpose, generator
-from netcore.study.sampling import SAMPLER_ARGUMENTS, Sampling
+from netcore.seeds import Purpose, generator, seed_sequence
+from netcore.study.sampling import SAMPLER_ARGUMENTS, Sampling, quick_tpe
 from netcore.study.spec import Hyperparameters, StudySpec
 
 SPACE: dict[str, Any] = {
@@ -151,3 +154,37 @@ def test_tpe_is_seeded_anew_for_each_trial() -> None:
     draws = [draw(seed, number) for seed in range(4) for number in range(16)]
     assert draws == [draw(seed, number) for seed in range(4) for number in range(16)]
     assert len(set(draws)) == len(draws)
+
+
+@pytest.mark.parametrize("trials", [0, 3, 9, 10, 11, 25, 60])
+def test_the_quick_tpe_is_optunas(trials: int) -> None:
+    """Told the space, and with SciPy's logarithm of the normal distribution, TPE proposes what it does by itself."""
+    ours = sampling("tpe", seed=trials)
+    distributions, rng = ours.space.distributions, np.random.default_rng(trials)
+    study = optuna.create_study()
+    for _ in range(trials):
+        params = {name: ours.space.searched(ours.space.at(rng.random(4)))[name] for name in distributions}
+        state = TrialState.COMPLETE if rng.random() < 0.7 else TrialState.PRUNED
+        value = float(rng.random()) if state is TrialState.COMPLETE else None
+        study.add_trial(optuna.create_trial(state=state, value=value, params=params, distributions=distributions))
+
+    def proposed(sampler: BaseSampler) -> list[float]:
+        study.sampler = sampler
+        return [float(value) for _, value in sorted(study.ask(distributions).params.items())]
+
+    quick = ours.informed(trials)
+    seed = int(seed_sequence(trials, trials, Purpose.SAMPLER).generate_state(1)[0])
+    before = _truncnorm._log_ndtr
+    with quick_tpe():
+        assert _truncnorm._log_ndtr is not before
+        found = proposed(quick)
+    assert _truncnorm._log_ndtr is before
+    study = study_without_last(study)
+    assert found == pytest.approx(proposed(TPESampler(seed=seed, **SAMPLER_ARGUMENTS["tpe"])), rel=1e-9)
+
+
+def study_without_last(study: optuna.Study) -> optuna.Study:
+    """Copy a study without its last trial."""
+    copy = optuna.create_study()
+    copy.add_trials(study.trials[:-1])
+    return copy

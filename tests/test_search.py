@@ -28,11 +28,14 @@ def copy_of(mixed: Mixed, to: Path) -> StudyFolder:
     return StudyFolder(to / "results" / "mixed")
 
 
-def go_on(spec: StudySpec, results: Path, **options: bool) -> tuple[list[str], list[int]]:
+def go_on(
+    spec: StudySpec, results: Path, *, fresh: bool = False, retrain: bool = False, retry_failed: bool = False
+) -> tuple[list[str], list[int]]:
     """Run a study on; give the notices, and the numbers of the trials whose record is new."""
     folder = StudyFolder(results / spec.name)
     before = {number: folder.read(number).provenance.started for number in folder.numbers() if is_whole(folder, number)}
-    with Run(spec, results=results, workers=2, **options) as run:
+    run = Run(spec, results=results, workers=2, fresh=fresh, retrain=retrain, retry_failed=retry_failed)
+    with run:
         notices = [step.text for step in run.search() if isinstance(step, Notice)]
     new = [n for n in folder.numbers() if folder.read(n).provenance.started != before.get(n)]
     return notices, new

@@ -31,7 +31,7 @@ from netcore.study.environment import environment
 from netcore.study.record import Provenance
 from netcore.study.trial import TrialJob, TrialResult, failed, run_trial
 
-__all__ = ["Engine", "LocalEngine", "Trained", "usable_cores"]
+__all__ = ["ATTEMPTS", "Engine", "LocalEngine", "Trained", "usable_cores"]
 
 ATTEMPTS = 2
 """A trial whose worker dies or stalls is run once more, by another worker; then it has failed."""

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from netcore.errors import RecordError
 from netcore.study.record import Record
-from netcore.study.sampling import Sampling
+from netcore.study.sampling import Sampling, quick_tpe
 from netcore.study.space import Space
 from netcore.study.spec import Hyperparameters, StudySpec
 from netcore.study.stopping import Stopping
@@ -49,7 +49,8 @@ class History:
             self.in_flight(outright)
             return outright
         self._study.sampler = self._sampling.informed(number)
-        trial = self._study.ask(self._sampling.space.distributions)
+        with quick_tpe():
+            trial = self._study.ask(self._sampling.space.distributions)
         return self._sampling.space.complete(trial.params)
 
     def ceilings(self) -> dict[int, float]:

@@ -29,6 +29,7 @@ __all__ = [
     "best_so_far",
     "failed",
     "run_trial",
+    "stopping_rule",
 ]
 
 
@@ -148,7 +149,7 @@ def run_trial(job: TrialJob, dataset: Dataset, *, stop: Callable[[Epoch, float],
     the job's ceiling.
     """
     nets = [_training(job, part, fold) for fold, part in enumerate(dataset.folds)]
-    params, stop = nets[0][0], stop or _above_ceiling(job)
+    params, stop = nets[0][0], stop or stopping_rule(job)
 
     curves: list[tuple[Epoch, ...]] = []
     best, best_epoch, weights = math.nan, None, None
@@ -168,6 +169,16 @@ def run_trial(job: TrialJob, dataset: Dataset, *, stop: Callable[[Epoch, float],
             break
     curve, *folds = zip(*curves, strict=True)
     return TrialResult(state, curve, best_epoch, best, weights, folds=tuple(folds) if len(nets) > 1 else ())
+
+
+def stopping_rule(job: TrialJob) -> Callable[[Epoch, float], bool]:
+    """Give what says after each epoch whether the job ends there: the best so far is worse than the ceiling."""
+
+    def stop(epoch: Epoch, best: float) -> bool:
+        ceiling = job.ceilings.get(epoch.epoch)
+        return ceiling is not None and _better(ceiling, best, maximize=job.maximize)
+
+    return stop
 
 
 def failed(failure: str, traceback: str) -> TrialResult:
@@ -199,14 +210,6 @@ def _mean(folds: tuple[Epoch, ...]) -> Epoch:
         return folds[0]
     figures = {name: sum(getattr(fold, name) for fold in folds) / len(folds) for name in FIGURES}
     return replace(folds[0], **figures)
-
-
-def _above_ceiling(job: TrialJob) -> Callable[[Epoch, float], bool]:
-    def stop(epoch: Epoch, best: float) -> bool:
-        ceiling = job.ceilings.get(epoch.epoch)
-        return ceiling is not None and _better(ceiling, best, maximize=job.maximize)
-
-    return stop
 
 
 def _better(value: float, than: float, *, maximize: bool) -> bool:

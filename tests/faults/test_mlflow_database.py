@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from away import faults, problems
+from outage import faults, problems
 from synced import address, run_of
 
 from netcore.errors import WorkError

@@ -1,0 +1,157 @@
+"""Question: how large must the window be to keep a cluster busy, and what does its coordinator cost?
+
+Command: .venv/bin/python experiments/scale.py            (the window, simulated: seconds)
+         .venv/bin/python experiments/scale.py cluster    (256 Dask workers that sleep: some two minutes, needs Dask)
+
+The first half is arithmetic on the loop's rule: trial n is asked when trial n - window has been committed, and commits
+run in order. Trials take 10 s ± 50 %, or half of them are stopped early; an ask takes what it does at 1,000 trials;
+what is computed is the share of the workers' time in which they train. The second half is netcore's own loop and engine
+with a real Dask scheduler and 256 real workers of one thread in a process beside, whose trainings sleep instead.
+"""
+
+import heapq
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+ASK = 0.015
+"""Seconds that a proposal takes; they are made one after another."""
+TRIAL = 10.0
+WORKERS = 256
+
+
+def utilisation(workers: int, window: int, seconds: NDArray[np.float64]) -> float:
+    """Give the share of the workers' time in which they train, from the first ask to the last commit."""
+    trials = len(seconds)
+    free = [0.0] * workers  # when each worker is done with what it has
+    ended, committed = np.zeros(trials), np.zeros(trials)
+    clock, busy = 0.0, 0.0
+    for number in range(trials):
+        if number >= window:
+            clock = max(clock, committed[number - window])
+        clock += ASK
+        begun, took = max(clock, heapq.heappop(free)), float(seconds[number])
+        busy += took
+        ended[number] = begun + took
+        heapq.heappush(free, ended[number])
+        committed[number] = max(ended[number], committed[number - 1]) if number else ended[number]
+    return float(busy / (workers * committed[-1]))
+
+
+def show_windows() -> None:
+    """Print a table: workers by window."""
+    ratios = (1, 1.25, 1.5, 2, 3, 4, 8)
+    for title, early in (("10 s ± 50 %", 0.0), ("the same, and half of them stopped after a tenth", 0.5)):
+        print(f"\nshare of the workers' time in which they train; trials of {title}")
+        print(f"{'workers':>8}" + "".join(f"{f'{ratio:g} x':>9}" for ratio in ratios) + "   (window / workers)")
+        for workers in (2, 8, 32, 128, 256):
+            rng = np.random.default_rng(0)
+            trials = 40 * workers
+            lengths = rng.uniform(0.5 * TRIAL, 1.5 * TRIAL, trials) * np.where(rng.random(trials) < early, 0.1, 1.0)
+            shares = [utilisation(workers, int(ratio * workers), lengths) for ratio in ratios]
+            print(f"{workers:>8}" + "".join(f"{share:>9.1%}" for share in shares))
+
+
+# ---------------------------------------------------------------- a cluster that sleeps
+
+
+def nap(job: "object", _data: object, _ours: dict[str, str], _timeout: float, attempt: int) -> "object":
+    """Stand in for a training: sleep as long as the trial's number says, and give some curve."""
+    from netcore.core import Epoch  # noqa: PLC0415
+    from netcore.study.engine import Trained  # noqa: PLC0415
+    from netcore.study.environment import environment  # noqa: PLC0415
+    from netcore.study.record import Provenance  # noqa: PLC0415
+    from netcore.study.trial import State, TrialJob, TrialResult  # noqa: PLC0415
+
+    assert isinstance(job, TrialJob)  # noqa: S101  # for the types
+    rng = np.random.default_rng(job.number)
+    started, seconds = time.time(), rng.uniform(0.5 * TRIAL, 1.5 * TRIAL)
+    time.sleep(seconds)
+    losses = np.sort(rng.random(job.epochs))[::-1]
+    curve = tuple(Epoch(epoch, 0.1, loss, loss, 0.5, 0.5) for epoch, loss in enumerate(losses.tolist(), start=1))
+    result = TrialResult(State.FINISHED, curve, len(curve), curve[-1].val_loss)
+    return Trained(result, Provenance(started, seconds, attempt, environment()))
+
+
+WORKER = """
+import sys, time
+from distributed import LocalCluster
+if __name__ == "__main__":
+    cluster = LocalCluster(n_workers={workers}, threads_per_worker=1, processes=False, dashboard_address=None,
+                           protocol="tcp://", host="127.0.0.1", memory_limit=0)
+    print(cluster.scheduler_address, flush=True)
+    sys.stdin.read()
+"""
+
+
+def show_cluster(sampler: str, rounds: int = 8) -> None:
+    """Run the loop on workers that sleep; print their utilisation and the coordinator's CPU."""
+    from netcore import load_spec  # noqa: PLC0415
+    from netcore.run import Run  # noqa: PLC0415
+    from netcore.study import cluster  # noqa: PLC0415
+    from netcore.study.record import Record  # noqa: PLC0415
+
+    cluster._train = nap  # type: ignore[assignment] # noqa: SLF001  # the experiment's whole point
+    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    with tempfile.TemporaryDirectory() as name:
+        folder, trials = Path(name), rounds * WORKERS
+        command = [sys.executable, "-c", WORKER.format(workers=WORKERS)]
+        workers = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path}
+        )
+        assert workers.stdin is not None  # noqa: S101  # for the types
+        assert workers.stdout is not None  # noqa: S101
+        address = workers.stdout.readline().strip()
+        (folder / "sleep.toml").write_text(
+            f"""
+            study = {{ trials = {trials}, window = {3 * WORKERS}, sampler = "{sampler}" }}
+            data = {{ source = "iris" }}
+            training = {{ epochs = 30 }}
+            [space]
+            learning_rate = {{ low = 1e-3, high = 1.0, log = true }}
+            hidden_size = {{ low = 16, high = 256, log = true }}
+            reg = {{ low = 1e-6, high = 1e-1, log = true }}
+            learning_rate_decay = {{ low = 0.85, high = 1.0 }}
+            """
+        )
+        with Run(load_spec(folder / "sleep.toml"), results=folder, dask=address) as run:
+            began, cpu = time.time(), time.process_time()
+            records = [step for step in run.search(confirm=False) if isinstance(step, Record)]
+            wall, cpu = time.time() - began, time.process_time() - cpu
+        workers.stdin.close()
+        workers.wait()
+    begun = min(record.provenance.started for record in records)
+    slept = sum(record.provenance.seconds for record in records)
+    ended = max(record.provenance.started + record.provenance.seconds for record in records)
+    last = sorted(record.provenance.started for record in records)[-WORKERS]  # from then on there is no work for all
+    until = sum(
+        max(0.0, min(record.provenance.started + record.provenance.seconds, last) - record.provenance.started)
+        for record in records
+    )
+    print(f"{sampler}: {trials} trials on {WORKERS} workers, window {3 * WORKERS}: {wall:.0f} s")
+    print(
+        f"  workers asleep (at work) {until / (WORKERS * (last - begun)):.1%} of the time while there was enough to do"
+    )
+    print(f"  {slept / (WORKERS * (ended - begun)):.1%} from the first start to the last end")
+    print(f"  coordinator: {cpu / wall:.2f} cores, {1000 * cpu / trials:.1f} ms per trial")
+
+
+def main() -> None:
+    """Print what is asked for."""
+    if "cluster" in sys.argv[1:]:
+        import scale  # noqa: PLC0415  # by its name, under which the workers find it too
+
+        for sampler in ("random", "tpe"):
+            scale.show_cluster(sampler)
+    else:
+        show_windows()
+
+
+if __name__ == "__main__":
+    main()
