@@ -54,7 +54,7 @@ Fault = Callable[[int], str | float]
 
 
 def faults(short: int, whole: int) -> range:
-    """Give the rounds of a test: NETCORE_FAULTS=all asks for the whole number."""
+    """Give the rounds of a test, of which `make faults` takes the whole number."""
     return range(whole if os.environ.get("NETCORE_FAULTS") == "all" else short)
 
 
