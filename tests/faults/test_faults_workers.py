@@ -208,6 +208,26 @@ def test_a_study_does_not_notice_its_workers_end(
     record_property("measured", f"{attempts} trials trained twice")
 
 
+def busy(process: Process) -> bool:
+    """Say whether one of its workers is past its start, and trains."""
+    return any(worker.cpu_times().user > 1.0 for worker in workers_of(process))
+
+
+@pytest.mark.rounds(1, 5)
+def test_a_worker_goes_with_its_parent(forge: Forge, tmp_path: Path, rounds: int, record_property: Told) -> None:
+    """Whose parent is killed ends in the middle of a trial that would take hours."""
+    path = write_study(tmp_path)
+    path.write_text(path.read_text(encoding="utf-8").replace("epochs = 4", "epochs = 10_000_000"), encoding="utf-8")
+    for _ in range(rounds):
+        process = forge.start("search", "tiny.toml", cwd=tmp_path)
+        process.go()
+        process.wait_for(partial(busy, process))
+        process.signal(signal.SIGKILL)
+        assert process.end().code == -signal.SIGKILL
+        assert survivors(process.mark) == []
+    record_property("injected", rounds)
+
+
 def longer(folder: Path) -> None:
     """Write a study whose trials take a tenth of a second each."""
     path = write_study(folder, trials=14)
