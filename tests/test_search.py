@@ -338,6 +338,20 @@ def test_an_interrupted_retry_goes_on_as_any_run(mixed: Mixed, tmp_path: Path) -
     assert fingerprint(netcore.load_study(folder.path)) == fingerprint(tables)
 
 
+def test_a_trial_that_came_back_as_another_is_noticed(mixed: Mixed, tmp_path: Path) -> None:
+    """Stopped when no record is missing, but one is no longer what later trials knew of, a study goes on from there."""
+    spec, _, tables = mixed
+    folder, died = with_a_dead_trial(mixed, tmp_path)
+    folder.supersede(died)
+    with Run(spec, results=tmp_path / "results", workers=1) as run:
+        for step in run.search():
+            if isinstance(step, Record) and step.number == died:
+                break
+    assert folder.numbers() == list(range(spec.study.trials))
+    go_on(spec, tmp_path / "results")
+    assert fingerprint(netcore.load_study(folder.path)) == fingerprint(tables)
+
+
 def test_an_idle_run_asks_nothing(mixed: Mixed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A complete study asks no sampler again, even after records have served in another history than their own."""
     text = mixed[0].text.decode().replace("window = 4", 'window = 4\nsampler = "random"').split("[stopping]")[0]

@@ -78,7 +78,7 @@ def all_agrees(forge: Forge, begun: Begun, folder: Path) -> None:
 def test_killed_at_random_moments(
     forge: Forge, begun: Begun, tmp_path: Path, rounds: int, record_property: Told
 ) -> None:
-    """`netcore run`, killed at any moment from its first line to MLflow's last, goes on; no process outlives it."""
+    """`netcore run`, killed at any moment from its first line to MLflow's last, goes on; no process stays behind."""
     moments = random.Random(rounds)  # noqa: S311  # moments, not secrets
     kills = studies = 0
     while kills < rounds:
@@ -94,7 +94,7 @@ def test_killed_at_random_moments(
             assert code in {0, -signal.SIGKILL}, said
             assert "Traceback" not in said, said
             kills, killed = kills + (code != 0), killed + (code != 0)
-            assert survivors(process.mark) == []
+            assert survivors(process.mark, 120) == []  # what sends to MLflow may have been told to finish
         all_agrees(forge, begun, folder)
         shutil.rmtree(folder)
         studies += 1

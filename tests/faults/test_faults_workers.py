@@ -120,15 +120,18 @@ def test_a_worker_that_dies_while_it_waits_is_nobodys_fault(
 def test_a_worker_that_dies_while_it_starts_is_nobodys_fault(
     question: tuple[StudySpec, Dataset], record_property: Told
 ) -> None:
-    """Killed before it is ready, a worker is replaced, and no trial is charged an attempt."""
+    """Killed before they are ready, two in a row, workers are replaced, and no trial is charged an attempt."""
     spec, data = question
+    killed: set[int] = set()
     with LocalEngine(1, timeout=120) as engine:
-        while not (starting := [c for c in psutil.Process().children() if "spawn_main" in " ".join(c.cmdline())]):
-            time.sleep(0.001)
-        starting[0].kill()
+        while len(killed) < 2:
+            for child in psutil.Process().children():
+                if child.pid not in killed and "spawn_main" in " ".join(child.cmdline()):
+                    child.kill()
+                    killed.add(child.pid)
         innocent = engine.submit(job(spec, 0), data).result(120)
         assert (innocent.result.state, innocent.provenance.attempts) == (State.FINISHED, 1)
-    record_property("injected", 1)
+    record_property("injected", len(killed))
 
 
 @pytest.mark.rounds(2, 20)
@@ -203,6 +206,26 @@ def test_a_study_does_not_notice_its_workers_end(
     assert netcore.load_study("tiny", results=calm / "results").trials["state"].nunique() > 1
     record_property("injected", hits)
     record_property("measured", f"{attempts} trials trained twice")
+
+
+def busy(process: Process) -> bool:
+    """Say whether one of its workers is past its start, and trains."""
+    return any(worker.cpu_times().user > 1.0 for worker in workers_of(process))
+
+
+@pytest.mark.rounds(1, 5)
+def test_a_worker_goes_with_its_parent(forge: Forge, tmp_path: Path, rounds: int, record_property: Told) -> None:
+    """Whose parent is killed ends in the middle of a trial that would take hours."""
+    path = write_study(tmp_path)
+    path.write_text(path.read_text(encoding="utf-8").replace("epochs = 4", "epochs = 10_000_000"), encoding="utf-8")
+    for _ in range(rounds):
+        process = forge.start("search", "tiny.toml", cwd=tmp_path)
+        process.go()
+        process.wait_for(partial(busy, process))
+        process.signal(signal.SIGKILL)
+        assert process.end().code == -signal.SIGKILL
+        assert survivors(process.mark) == []
+    record_property("injected", rounds)
 
 
 def longer(folder: Path) -> None:
