@@ -1,8 +1,8 @@
 """`netcore sync`, and its other form that follows a run: a process of its own, so that MLflow never holds up a search.
 
 The follower writes the runs of records as they are committed. Its standard input is the run's: a line `finish` says
-that all is done and everything can be made as the folder has it; a pipe that closes without it says that the run is
-gone, and so is the follower, at once. Its standard output says each second how many trials MLflow has, unless MLflow
+that all is done and everything can be made as the folder has it; the end of the pipe, before that or after, says that
+the run is gone, and so is the follower, at once. Its standard output says each second how many trials MLflow has, unless MLflow
 does not answer: so the run knows how long to wait for it at its end.
 """
 
@@ -126,11 +126,13 @@ class _Line:
     def _listen(self) -> None:
         if self._commands.readline().strip() == "finish":
             self.finish.set()
+            self.said.set()
+            while os.read(self._commands.fileno(), 1):  # sys.stdin itself may not be waited for when Python ends
+                pass
         self.said.set()
-        if not self.finish.is_set():
-            # Whatever is under way, importing MLflow and waiting for its answer included. SIGINT may be ignored: the
-            # shell of a script says so to what it starts in the background.
-            signal.pthread_kill(self._main, signal.SIGTERM)
+        # The run is gone. Whatever is under way ends, importing MLflow and waiting for its answer included. SIGINT may
+        # be ignored: the shell of a script says so to what it starts in the background.
+        signal.pthread_kill(self._main, signal.SIGTERM)
 
     def _beat(self) -> None:
         """Say it anew each second, unless the follower stands still in one and the same call."""
@@ -178,7 +180,9 @@ class Follower:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._say("")
+        if self._process.stdin:
+            with suppress(OSError):  # it may have died
+                self._process.stdin.close()
         for end in (self._process.terminate, self._process.kill):
             try:
                 self._process.wait(_PATIENCE / 2)
@@ -189,7 +193,7 @@ class Follower:
 
     def finish(self, trials: int) -> tuple[str, str]:
         """Let everything be made as the folder has it; if that fails, say what of so many trials waits, and why."""
-        self._say("finish\n")
+        self._finish()
         begun = time.monotonic()
         while self._reader.is_alive() and time.monotonic() - max(begun, self._heard) < _SILENCE:
             self._reader.join(_POLL)
@@ -207,11 +211,12 @@ class Follower:
             return "all trials are there, but not all of what was made of them", why
         return f"{waiting} of {trials} trials wait", why
 
-    def _say(self, word: str) -> None:
-        """Say the last word, and close the pipe."""
-        if self._process.stdin and not self._process.stdin.closed:
-            with suppress(OSError), self._process.stdin as pipe:  # it may have died
-                pipe.write(word)
+    def _finish(self) -> None:
+        """Say the last word. The pipe stays open: its end says that the run is gone."""
+        if self._process.stdin:
+            with suppress(OSError):  # it may have died
+                self._process.stdin.write("finish\n")
+                self._process.stdin.flush()
 
     def _listen(self) -> None:
         if self._process.stdout:
