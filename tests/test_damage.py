@@ -130,6 +130,13 @@ def test_an_array_is_what_is_there(records: dict[str, Record], folded: Record, w
                 Model.from_bytes(pack({**unpack(model.to_bytes(), ""), f"{name}.npy": ARRAYS[what]}), "m.npz")
 
 
+@pytest.mark.parametrize("what", ["objects", "letters of no size", "bytes of no size"])
+def test_no_array_is_of_objects_or_of_nothing(what: str) -> None:
+    """Objects would be pickles, and of what has no size there may be any number: such a type is refused as such."""
+    with pytest.raises(ValueError, match="holds no numbers"):
+        array_of(ARRAYS[what])
+
+
 def test_rows_of_nothing_are_no_folds(records: dict[str, Record]) -> None:  # noqa: F811
     """Folds without an epoch could be any number of rows that take no byte: a trial without a curve has none."""
     nothing = {f"{name}.npy": claims((0,)) for name in CURVES}
