@@ -50,7 +50,7 @@ RUNS = 12 + 12
 """Trials of the small study, and the trainings of its confirmation."""
 
 Fault = Callable[[int], str | float]
-"""What happens to the n-th request: `answer`, `lose` (the answer), `hang`, or an answer after so many seconds."""
+"""What happens to the n-th request: `answer`, `refuse`, `lose` (the answer), `hang`, or an answer after so many seconds."""
 
 
 def faults(short: int, whole: int) -> range:
@@ -198,6 +198,8 @@ class Proxy:
         request.close_connection = True
         if what == "hang":
             self._over.wait()
+            return
+        if what == "refuse":
             return
         connection = http.client.HTTPConnection("127.0.0.1", self._server.port, timeout=60)
         with suppress(OSError, http.client.HTTPException):
