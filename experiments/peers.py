@@ -104,9 +104,7 @@ def pytorch(*, compiled: bool) -> Callable[[Shape, Data], Callable[[], object]]:
         torch.set_num_threads(1)
         torch.manual_seed(0)
         X, y = map(torch.from_numpy, data)
-        net = torch.nn.Sequential(
-            torch.nn.Linear(shape.D, shape.H), torch.nn.ReLU(), torch.nn.Linear(shape.H, shape.C)
-        )
+        net = torch.nn.Sequential(torch.nn.Linear(shape.D, shape.H), torch.nn.ReLU(), torch.nn.Linear(shape.H, shape.C))
         groups = [
             {"params": [p for p in net.parameters() if p.ndim == 2], "weight_decay": 2 * REG},  # noqa: PLR2004
             {"params": [p for p in net.parameters() if p.ndim == 1]},
@@ -209,7 +207,11 @@ def main() -> None:
     warnings.filterwarnings("ignore", category=sklearn.exceptions.ConvergenceWarning)
     threadpool_limits(1)
     peers = {name: PEERS[name] for name in asked.peers}
-    print(f"{'shape':12s} {'GFLOP/s':>8s} {'products':>9s}", *(f"{name:>20s}" for name in peers), "  rate (median, of minima)")
+    print(
+        f"{'shape':12s} {'GFLOP/s':>8s} {'products':>9s}",
+        *(f"{name:>20s}" for name in peers),
+        "  rate (median, of minima)",
+    )
     for name in asked.shapes:
         shape = SHAPES[name]
         taken, rates = measure(shape, asked.rounds, peers)

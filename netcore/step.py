@@ -8,7 +8,6 @@ The matrix products are those of the BLAS that SciPy brings.
 import ctypes
 import hashlib
 import os
-import platform
 import subprocess
 import sys
 from collections.abc import Callable
@@ -172,7 +171,9 @@ def _compile(dtype: str) -> bytes:
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
         remedy = "install the versions of numba and llvmlite that requirements.lock names"
-        raise WorkError.at(_KERNEL, "the training step cannot be compiled", said or f"exit code {done.returncode}", remedy)
+        raise WorkError.at(
+            _KERNEL, "the training step cannot be compiled", said or f"exit code {done.returncode}", remedy
+        )
     return done.stdout
 
 
@@ -182,7 +183,7 @@ def _check(params: Params, X: FloatArray, y: IntArray) -> None:
     shapes = (X.shape, y.shape, params.W1.shape, params.W2.shape)
     if shapes != ((len(y), D), (len(X),), (D, H), (H or D, C)):
         raise ValueError(f"shapes do not fit: X {X.shape}, y {y.shape}, W1 {params.W1.shape}, W2 {params.W2.shape}")
-    if len(y) and not (0 <= y.min() and y.max() < C):
+    if len(y) and not (y.min() >= 0 and y.max() < C):
         raise ValueError(f"classes must be 0 … {C - 1}, got {y.min()} … {y.max()}")
 
 

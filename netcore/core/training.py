@@ -15,6 +15,7 @@ from netcore.core.params import FloatArray, Params
 
 __all__ = ["Epoch", "Step", "TrainConfig", "TrainEpoch", "epochs", "reference", "sgd_step"]
 
+
 @dataclass(frozen=True)
 class TrainConfig:
     """The settings of one training."""
