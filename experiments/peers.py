@@ -1,6 +1,6 @@
 """Question: how long does a step of training take, beside scikit-learn, PyTorch, JAX and the reference in NumPy?
 
-Command: pip install -e '.[peers]' && python experiments/peers.py [--rounds 30] [shape …]     (about 5 minutes)
+Command: pip install -e '.[peers]' && python experiments/peers.py [--rounds 30] [shape …]  (about 5 minutes)
 
 The same net, data, batch size, data type (float32) and plain SGD with weight decay for all, on one core and one thread.
 Each trains whole epochs of shuffled batches, so that gathering the rows counts for all, in turn, round after round: what
@@ -10,7 +10,6 @@ rounds, at which the step's matrix products would have to run to take all of its
 """
 
 import os
-import sys
 
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC"), "1"))
 os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
@@ -34,6 +33,7 @@ from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits
 
 from netcore.core import TrainConfig, epochs, init_params
+from netcore.core.training import Step
 from netcore.step import compiled
 
 Data = tuple[np.ndarray[Any, np.dtype[np.float32]], np.ndarray[Any, np.dtype[np.int64]]]
@@ -69,7 +69,7 @@ SHAPES = {
 }
 
 
-def netcore(step: Any) -> Callable[[Shape, Data], Callable[[], object]]:
+def netcore(step: Step | None) -> Callable[[Shape, Data], Callable[[], object]]:
     """Give an epoch of netcore: of the reference, or of the compiled step. One row validates it."""
 
     def make(shape: Shape, data: Data) -> Callable[[], object]:
@@ -147,7 +147,7 @@ def jax_scan(shape: Shape, data: Data) -> Callable[[], object]:
         stepped = (p - LEARNING_RATE * (g + d * p) for p, g, d in zip(params, gradient, decays, strict=True))
         return tuple(stepped), value
 
-    @jax.jit
+    @jax.jit  # type: ignore[untyped-decorator]
     def run(params: Any, key: Any) -> Any:  # noqa: ANN401
         order = jax.random.permutation(key, len(X)).reshape(-1, shape.batch)
         return jax.lax.scan(one, params, order)
@@ -227,4 +227,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tracemalloc
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -204,17 +204,14 @@ def test_no_step_makes_an_array() -> None:
         lambda X, y: (X, y - 1),
     ],
 )
-def test_what_does_not_fit_is_refused(change: object) -> None:
+def test_what_does_not_fit_is_refused(change: Callable[[FloatArray, IntArray], Data]) -> None:
     """Rows of another length, classes that are missing, and numbers that are no class raise a ValueError, first."""
     params, train, val = draw(np.random.default_rng(0), (4, 6, 3, 60), "float32")
     before = [array.tobytes() for array in params]
-    for data in ((change(*train), val), (train, change(*val))):  # type: ignore[operator]
+    config = TrainConfig(0.1, 6, 0.0, 1.0, epochs=1, batch_size=5)
+    for (X, y), (X_val, y_val) in ((change(*train), val), (train, change(*val))):
         with pytest.raises(ValueError, match=r"shapes do not fit|classes must be 0 … 2"):
-            next(
-                epochs(
-                    params, *data[0], *data[1], TrainConfig(0.1, 6, 0, 1, 1, 5), np.random.default_rng(0), step=compiled
-                )
-            )
+            next(epochs(params, X, y, X_val, y_val, config, np.random.default_rng(0), step=compiled))
     assert [array.tobytes() for array in params] == before
 
 
@@ -280,10 +277,13 @@ def test_a_compiler_that_fails_is_one_clear_line(tmp_path: Path, monkeypatch: py
 
 def test_scipy_is_whole_afterwards() -> None:
     """The BLAS is taken from SciPy without its package, and the package can be imported afterwards."""
-    code = (
-        "from netcore.step import load; load('float64'); import scipy.linalg.cython_blas, scipy.linalg.lapack;"
-        "import numpy; print(scipy.linalg.solve(numpy.eye(2), numpy.ones(2)), len(scipy.linalg.cython_blas.__pyx_capi__))"
-    )
+    code = """
+import numpy
+from netcore.step import load
+load("float64")
+import scipy.linalg.cython_blas
+print(scipy.linalg.solve(numpy.eye(2), numpy.ones(2)), len(scipy.linalg.cython_blas.__pyx_capi__))
+"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr == ""
     assert done.stdout.startswith("[1. 1.] ")
