@@ -1,12 +1,14 @@
 """Question: how long does a step of training take, beside scikit-learn, PyTorch, JAX and the reference in NumPy?
 
-Command: pip install -e '.[peers]' && python experiments/peers.py [--rounds 30] [shape …]  (about 5 minutes)
+Command: python -P experiments/peers.py [SHAPE …] [--rounds 30]     (with the extra `peers` installed; about 10 minutes)
 
 The same net, data, batch size, data type (float32) and plain SGD with weight decay for all, on one core and one thread.
-Each trains whole epochs of shuffled batches, so that gathering the rows counts for all, in turn, round after round: what
-else the machine does meets all alike. A row gives the median over the rounds, in microseconds for a step; `x NumPy` and
-so on are medians of the ratios within a round. `rate` is the share of the rate of a large SGEMM, measured in the same
-rounds, at which the step's matrix products would have to run to take all of its time.
+Each trains whole epochs of shuffled batches, so that gathering the rows counts for all; they take turns, round after
+round, and what is counted is the CPU of the process: what else the machine does meets all alike.
+
+For each peer: the median over the rounds and the smallest, in microseconds a step, and the median of netcore's time by
+the peer's in the same round. `products` is how long the matrix products of a step would take at the rate of a large
+SGEMM, measured in the same rounds; `rate` is that by netcore's time, as a median and of the smallest.
 """
 
 import os
