@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 from threadpoolctl import threadpool_limits
 
-from netcore.core.training import STEP
 from netcore.data import Dataset
 from netcore.data.cache import through_cache
 from netcore.errors import InputError, Problem, RecordError
 from netcore.files import cannot_write, make_folder, write_atomically
 from netcore.model import MODEL, Model
+from netcore.step import STEP
 from netcore.study.audit import audit
 from netcore.study.cluster import DaskEngine
 from netcore.study.confirm import Chosen, Confirmation, median_of

@@ -26,6 +26,7 @@ from netcore.errors import DataError, InputError
 from netcore.results.tables import CURVE, TRIALS, StudyTables
 from netcore.run import Run
 from netcore.seeds import Purpose, generator, seed_sequence
+from netcore.step import compiled
 from netcore.study.folder import StudyFolder
 from netcore.study.history import quiet_optuna
 from netcore.study.record import Record
@@ -226,7 +227,7 @@ def alone(asked: TrialJob, fold: int) -> Iterator[tuple[Epoch, float]]:
     weights, batches = (generator(4, 2, purpose, fold) for purpose in (Purpose.WEIGHTS, Purpose.BATCHES))
     params = init_params(weights, 4, 6, 3)
     config = TrainConfig(*asked.hyperparameters, epochs=6, batch_size=10)
-    for epoch in epochs(params, part.X_train, part.y_train, part.X_val, part.y_val, config, batches):
+    for epoch in epochs(params, part.X_train, part.y_train, part.X_val, part.y_val, config, batches, step=compiled):
         yield epoch, evaluate(params, part.X_val, part.y_val)[0]
 
 
@@ -254,7 +255,7 @@ def test_a_trial_is_judged_by_the_mean(metric: str) -> None:
     assert result.weights is not None
     first = iris().folds[0]
     shown = result.folds[0][result.best_epoch - 1]
-    assert evaluate(result.weights, first.X_val, first.y_val) == (shown.val_loss, shown.val_accuracy)
+    assert evaluate(result.weights, first.X_val, first.y_val) == pytest.approx((shown.val_loss, shown.val_accuracy))
 
 
 @pytest.mark.parametrize("metric", ["val_loss", "val_accuracy"])
@@ -370,7 +371,7 @@ def test_the_kept_weights_are_the_first_fold_s(folded: Folded, records: list[Rec
         assert result.best_epoch
         shown = result.folds[0][result.best_epoch - 1]
         figures = evaluate(folder.read_weights(records[number]), dataset.X_val, dataset.y_val)
-        assert figures == (shown.val_loss, shown.val_accuracy)
+        assert figures == pytest.approx((shown.val_loss, shown.val_accuracy))
     test = json.loads(folder.test.read_text())
     assert test["accuracy"] == evaluate(folder.read_weights(records[test["trial"]]), dataset.X_test, dataset.y_test)[1]
 

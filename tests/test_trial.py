@@ -14,6 +14,7 @@ from netcore.core.params import init_params
 from netcore.core.training import Epoch, TrainConfig, epochs
 from netcore.data import Dataset, load_dataset
 from netcore.seeds import Purpose, generator
+from netcore.step import compiled
 from netcore.study.spec import Hyperparameters, StudySpec
 from netcore.study.trial import State, TrialJob, TrialResult, best_so_far, failed, run_trial
 
@@ -87,7 +88,7 @@ def test_the_trial_is_the_documented_training(iris: Dataset) -> None:
     params = init_params(generator(4, 2, Purpose.WEIGHTS), 4, 6, 3)
     config = TrainConfig(0.1, 6, 1e-3, 0.9, epochs=6, batch_size=10)
     rng = generator(4, 2, Purpose.BATCHES)
-    curve = tuple(epochs(params, iris.X_train, iris.y_train, iris.X_val, iris.y_val, config, rng))
+    curve = tuple(epochs(params, iris.X_train, iris.y_train, iris.X_val, iris.y_val, config, rng, step=compiled))
     assert run_trial(job(seed=4, number=2), iris).curve == curve
 
 
@@ -103,7 +104,7 @@ def test_best_epoch_value_and_weights(iris: Dataset, metric: str, seed: int) -> 
     assert result.best_epoch == values.index(result.value) + 1
     assert result.weights is not None
     best = result.curve[result.best_epoch - 1]
-    assert evaluate(result.weights, iris.X_val, iris.y_val) == (best.val_loss, best.val_accuracy)
+    assert evaluate(result.weights, iris.X_val, iris.y_val) == pytest.approx((best.val_loss, best.val_accuracy))
 
 
 def test_some_best_epoch_is_not_the_last(iris: Dataset) -> None:
@@ -128,7 +129,7 @@ def test_pruned_exactly_at_the_rung(iris: Dataset, metric: str, rung: int) -> No
     assert pruned.best_epoch == [getattr(epoch, metric) for epoch in pruned.curve].index(best) + 1
     assert pruned.weights is not None
     shown = pruned.curve[pruned.best_epoch - 1]
-    assert evaluate(pruned.weights, iris.X_val, iris.y_val) == (shown.val_loss, shown.val_accuracy)
+    assert evaluate(pruned.weights, iris.X_val, iris.y_val) == pytest.approx((shown.val_loss, shown.val_accuracy))
 
 
 def test_the_best_so_far_counts_not_the_last(iris: Dataset) -> None:

@@ -1,10 +1,11 @@
 """How the net learns: mini-batch stochastic gradient descent with a learning rate that decays by epoch.
 
 `sgd_step` is one update on a batch that the caller brings. `epochs` is the whole training as an iterator: each `next`
-trains one epoch and gives its figures; who has seen enough asks for no more.
+trains one epoch and gives its figures; who has seen enough asks for no more. `reference` is how it does so here, in
+NumPy; trials are trained by `netcore.step`, which does the same faster and is held to it by tests.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,10 +13,7 @@ import numpy as np
 from netcore.core.net import IntArray, Workspace, data_loss_and_gradients, evaluate, penalty
 from netcore.core.params import FloatArray, Params
 
-__all__ = ["STEP", "Epoch", "TrainConfig", "epochs", "sgd_step"]
-
-STEP = "numpy"
-"""The name of the training step, as it stands in every record: two steps agree within rounding, not bit for bit."""
+__all__ = ["Epoch", "Step", "TrainConfig", "TrainEpoch", "epochs", "reference", "sgd_step"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +52,12 @@ class Epoch:
     """Over the validation set, after the epoch."""
 
 
+TrainEpoch = Callable[[float, IntArray], tuple[float, float, float, float]]
+"""Trains one epoch with this learning rate on the rows in this order, and gives its four figures as in `Epoch`."""
+Step = Callable[[Params, FloatArray, IntArray, FloatArray, IntArray, TrainConfig], TrainEpoch]
+"""Takes all of a training but its order, and gives what trains it epoch by epoch, `params` in place."""
+
+
 def sgd_step(
     params: Params,
     X: FloatArray,
@@ -84,13 +88,34 @@ def epochs(
     y_val: IntArray,
     config: TrainConfig,
     rng: np.random.Generator,
+    *,
+    step: Step | None = None,
 ) -> Iterator[Epoch]:
     """Train epoch by epoch: `params` change in place, and each epoch's figures come out as it ends.
 
     Every epoch goes through a fresh permutation of the rows in batches of `config.batch_size`, the last short batch
     included. The learning rate of epoch e is `learning_rate * learning_rate_decay ** (e - 1)`. A training that blows
-    up gives figures that are not finite, and no warning.
+    up gives figures that are not finite, and no warning. `step` is how an epoch is gone through: `reference`, or what
+    does the same otherwise.
     """
+    train = (step or reference)(params, X_train, y_train, X_val, y_val, config)
+    for epoch in range(1, config.epochs + 1):
+        learning_rate = float(config.learning_rate * config.learning_rate_decay ** (epoch - 1))
+        train_loss, val_loss, train_accuracy, val_accuracy = train(learning_rate, rng.permutation(len(X_train)))
+        yield Epoch(
+            epoch=epoch,
+            learning_rate=learning_rate,
+            train_loss=train_loss,
+            val_loss=val_loss,
+            train_accuracy=train_accuracy,
+            val_accuracy=val_accuracy,
+        )
+
+
+def reference(
+    params: Params, X_train: FloatArray, y_train: IntArray, X_val: FloatArray, y_val: IntArray, config: TrainConfig
+) -> TrainEpoch:
+    """Give what trains `params` by one epoch, in NumPy: the step that all others must agree with."""
     dtype, (N, D) = params.W1.dtype, X_train.shape
     batch_size = min(config.batch_size, N)
     X_train, X_val = np.asarray(X_train, dtype), np.asarray(X_val, dtype)
@@ -98,9 +123,9 @@ def epochs(
     whole = Workspace.for_rows(batch_size, params)
     short = whole.first(N % batch_size)
 
-    def one_epoch(learning_rate: float) -> tuple[float, int, float, float]:
-        total_loss, total_right, order = 0.0, 0, rng.permutation(N)
-        # An errstate must not stay open across a yield: hence a function of its own.
+    def train(learning_rate: float, order: IntArray) -> tuple[float, float, float, float]:
+        total_loss, total_right = 0.0, 0
+        # An errstate must not stay open across a yield of `epochs`: hence within this function.
         with np.errstate(all="ignore"):
             for start in range(0, N, batch_size):
                 rows = order[start : start + batch_size]
@@ -111,19 +136,10 @@ def epochs(
                 data_loss, right = _step(params, X[:n], y[:n], learning_rate, config.reg, workspace)
                 total_loss += n * data_loss
                 total_right += right
-            return total_loss / N, total_right, *evaluate(params, X_val, y_val)
+            val_loss, val_accuracy = evaluate(params, X_val, y_val)
+        return total_loss / N, val_loss, total_right / N, val_accuracy
 
-    for epoch in range(1, config.epochs + 1):
-        learning_rate = float(config.learning_rate * config.learning_rate_decay ** (epoch - 1))
-        train_loss, right, val_loss, val_accuracy = one_epoch(learning_rate)
-        yield Epoch(
-            epoch=epoch,
-            learning_rate=learning_rate,
-            train_loss=train_loss,
-            val_loss=val_loss,
-            train_accuracy=right / N,
-            val_accuracy=val_accuracy,
-        )
+    return train
 
 
 def _step(

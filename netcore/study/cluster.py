@@ -21,6 +21,7 @@ from netcore.core.training import Epoch
 from netcore.data import Dataset
 from netcore.data.dataset import digest_of
 from netcore.errors import InputError, NetcoreError, WorkError
+from netcore.step import load
 from netcore.study.engine import ATTEMPTS, Trained
 from netcore.study.environment import environment
 from netcore.study.record import Provenance
@@ -35,7 +36,7 @@ _PATIENCE = 30.0
 _KEPT = 2
 """So many data sets stay on the workers: the study's, or two splits of a confirmation."""
 
-_MUST_AGREE = ("netcore", "numpy", "scipy", "scikit-learn", "python")
+_MUST_AGREE = ("netcore", "llvmlite", "numba", "numpy", "scipy", "scikit-learn", "python")
 _SHOULD_AGREE = ("code", "system", "processor", "simd", "libc")
 _REMEDY = "install the same versions there: requirements.lock has them"
 
@@ -186,7 +187,7 @@ def _train(job: TrialJob, dataset: Dataset, ours: dict[str, str], timeout: float
     """
     from distributed import get_worker  # noqa: PLC0415  # only where there is Dask
 
-    _one_thread()
+    _prepare(job.dtype)
     here = environment()
     _compared(get_worker().address, here, ours)
     started, begun = time.time(), time.monotonic()
@@ -207,8 +208,9 @@ def _train(job: TrialJob, dataset: Dataset, ours: dict[str, str], timeout: float
 
 
 @cache
-def _one_thread() -> None:
-    """Limit BLAS to one thread in this process, for good: sums must keep their order."""
+def _prepare(dtype: str) -> None:
+    """Load the training step, and limit BLAS to one thread in this process, for good: sums must keep their order."""
+    load(dtype)
     threadpool_limits(1)
 
 

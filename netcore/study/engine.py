@@ -27,6 +27,7 @@ from threadpoolctl import threadpool_limits
 from netcore.data import Dataset
 from netcore.data.cache import open_dataset
 from netcore.errors import WorkError
+from netcore.step import load
 from netcore.study.environment import environment
 from netcore.study.record import Provenance
 from netcore.study.trial import TrialJob, TrialResult, failed, run_trial
@@ -265,6 +266,7 @@ class _Worker:
 def _work(pipe: Connection) -> None:
     """Be a worker: train what comes through the pipe until it closes."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    load("float32")  # ahead of the first job: what is nearly always wanted, and the BLAS that is limited next
     threadpool_limits(1)
     with suppress(EOFError, OSError):
         pipe.send(environment())

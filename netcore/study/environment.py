@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_info
 __all__ = ["environment"]
 
 _PATIENCE = 2.0
-_PACKAGES = ("netcore", "numpy", "optuna", "scikit-learn", "scipy")
+_PACKAGES = ("netcore", "llvmlite", "numba", "numpy", "optuna", "scikit-learn", "scipy")
 
 
 @cache

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from netcore.core.params import Params, init_params
-from netcore.core.training import STEP, Epoch, TrainConfig, epochs
+from netcore.core.training import Epoch, TrainConfig, epochs
 from netcore.data import Dataset
 from netcore.seeds import Purpose, generator
+from netcore.step import STEP, compiled
 from netcore.study.spec import Hyperparameters, StudySpec
 
 __all__ = [
@@ -201,7 +202,7 @@ def _training(job: TrialJob, part: Dataset, fold: int) -> tuple[Params, Iterator
     hidden_size = job.hyperparameters.hidden_size
     params = init_params(weights, part.input_size, hidden_size, part.classes, dtype=job.dtype)
     config = TrainConfig(*job.hyperparameters, epochs=job.epochs, batch_size=job.batch_size)
-    return params, epochs(params, part.X_train, part.y_train, part.X_val, part.y_val, config, batches)
+    return params, epochs(params, part.X_train, part.y_train, part.X_val, part.y_val, config, batches, step=compiled)
 
 
 def _mean(folds: tuple[Epoch, ...]) -> Epoch:

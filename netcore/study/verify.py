@@ -11,9 +11,10 @@ from dataclasses import replace
 from itertools import takewhile
 from typing import NamedTuple
 
-from netcore.core.training import STEP, Epoch
+from netcore.core.training import Epoch
 from netcore.errors import InputError, Problem, RecordError
 from netcore.files import TEMPORARY
+from netcore.step import STEP
 from netcore.study.folder import StudyFolder
 from netcore.study.history import History
 from netcore.study.record import Record, chained, differences, ranked, setting_differences

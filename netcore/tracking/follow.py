@@ -2,8 +2,8 @@
 
 The follower writes the runs of records as they are committed. Its standard input is the run's: a line `finish` says
 that all is done and everything can be made as the folder has it; the end of the pipe, before that or after, says that
-the run is gone, and so is the follower, at once. Its standard output says each second how many trials MLflow has, unless MLflow
-does not answer: so the run knows how long to wait for it at its end.
+the run is gone, and so is the follower, at once. Its standard output says each second how many trials MLflow has,
+unless MLflow does not answer: so the run knows how long to wait for it at its end.
 """
 
 import os
