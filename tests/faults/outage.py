@@ -50,7 +50,7 @@ RUNS = 12 + 12
 """Trials of the small study, and the trainings of its confirmation."""
 
 Fault = Callable[[int], str | float]
-"""What happens to the n-th request: `answer`, `refuse`, `lose` (the answer), `hang`, or an answer so many seconds late."""
+"""What happens to the n-th request: `answer`, `refuse`, `lose` (the answer), `hang`, or so many seconds until it."""
 
 
 def faults(short: int, whole: int) -> range:
