@@ -30,6 +30,8 @@ ENVIRONMENT = {
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # It would print an address for each run, with user and password.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     # Else the lock file of whatever project one stands in would pass for the model's environment.
     "MLFLOW_UV_AUTO_DETECT": "false",
     # By its own default MLflow blocks for some minutes where a server does not answer; here it is half of one.

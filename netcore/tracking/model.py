@@ -20,6 +20,7 @@ import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, LoggedModelOutput, Metric
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 from numpy.typing import NDArray
 
@@ -133,7 +134,12 @@ def _log(it: _Shipment, experiment_id: str) -> LoggedModel:
     with tempfile.TemporaryDirectory() as folder:
         _save(it, logged, Path(folder))
         it.client.log_model_artifacts(logged.model_id, f"{folder}/model")
-    it.client.log_outputs(it.run_id, [LoggedModelOutput(logged.model_id, 0)])
+    try:
+        it.client.log_outputs(it.run_id, [LoggedModelOutput(logged.model_id, 0)])
+    except MlflowException:  # it refuses what it has: the answer to a first call was lost
+        outputs = it.client.get_run(it.run_id).outputs
+        if not outputs or logged.model_id not in {output.model_id for output in outputs.model_outputs}:
+            raise
     now = round((it.folder.path / MODEL).stat().st_mtime * 1_000)
     name, digest = it.dataset["name"], it.dataset["digest"][:DIGEST_LENGTH]
     metrics = [Metric(key, value, now, 0, logged.model_id, name, digest) for key, value in _metrics(facts).items()]

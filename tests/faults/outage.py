@@ -50,7 +50,7 @@ RUNS = 12 + 12
 """Trials of the small study, and the trainings of its confirmation."""
 
 Fault = Callable[[int], str | float]
-"""What happens to the n-th request: `answer`, `refuse`, `lose` (the answer), `hang`, or so many seconds until it."""
+"""What happens to the n-th request: `answer`, `refuse`, `lose` (the answer), `hang`, or seconds until the answer."""
 
 
 def faults(short: int, whole: int) -> range:
@@ -90,7 +90,7 @@ class Server:
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
         self.address = f"http://127.0.0.1:{self.port}"
-        self._folder = folder
+        self.folder = folder
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -108,14 +108,14 @@ class Server:
             "mlflow",
             "server",
             "--backend-store-uri",
-            f"sqlite:///{self._folder}/mlflow.db",
+            f"sqlite:///{self.folder}/mlflow.db",
         ]
-        command += ["--artifacts-destination", str(self._folder / "artifacts"), "--host", "127.0.0.1"]
+        command += ["--artifacts-destination", str(self.folder / "artifacts"), "--host", "127.0.0.1"]
         command += ["--port", str(self.port), "--workers", "1", "--uvicorn-opts", "--log-level warning"]
         environment = {**os.environ, **ENVIRONMENT}
-        with (self._folder / "server.log").open("a") as log:
+        with (self.folder / "server.log").open("a") as log:
             self._process = subprocess.Popen(
-                command, stdout=log, stderr=log, env=environment, cwd=self._folder, start_new_session=True
+                command, stdout=log, stderr=log, env=environment, cwd=self.folder, start_new_session=True
             )
         for _ in range(1_200):
             with suppress(OSError):
@@ -125,7 +125,7 @@ class Server:
                     connection.close()
                     return
             time.sleep(0.1)
-        message = f"no server: {(self._folder / 'server.log').read_text()}"
+        message = f"no server: {(self.folder / 'server.log').read_text()}"
         raise AssertionError(message)
 
     def kill(self) -> None:
