@@ -71,6 +71,15 @@ def sync_to_the_end(study: StudyFolder) -> list[str]:
     pytest.fail(f"a hundred syncs are not enough: {said[-1]}")
 
 
+def wait_for(proxy: Proxy, count: int) -> None:
+    """Wait until so many requests came."""
+    for _ in range(900):
+        if proxy.count >= count:
+            return
+        time.sleep(0.2)
+    pytest.fail(f"{proxy.count} of {count} requests came")
+
+
 def ended(server: Server) -> set[str]:
     """Give the trials whose runs have ended, as the server has them."""
     client = MlflowClient(server.address)
@@ -172,11 +181,9 @@ def test_an_mlflow_that_refuses_and_comes_back_is_used_again(
         with Follower(study) as follower:
             for file in sorted((records.path / "trials").iterdir())[:6]:
                 shutil.copy(file, study.path / "trials")
-            while proxy.count < 3:  # one attempt, with its retries; or the test's own time-out
-                time.sleep(0.2)
+            wait_for(proxy, 3)  # one attempt, with its retries
             proxy.fault = lambda _: "answer"
-            while proxy.count < 30:  # six trials, four calls each
-                time.sleep(0.2)
+            wait_for(proxy, 30)  # six trials, four calls each
             for file in sorted((records.path / "trials").iterdir())[6:]:
                 shutil.copy(file, study.path / "trials")
             assert follower.finish(12) == ("", "")
