@@ -118,6 +118,8 @@ class Server:
                 command, stdout=log, stderr=log, env=environment, cwd=self.folder, start_new_session=True
             )
         for _ in range(1_200):
+            if self._process.poll() is not None:
+                break
             with suppress(OSError):
                 connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
                 connection.request("GET", "/health")
@@ -125,7 +127,9 @@ class Server:
                     connection.close()
                     return
             time.sleep(0.1)
-        message = f"no server: {(self.folder / 'server.log').read_text()}"
+        code = self._process.poll()
+        self.kill()
+        message = f"no server (exit code {code}): {(self.folder / 'server.log').read_text()}"
         raise AssertionError(message)
 
     def kill(self) -> None:
