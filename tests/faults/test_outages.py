@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mlflow import MlflowClient
 from away import RUNS, Proxy, Server, copied, drop, faults, forgotten, make_study, problems, slow, wrong
+from mlflow import MlflowClient
 
 from netcore.errors import WorkError
 from netcore.model import MODEL
