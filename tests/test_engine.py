@@ -237,7 +237,8 @@ def test_ctrl_c_while_workers_start_is_as_quiet(slow: tuple[Path, str], tmp_path
     time.sleep(seconds)
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=30)
-    assert process.returncode == 130, errors
+    # Where Ctrl-C comes in the middle of certain imports, Python itself ends by the signal; a shell says 130 then, too.
+    assert process.returncode in {130, -signal.SIGINT}, errors
     assert "Traceback" not in errors, errors
 
 

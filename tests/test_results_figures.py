@@ -130,8 +130,10 @@ def a_folder(path: Path, space: dict[str, Any] | None = None) -> StudyFolder:
         "data": {"source": "iris"},
         "space": {"learning_rate": 0.1, "hidden_size": 8, "reg": 0.0, "learning_rate_decay": 1.0} | (space or SPACE),
     }
-    data = dict.fromkeys(("name", "digest", "rows", "class_names", "feature_names", "image_shape"))
-    (path / "resolved.json").write_text(json.dumps({"settings": settings, "data": data}))
+    data: dict[str, Any] = {"name": "iris", "digest": "", "rows": {"train": 1, "validation": 1, "test": 1}}
+    data |= {"class_names": [], "feature_names": [], "image_shape": None}
+    resolved = {"settings": settings, "data": data, "training_step": "compiled"}
+    (path / "resolved.json").write_text(json.dumps(resolved))
     return StudyFolder(path)
 
 
