@@ -45,7 +45,7 @@ bench: $(READY) ## measure what experiments/README.md claims
 
 lock: $(READY) ## resolve the dependencies anew into requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
-	    --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --upgrade --quiet -o requirements.lock
+	    --no-emit-index-url --no-emit-find-links --no-strip-extras --custom-compile-command "make lock" --upgrade --quiet -o requirements.lock
 
 clean: ## remove the environment and all caches; results, mlflow.db and mlruns stay
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*
