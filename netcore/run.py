@@ -250,7 +250,7 @@ def engine_for(spec: StudySpec, dataset: Dataset, workers: int | None, dask: str
     timeout = spec.study.trial_timeout
     with threadpool_limits(1):
         if dask is None:
-            with LocalEngine(workers or usable_cores(), timeout=timeout) as local:
+            with LocalEngine(workers or usable_cores(), timeout=timeout, dtype=spec.training.dtype) as local:
                 yield local
         else:
             with DaskEngine(dask, dataset, timeout=timeout) as cluster:

@@ -10,8 +10,8 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.machinery import PathFinder
 from importlib.metadata import version
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from netcore.archive import pack, unpack
@@ -44,6 +45,8 @@ _APART = 16
 """Numbers between two rows of a batch: rows that begin a power of 2 apart fall onto the same places of a cache."""
 _LINE = 64
 """Bytes of a line of a cache."""
+_PATIENCE = 30.0
+"""Seconds that a process waits for another's compiler before it compiles for itself."""
 _ROOM = 256
 """Rows that are evaluated at once, or a batch if that is more."""
 
@@ -144,17 +147,36 @@ def load(dtype: str) -> Callable[..., None]:
 
 
 def _machine_code(dtype: str, target: str) -> bytes:
-    """Give the object file from the cache or, where it is not there or not whole, compiled anew."""
+    """Give the object file from the cache or, where it is not there or not whole, compiled anew.
+
+    Of several processes that miss it at once, one compiles it, and the others wait for that.
+    """
     versions = [version(package) for package in ("llvmlite", "numba")]
     name = hashlib.sha256("\n".join((dtype, target, *versions, _KERNEL.read_text("utf-8"))).encode()).hexdigest()
     path = cache_folder() / f"step-{name}.npz"
     with suppress(OSError, RecordError, KeyError):
         return unpack(path.read_bytes(), path)[_CODE]
-    code = _compile(dtype)
-    with suppress(OSError, NetcoreError):  # without the cache, each process compiles it
+    with suppress(OSError):  # without the cache, each process compiles it
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, pack({_CODE: code}))
+    with _one_at_a_time(path.parent / "step.lock"):
+        with suppress(OSError, RecordError, KeyError):
+            return unpack(path.read_bytes(), path)[_CODE]
+        code = _compile(dtype)
+        with suppress(OSError, NetcoreError):
+            write_atomically(path, pack({_CODE: code}))
     return code
+
+
+@contextmanager
+def _one_at_a_time(path: Path) -> Iterator[None]:
+    """Hold a lock, unless it cannot be had: whoever holds it may have been stopped in the middle."""
+    lock = FileLock(path)
+    with suppress(OSError, Timeout):
+        lock.acquire(timeout=_PATIENCE)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _compile(dtype: str) -> bytes:

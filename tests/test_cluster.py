@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import fingerprint, netcore_command, write_mixed
@@ -25,6 +25,9 @@ from netcore.study.cluster import DaskEngine
 from netcore.study.record import Record
 from netcore.study.spec import Hyperparameters, StudySpec, dataset_of
 from netcore.study.trial import State, TrialJob
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 Mixed = tuple[StudySpec, Path, StudyTables]
 
@@ -82,16 +85,23 @@ def scheduler(tmp_path: Path) -> Iterator[str]:
 
 @contextmanager
 def a_worker(scheduler: str, folder: Path, *, first: str = "") -> Iterator["subprocess.Popen[bytes]"]:
-    """Start a worker, and wait until it has joined."""
+    """Start a worker, and wait until it has joined: by its name, for one that was killed may still be counted."""
     from distributed import Client
 
     with Client(scheduler, set_as_default=False) as client:  # type: ignore[no-untyped-call]
-        before = len(client.nthreads())
         arguments = ("--nthreads", "1", "--no-nanny", "--name", folder.name)
         with started("worker", folder, scheduler, *arguments, first=first) as process:
-            client.wait_for_workers(before + 1, timeout=200)
+            while folder.name not in names_of_workers(client):
+                assert process.poll() is None, (folder / "log").read_text()
+                time.sleep(0.05)
             client.close()
             yield process
+
+
+def names_of_workers(client: "Client") -> set[str]:
+    """Give the names of the workers that the scheduler knows."""
+    known: dict[str, Any] = client.scheduler_info(n_workers=-1)["workers"]
+    return {worker["name"] for worker in known.values()}
 
 
 def job(spec: StudySpec, number: int, epochs: int) -> TrialJob:

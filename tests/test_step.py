@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.special
+from filelock import FileLock
 
 from netcore import step
+from netcore.archive import unpack
 from netcore.core import Epoch, Params, TrainConfig, epochs, init_params
 from netcore.core.net import IntArray
 from netcore.core.params import FloatArray
@@ -43,6 +45,14 @@ print(digest.hexdigest(), sorted(loaded))
 """
 """Trains three nets of each type and prints a hash of all bits, and which of the slow libraries are there."""
 
+SAYS_THAT_IT_COMPILES = """
+import os, sys
+if any(argument.endswith("kernel.py") for argument in sys.orig_argv):
+    with open(os.environ["TOLD"], "a") as told:
+        told.write("compiles\\n")
+"""
+"""What a process runs before anything else: the compiler's leaves a line."""
+
 Data = tuple[FloatArray, IntArray]
 
 
@@ -58,6 +68,11 @@ def start(cache: Path, *dtypes: str, **environment: str) -> "subprocess.Popen[st
     surroundings = {**os.environ, "NETCORE_CACHE": str(cache), **environment}
     command = [sys.executable, "-c", TRAIN, *(dtypes or ("float32",))]
     return subprocess.Popen(command, env=surroundings, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def kernels(cache: Path) -> list[Path]:
+    """Give the files of machine code in a cache."""
+    return sorted(cache.glob("step-*.npz"))
 
 
 @pytest.fixture(scope="module")
@@ -222,19 +237,38 @@ def test_the_same_bits_in_every_process(trained: tuple[Path, str], tmp_path: Pat
     """From the cache, freshly compiled, by two at once, and with Numba's settings turned: the same bits, no Numba."""
     cache, first = trained
     assert first.endswith(" []\n")
-    kept = [path.read_bytes() for path in cache.iterdir()]
+    kept = [path.read_bytes() for path in kernels(cache)]
     assert len(kept) == 1
     assert trains(cache) == first
-    assert [path.read_bytes() for path in cache.iterdir()] == kept
+    assert [path.read_bytes() for path in kernels(cache)] == kept
     at_once = [start(tmp_path / "empty", NUMBA_OPT="0", NUMBA_DISABLE_JIT="1") for _ in range(2)]
     assert [process.communicate(timeout=200) for process in at_once] == [(first, "")] * 2
-    assert len(list((tmp_path / "empty").iterdir())) == 1
+    assert len(kernels(tmp_path / "empty")) == 1
+
+
+def test_it_is_compiled_once(trained: tuple[Path, str], tmp_path: Path) -> None:
+    """Of four processes that start with an empty cache at the same time, one compiles, and all train the same."""
+    (tmp_path / "sitecustomize.py").write_text(SAYS_THAT_IT_COMPILES)
+    told = tmp_path / "told"
+    at_once = [start(tmp_path / "cache", PYTHONPATH=str(tmp_path), TOLD=str(told)) for _ in range(4)]
+    assert [process.communicate(timeout=200) for process in at_once] == [(trained[1], "")] * 4
+    assert told.read_text() == "compiles\n"
+
+
+def test_a_compiler_that_stands_still_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who holds the lock for too long is left alone: the step is compiled all the same."""
+    monkeypatch.setattr(step, "_PATIENCE", 0.1)
+    monkeypatch.setenv("NETCORE_CACHE", str(tmp_path))
+    with FileLock(tmp_path / "step.lock"):
+        code = step._machine_code("float32", "a target that was not seen before")
+    (kept,) = kernels(tmp_path)
+    assert unpack(kept.read_bytes(), kept)["epoch.o"] == code
 
 
 def test_two_types_are_two_files(trained: tuple[Path, str], tmp_path: Path) -> None:
     """Each type is compiled when it is first asked for, and the one does not disturb the other."""
     printed = trains(tmp_path, "float32", "float64", "float32")
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(kernels(tmp_path)) == 2
     assert trains(tmp_path, "float32", "float64", "float32") == printed
     assert trains(tmp_path) == trained[1]
 
@@ -243,7 +277,7 @@ def test_two_types_are_two_files(trained: tuple[Path, str], tmp_path: Path) -> N
 def test_a_damaged_file_is_made_anew(trained: tuple[Path, str], tmp_path: Path, damage: bytes | None) -> None:
     """Where the file in the cache is empty, cut or altered, the step is compiled again and the file is whole."""
     cache, first = trained
-    (whole,) = cache.iterdir()
+    (whole,) = kernels(cache)
     content = bytearray(whole.read_bytes())
     if damage is None:
         content[len(content) // 2] ^= 1

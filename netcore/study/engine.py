@@ -66,10 +66,13 @@ def usable_cores() -> int:
 
 
 class LocalEngine:
-    """Worker processes of this machine, one BLAS thread each; a context manager that ends them when it is left."""
+    """Worker processes of this machine, one BLAS thread each; a context manager that ends them when it is left.
 
-    def __init__(self, workers: int, *, timeout: float) -> None:
-        self._timeout = timeout
+    `dtype` is that of the jobs to come; a job of another one is trained all the same, once its step is compiled.
+    """
+
+    def __init__(self, workers: int, *, timeout: float, dtype: str = "float32") -> None:
+        self._timeout, self._dtype = timeout, dtype
         self._jobs: queue.SimpleQueue[tuple[TrialJob, Path, Future[Trained]] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._workers: set[_Worker] = set()
@@ -165,7 +168,7 @@ class LocalEngine:
 
     def _start_one(self) -> "_Worker":
         """Start a worker, known to `close` from its first moment."""
-        worker = _Worker()
+        worker = _Worker(self._dtype)
         with self._lock:
             self._workers.add(worker)
             closed = self._closed.is_set()
@@ -195,10 +198,10 @@ class _LostError(Exception):
 class _Worker:
     """One process and this side of its pipe."""
 
-    def __init__(self) -> None:
+    def __init__(self, dtype: str) -> None:
         self.environment: dict[str, str] = {}
         self._pipe, theirs = _SPAWN.Pipe()
-        self._process = _SPAWN.Process(target=_work, args=(theirs,), daemon=True)
+        self._process = _SPAWN.Process(target=_work, args=(theirs, dtype), daemon=True)
         self._process.start()
         theirs.close()
 
@@ -263,10 +266,10 @@ class _Worker:
         self._process.join()
 
 
-def _work(pipe: Connection) -> None:
+def _work(pipe: Connection, dtype: str) -> None:
     """Be a worker: train what comes through the pipe until it closes."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    load("float32")  # ahead of the first job: what is nearly always wanted, and the BLAS that is limited next
+    load(dtype)  # ahead of the first job: it may have to be compiled, and it brings the BLAS that is limited next
     threadpool_limits(1)
     with suppress(EOFError, OSError):
         pipe.send(environment())
