@@ -7,6 +7,7 @@
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -92,6 +93,8 @@ class Run:
         self.folder = StudyFolder(Path(results) / spec.name)
         self.seconds: dict[str, float] = {}
         """What was spent on what, for the report."""
+        self.busy: float | None = None
+        """The share of this machine's workers' time, from their start to the last commit, in which they trained."""
         self.searched = False
         """Whether the search is complete, so that everything but a confirmation can be made of it."""
         self._fresh, self._retrain, self._retry_failed = fresh, retrain, retry_failed
@@ -129,6 +132,7 @@ class Run:
         """
         records: list[Record] = []
         with engine_for(self.spec, self.dataset, self._workers, self._dask) as engine:
+            begun = time.perf_counter()
             search = Search(
                 self.spec,
                 self.dataset,
@@ -143,6 +147,10 @@ class Run:
                 if isinstance(step, Record):
                     records.append(step)
                 yield step
+            if search.trained and not self._dask:
+                there = (self._workers or usable_cores()) * (time.perf_counter() - begun)
+                self.busy = search.trained / there
+                self.seconds["all workers, while searching"] = there
             yield from settle_weights(records, self.folder, engine, self.dataset, keep=self.spec.study.weights)
             self.seconds |= search.seconds
             self.searched = True

@@ -208,6 +208,8 @@ def say_outcome(run: "Run", tables: "StudyTables", seconds: float, tracked: str)
     if audit := audited(tables):
         stopped = f"{audit.trials} stopped {_plural('trial', audit.trials)}"
         rows.append(("audit", f"{len(audit.wrong)} of {stopped} would have won", ""))
+    if run.busy is not None:
+        rows.append(("workers", f"busy {run.busy:.0%} of the time", "in the search"))
     rows += [("report", str(run.folder.report), ""), ("MLflow", tracked, "")]
     width = max(len(name) for name, _, _ in rows)
     for name, value, remark in rows:

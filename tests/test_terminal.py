@@ -13,6 +13,8 @@ import pytest
 from conftest import netcore_command, write_mixed
 
 from netcore.results.tables import StudyTables
+from netcore.run import Run
+from netcore.study.record import Record
 from netcore.study.spec import StudySpec
 
 Mixed = tuple[StudySpec, Path, StudyTables]
@@ -70,8 +72,27 @@ def test_the_outcome_says_who_won_and_where_everything_is(tmp_path: Path) -> Non
         assert f"\n  {word}" in said
     assert "test accuracy " in said
     assert "(val_loss, 2 fresh seeds)" in said
+    (busy,) = re.findall(r"\n  workers  +busy (\d+)% of the time  \(in the search\)\n", said)
+    assert 0 <= int(busy) <= 100
     assert "results/mixed/report.html" in said
     assert "`netcore ui`" in said
+
+
+def test_workers_are_busy_only_where_something_is_trained(mixed: Mixed, tmp_path: Path) -> None:
+    """A run that finds all its records says nothing of workers; another one knows the share of their time."""
+    shutil.copytree(mixed[1].parent, tmp_path / "there")
+    assert "\n  workers " not in netcore_command("run", "mixed.toml", cwd=tmp_path / "there").stdout
+    with Run(mixed[0], results=tmp_path / "anew", workers=2) as run:
+        for _ in run.search(confirm=False):
+            pass
+    assert run.busy is not None
+    assert 0 < run.busy < 1
+    assert run.seconds["all workers, while searching"] * run.busy == pytest.approx(trained(run.folder.committed()))
+
+
+def trained(records: list[Record]) -> float:
+    """Give the seconds that trials took."""
+    return sum(record.provenance.seconds for record in records)
 
 
 def test_the_outcome_counts_one_as_one(tmp_path: Path) -> None:

@@ -64,6 +64,8 @@ class Search:
         self._failures: list[int] = []
         self._known = [""]  # by number of committed trials
         self.seconds = {"asking": 0.0, "writing": 0.0}
+        self.trained = 0.0
+        """Seconds that the workers trained, summed."""
         self._pending: dict[Future[Trained], TrialJob] = {}
         self._history = History(spec)
 
@@ -150,6 +152,7 @@ class Search:
         for future in done:
             job = self._pending.pop(future)
             result, provenance = future.result()
+            self.trained += provenance.seconds
             begun = time.perf_counter()
             record = Record.of(job, result, provenance, self._dataset.preprocessing)
             if result.weights is not None and self._worth_keeping(record):
