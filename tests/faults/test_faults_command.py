@@ -19,8 +19,6 @@ from injection import Call, Forge, calls, copied, forged, hit, needs, one_line, 
 import netcore
 from netcore.files import TEMPORARY
 
-pytestmark = pytest.mark.timeout(3600)
-
 Told = Callable[[str, object], None]
 TOLERATED = 15.0
 """Seconds within which an interrupted command must end on a machine that is busy; the promise is 5."""

@@ -14,8 +14,6 @@ from injection import Ended, Forge, checked, forged, needs, one_line, tables_of,
 from netcore.files import TEMPORARY
 from netcore.study.folder import StudyFolder
 
-pytestmark = pytest.mark.timeout(3600)
-
 Told = Callable[[str, object], None]
 ROOM = 256 * 1024
 """Bytes of the small disk: more than a study takes."""

@@ -17,8 +17,6 @@ from netcore.files import TEMPORARY
 from netcore.study.folder import StudyFolder
 from netcore.study.trial import State
 
-pytestmark = pytest.mark.timeout(3600)
-
 Told = Callable[[str, object], None]
 
 

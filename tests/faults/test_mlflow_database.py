@@ -23,10 +23,7 @@ from netcore.tracking.follow import sync
 from netcore.tracking.ui import links
 from netcore.tracking.verify import clear, look
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::UserWarning"),
-    pytest.mark.timeout(600),
-]
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::UserWarning")
 
 FIGURES = (
     "SELECT run_uuid, key, value, is_nan, step FROM metrics",

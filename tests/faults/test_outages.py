@@ -21,10 +21,7 @@ from netcore.study.folder import StudyFolder
 from netcore.tracking import follow as following
 from netcore.tracking.follow import Follower, sync
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::UserWarning"),
-    pytest.mark.timeout(600),
-]
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::UserWarning")
 
 
 @pytest.fixture(scope="module")
