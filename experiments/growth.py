@@ -1,6 +1,6 @@
 """Question: does a trial still cost the same when thousands are known?
 
-Command: .venv/bin/python experiments/scale.py trials [--quick]     (some ten minutes; quick, as in make bench, one or two)
+Command: .venv/bin/python experiments/scale.py trials [--quick]     (ten minutes; quick, as in make bench, two)
 
 One study, for real: iris, 30 epochs a trial, TPE, as many workers as there are cores, MLflow on a new SQLite database.
 What a trial costs is the mean over a hundred trials around the 500th and around the 5,000th (quick: 200th and 1,000th):
@@ -140,10 +140,10 @@ def show_trials(moments: list[Moment], few: int, many: int) -> None:
     for name in ("record", "record, wall", "commit", "sync"):
         show(f"a trial's {name}", before[name], after[name], "ms", MOST)
     parts = ("record", "commit", "sync")
-    show("- all of these, CPU", *(sum(each[name] for name in parts) for each in (before, after)), "ms", MOST)
+    few_ms, many_ms = (sum(each[name] for name in parts) for each in (before, after))
+    show("- all of these, CPU", few_ms, many_ms, "ms", MOST)
     show("a trial's ask", before["ask"], after["ask"], "ms", None)
-    whole = (sum(each[name] for name in (*parts, "ask")) for each in (before, after))
-    show("- all of these with the ask, CPU", *whole, "ms", MOST_WITH_ASK)
+    show("- all of these with the ask, CPU", few_ms + before["ask"], many_ms + after["ask"], "ms", MOST_WITH_ASK)
     for name in ("main process", "follower"):
         show(f"memory of the {name}", before[name], after[name], "MB", MOST)
 
