@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from netcore.results.canvas import BEST, GREY, INK, STATES, new_figure, styled, titled
+from netcore.results.canvas import BEST, GREY, INK, new_figure, styled, titled
 
 __all__ = ["compared"]
 
@@ -52,22 +52,22 @@ def _steps(axes: Axes, steps: Numbers) -> None:
     axes.set_title("one step of training (inputs → hidden units → classes)", loc="left", fontsize=11, color=INK)
     axes.grid(visible=False, axis="y")
     axes.tick_params(length=0)
-    axes.legend(loc="upper right", ncols=2, frameon=True, framealpha=1, edgecolor="none")
+    axes.legend(loc="lower right", ncols=2, frameon=True, framealpha=1, edgecolor="none")
 
 
 def _studies(axes: Axes, studies: Numbers, trials: int) -> None:
     places = np.arange(len(studies))[::-1]
     for place, (name, numbers) in zip(places, studies.items(), strict=True):
-        ours = name.startswith("netcore")
-        axes.barh(place, numbers["times"], height=0.62, color=BEST if ours else STATES["finished"]["color"])
-        text = f" {numbers['times']:.1f} {TIMES}   {numbers['wall']:.0f} s, of CPU {numbers['cpu']:.0f} s"
+        _, colour = LOOKS.get(name.rpartition(", ")[2], ("", BEST))
+        axes.barh(place, numbers["times"], height=0.62, color=colour)
+        text = f" {numbers['times']:.1f} {TIMES}   {numbers['wall']:.0f} s ({numbers['cpu']:.0f} s of CPU)"
         axes.text(numbers["times"], place, text, va="center", fontsize=9.5, color=INK)
-    axes.axvline(1, color=GREY, linewidth=1)
+    axes.axvline(1, color=GREY, linewidth=1, zorder=0)
     axes.set_yticks(places, list(studies))
     axes.set_xlim(0, 1.45 * max(numbers["times"] for numbers in studies.values()))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} {TIMES}"))
     axes.set_title(
         f"a whole study of {trials} trials, tracked, from command to end", loc="left", fontsize=11, color=INK
     )
-    axes.grid(visible=False, axis="y")
+    axes.grid(visible=False)
     axes.tick_params(length=0)
