@@ -1,6 +1,7 @@
 """What netcore claims about its costs, counted: a count is the same on every machine, however busy it is."""
 
 import ctypes
+import gc
 import os
 import tracemalloc
 from collections import Counter
@@ -281,3 +282,20 @@ def test_a_proposal_copies_no_trials(sampler: str, tmp_path: Path, monkeypatch: 
         result = TrialResult(State.FINISHED, (Epoch(1, 0.1, 1.0, 1 / (number + 1), 0.5, 0.5),), 1, 1 / (number + 1))
         history.commit(number, result)
     assert made[59] == made[20]
+
+
+# What a run holds
+
+
+def test_a_run_keeps_no_curve_of_a_committed_trial(tmp_path: Path) -> None:
+    """However many trials are committed, a run holds the curves of those in flight, and of the one just given."""
+    with Run(load_spec(write_study(tmp_path, 40)), results=tmp_path, workers=1) as run:
+        before = epochs_held()
+        for number, _ in enumerate(run.search(confirm=False)):
+            if number in {20, 39}:
+                assert 30 <= epochs_held() - before <= 30 * (run.spec.study.window + 2)
+
+
+def epochs_held() -> int:
+    """Count the epochs of all curves in this process."""
+    return sum(type(thing) is Epoch for thing in gc.get_objects())
