@@ -42,6 +42,9 @@ check: $(READY) ## all that must hold before a change is merged: style, types, i
 bench: $(READY) ## measure what experiments/README.md claims
 	$(BIN)/python experiments/cost.py
 	$(BIN)/python experiments/memory.py --quick
+	$(BIN)/python experiments/scale.py
+	$(BIN)/python experiments/scale.py trials --quick
+	$(BIN)/python experiments/peers.py --rounds 5 --studies 1 --trials 10
 
 lock: $(READY) ## resolve the dependencies anew into requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \

@@ -146,20 +146,21 @@ def measure_start(folder: Path) -> None:
 
 
 class Stopwatch:
-    """Adds up the seconds that are spent in the functions it wraps, by name."""
+    """Adds up the seconds that are spent in the functions it wraps, by name; `clock` says of what."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
+        self._clock = clock
 
     def around(self, name: str, function: Callable[P, T]) -> Callable[P, T]:
         """Give the same function, timed."""
 
         def timed(*args: P.args, **kwargs: P.kwargs) -> T:
-            begun = time.perf_counter()
+            begun = self._clock()
             try:
                 return function(*args, **kwargs)
             finally:
-                self.seconds[name] += time.perf_counter() - begun
+                self.seconds[name] += self._clock() - begun
 
         return timed
 
@@ -192,7 +193,7 @@ def _ready(job: TrialJob) -> TrialResult:
 
 
 @contextmanager
-def _timed(stopwatch: Stopwatch) -> Iterator[None]:
+def timed(stopwatch: Stopwatch) -> Iterator[None]:
     """Time the loop's parts from outside."""
     parts: list[tuple[type, str, str]] = [
         (History, "propose", "ask"),
@@ -216,7 +217,7 @@ def loop_seconds(folder: Path, trials: int) -> list[Seconds]:
     dataset = load_dataset(**spec.data.model_dump())
     study, stopwatch = StudyFolder(folder / f"loop-{trials}"), Stopwatch()
     study.prepare()
-    with threadpool_limits(1), _timed(stopwatch):
+    with threadpool_limits(1), timed(stopwatch):
         begun, cpu = time.perf_counter(), time.process_time()
         return [
             {**stopwatch.seconds, "all": time.perf_counter() - begun, "CPU of it all": time.process_time() - cpu}

@@ -113,8 +113,13 @@ def memory_of(pid: int, files: str) -> Memory:
             data += 1024 * int(line.split()[1])
         elif mine and line.startswith("Pss:"):
             shared_data += 1024 * int(line.split()[1])
+    return Memory(data, shared_data, all_memory_of(pid))
+
+
+def all_memory_of(pid: int) -> int:
+    """Give the bytes of a process's pages, each that several share divided among them."""
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8")
-    return Memory(data, shared_data, 1024 * int(re.findall(r"^Pss: +(\d+)", rollup, re.MULTILINE)[0]))
+    return 1024 * int(re.findall(r"^Pss: +(\d+)", rollup, re.MULTILINE)[0])
 
 
 def run_limited(code: str, spec: StudySpec, limit: int) -> "subprocess.CompletedProcess[str]":

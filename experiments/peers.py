@@ -1,14 +1,17 @@
-"""Question: how long does a step of training take, beside scikit-learn, PyTorch, JAX and the reference in NumPy?
+"""Question: how long do a step of training and a whole study take, beside scikit-learn, PyTorch, JAX and NumPy?
 
-Command: python -P experiments/peers.py [SHAPE …] [--rounds 30]     (with the extra `peers` installed; about 10 minutes)
+Command: python experiments/peers.py [--rounds 30] [--studies 3]     (with the extra `peers` installed; 20 minutes)
 
-The same net, data, batch size, data type (float32) and plain SGD with weight decay for all, on one core and one thread.
-Each trains whole epochs of shuffled batches, so that gathering the rows counts for all; they take turns, round after
-round, and what is counted is the CPU of the process: what else the machine does meets all alike.
+Steps: the same net, data, batch size, data type (float32) and plain SGD with weight decay for all, on one core and one
+thread. Each trains whole epochs of shuffled batches, so that gathering the rows counts for all; they take turns, round
+after round, and what is counted is the CPU of the process: what else the machine does meets all alike.
 
 For each peer: the median over the rounds and the smallest, in microseconds a step, and the median of netcore's time by
 the peer's in the same round. `products` is how long the matrix products of a step would take at the rate of a large
 SGEMM, measured in the same rounds; `rate` is that by netcore's time, as a median and of the smallest.
+
+Whole studies: `peer_studies.py` says what is compared. `--record` keeps the answer beside this file, and draws it. What
+is not installed is not compared.
 """
 
 import os
@@ -21,23 +24,28 @@ if hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # before anything counts the cores
 
 import argparse
+import json
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import sklearn.exceptions
-import torch
-from sklearn.neural_network import MLPClassifier
+from peer_figure import compared
+from peer_nets import NETS, MakeNet, missing
+from peer_studies import rounds_of
 from threadpoolctl import threadpool_limits
 
 from netcore.core import TrainConfig, epochs, init_params
 from netcore.core.training import Step
+from netcore.results.canvas import file_of
 from netcore.step import compiled
 
+KEPT = Path(__file__).with_suffix(".json")
+PICTURE = Path(__file__).parents[1] / "docs" / "figures" / "peers.png"
 Data = tuple[np.ndarray[Any, np.dtype[np.float32]], np.ndarray[Any, np.dtype[np.int64]]]
 LEARNING_RATE, REG, SQUARE = 0.01, 1e-4, 768
 
@@ -84,93 +92,15 @@ def netcore(step: Step | None) -> Callable[[Shape, Data], Callable[[], object]]:
     return make
 
 
-def scikit_learn(shape: Shape, data: Data) -> Callable[[], object]:
-    """Give an epoch of scikit-learn's net; its penalty is 1/2 alpha W² over the rows of a batch."""
-    net = MLPClassifier(
-        (shape.H,),
-        solver="sgd",
-        learning_rate_init=LEARNING_RATE,
-        alpha=2 * REG * shape.batch,
-        batch_size=shape.batch,
-        momentum=0.0,
-        random_state=0,
-    )
-    classes = np.arange(shape.C)
-    return lambda: net.partial_fit(*data, classes=classes)
-
-
-def pytorch(*, compiled: bool) -> Callable[[Shape, Data], Callable[[], object]]:
-    """Give an epoch of PyTorch, eager or with the forward pass and the loss compiled."""
-
-    def make(shape: Shape, data: Data) -> Callable[[], object]:
-        torch.set_num_threads(1)
-        torch.manual_seed(0)
-        X, y = map(torch.from_numpy, data)
-        net = torch.nn.Sequential(torch.nn.Linear(shape.D, shape.H), torch.nn.ReLU(), torch.nn.Linear(shape.H, shape.C))
-        groups = [
-            {"params": [p for p in net.parameters() if p.ndim == 2], "weight_decay": 2 * REG},  # noqa: PLR2004
-            {"params": [p for p in net.parameters() if p.ndim == 1]},
-        ]
-        sgd = torch.optim.SGD(groups, lr=LEARNING_RATE)
-
-        def loss(X: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-            return torch.nn.functional.cross_entropy(net(X), y)
-
-        forward = torch.compile(loss) if compiled else loss
-
-        def epoch() -> float:
-            total = torch.zeros(())
-            for rows in torch.randperm(len(X)).split(shape.batch):
-                sgd.zero_grad()
-                value = forward(X[rows], y[rows])
-                value.backward()
-                sgd.step()
-                total += value.detach()
-            return float(total)
-
-        return epoch
-
-    return make
-
-
-def jax_scan(shape: Shape, data: Data) -> Callable[[], object]:
-    """Give an epoch of JAX: one compiled scan over the batches, the parameters donated."""
-    X, y = map(jnp.asarray, data)
-    params = tuple(map(jnp.asarray, init_params(np.random.default_rng(0), shape.D, shape.H, shape.C)))
-
-    def loss(params: Any, X: Any, y: Any) -> Any:  # noqa: ANN401
-        W1, b1, W2, b2 = params
-        z2 = jax.nn.relu(X @ W1 + b1) @ W2 + b2
-        return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(z2), y[:, None], axis=1))
-
-    def one(params: Any, rows: Any) -> Any:  # noqa: ANN401
-        value, gradient = jax.value_and_grad(loss)(params, X[rows], y[rows])
-        decays = (2 * REG, 0, 2 * REG, 0)
-        stepped = (p - LEARNING_RATE * (g + d * p) for p, g, d in zip(params, gradient, decays, strict=True))
-        return tuple(stepped), value
-
-    @jax.jit  # type: ignore[untyped-decorator]
-    def run(params: Any, key: Any) -> Any:  # noqa: ANN401
-        order = jax.random.permutation(key, len(X)).reshape(-1, shape.batch)
-        return jax.lax.scan(one, params, order)
-
-    state = {"params": params, "key": jax.random.key(0)}
-
-    def epoch() -> float:
-        state["key"], key = jax.random.split(state["key"])
-        state["params"], losses = run(state["params"], key)
-        return float(losses.sum())
-
-    return epoch
+def peer(make: MakeNet) -> Callable[[Shape, Data], Callable[[], object]]:
+    """Give an epoch of another library's net."""
+    return lambda shape, data: partial(make(*data, shape.H, shape.C, shape.batch, REG, 0).epoch, LEARNING_RATE)
 
 
 PEERS: dict[str, Callable[[Shape, Data], Callable[[], object]]] = {
     "netcore": netcore(compiled),
     "NumPy": netcore(None),
-    "JAX": jax_scan,
-    "PyTorch": pytorch(compiled=False),
-    "compiled": pytorch(compiled=True),
-    "scikit-learn": scikit_learn,
+    **{name: peer(make) for name, make in NETS.items()},
 }
 
 
@@ -199,26 +129,16 @@ def measure(shape: Shape, rounds: int, peers: dict[str, Any]) -> tuple[dict[str,
     return {name: np.array(values) for name, values in taken.items()}, np.array(rates)
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("shapes", nargs="*", default=[*SHAPES])
-    parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--peers", nargs="*", default=[*PEERS])
-    asked = parser.parse_args()
-    warnings.filterwarnings("ignore", category=sklearn.exceptions.ConvergenceWarning)
-    threadpool_limits(1)
-    peers = {name: PEERS[name] for name in asked.peers}
-    print(
-        f"{'shape':12s} {'GFLOP/s':>8s} {'products':>9s}",
-        *(f"{name:>20s}" for name in peers),
-        "  rate (median, of minima)",
-    )
-    for name in asked.shapes:
+def show_steps(shapes: list[str], rounds: int) -> dict[str, dict[str, float]]:
+    """Print a line for each shape; give each peer's time by netcore's, the median over the rounds."""
+    peers = {name: make for name, make in PEERS.items() if name.partition(",")[0] not in missing()}
+    header = " ".join(f"{name:>20s}" for name in peers)
+    print(f"{'shape':12s} {'GFLOP/s':>8s} {'products':>9s} {header}  rate (median, of minima)")
+    times: dict[str, dict[str, float]] = {}
+    for name in shapes:
         shape = SHAPES[name]
-        taken, rates = measure(shape, asked.rounds, peers)
-        ours = next(iter(taken.values()))
-        ideal = shape.flops / rates
+        taken, rates = measure(shape, rounds, peers)
+        ours, ideal = taken["netcore"], shape.flops / rates
         cells = (f"{np.median(t) * 1e6:7.0f} {t.min() * 1e6:7.0f} {np.median(ours / t):4.2f}" for t in taken.values())
         print(
             f"{name:12s} {np.median(rates) / 1e9:8.0f} {np.median(ideal) * 1e6:9.1f}",
@@ -226,6 +146,55 @@ def main() -> None:
             f"  {np.median(ideal / ours):.2f} {ideal.min() / ours.min():.2f}",
             flush=True,
         )
+        times[name] = {peer: float(np.median(t / ours)) for peer, t in taken.items()}
+    return times
+
+
+def show_studies(rounds: int, trials: int) -> dict[str, dict[str, float]]:
+    """Print a line for each stack; give its medians over the rounds."""
+    all_rounds = []
+    for number, studies in enumerate(rounds_of(rounds, trials), start=1):
+        all_rounds.append(studies)
+        print(
+            f"round {number}:", ", ".join(f"{name} {study.wall:.1f} s" for name, study in studies.items()), flush=True
+        )
+    first = next(iter(all_rounds[0]))
+    print(
+        f"\n{f'{trials} trials':32s}{'wall':>9s}{'CPU':>9s}{'times netcore':>15s}{'val_loss':>10s}{'val_accuracy':>14s}"
+    )
+    medians = {}
+    for name in all_rounds[0]:
+        wall, cpu, val_loss, val_accuracy = (
+            float(np.median(f)) for f in zip(*(s[name] for s in all_rounds), strict=True)
+        )
+        times = float(np.median([studies[name].wall / studies[first].wall for studies in all_rounds]))
+        print(f"{name:32s}{wall:7.1f} s{cpu:7.1f} s{times:15.2f}{val_loss:10.4f}{val_accuracy:14.4f}", flush=True)
+        medians[name] = {"wall": wall, "cpu": cpu, "times": times, "val_loss": val_loss, "val_accuracy": val_accuracy}
+    return medians
+
+
+def main() -> None:
+    """Measure, print, and draw."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--shapes", nargs="*", default=[*SHAPES], choices=[*SHAPES])
+    parser.add_argument("--rounds", type=int, default=30, help="of the steps; 0 leaves them out")
+    parser.add_argument("--studies", type=int, default=3, help="rounds of whole studies; 0 leaves them out")
+    parser.add_argument("--trials", type=int, default=30, help="of each study")
+    parser.add_argument("--record", action="store_true", help="keep the answer in peers.json, and draw it")
+    asked = parser.parse_args()
+    warnings.filterwarnings("ignore", category=sklearn.exceptions.ConvergenceWarning)
+    threadpool_limits(1)
+    print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    if missing():
+        print(f"not compared, for it is not installed: {', '.join(missing())} (the extra `peers` has them)")
+    found: dict[str, Any] = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else {}
+    if asked.rounds:
+        found["steps"] = show_steps(asked.shapes, asked.rounds)
+    if asked.studies:
+        found["trials"], found["studies"] = asked.trials, show_studies(asked.studies, asked.trials)
+    if asked.record:
+        KEPT.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        PICTURE.write_bytes(file_of(compared(found["steps"], found["studies"], found["trials"]), "png"))
 
 
 if __name__ == "__main__":

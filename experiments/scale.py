@@ -2,6 +2,7 @@
 
 Command: .venv/bin/python experiments/scale.py            (the window, simulated: seconds)
          .venv/bin/python experiments/scale.py cluster    (256 Dask workers that sleep: some two minutes, needs Dask)
+         .venv/bin/python experiments/scale.py trials     (5,000 real trials: see growth.py)
 
 The first half is arithmetic on the loop's rule: trial n is asked when trial n - window has been committed, and commits
 run in order. Trials take 10 s ± 50 %, or half of them are stopped early; an ask takes what it does at 1,000 trials;
@@ -149,6 +150,10 @@ def main() -> None:
 
         for sampler in ("random", "tpe"):
             scale.show_cluster(sampler)
+    elif "trials" in sys.argv[1:]:
+        import growth  # noqa: PLC0415  # it needs more than the other two
+
+        growth.main(*((200, 1_000) if "--quick" in sys.argv[1:] else (500, 5_000)))
     else:
         show_windows()
 

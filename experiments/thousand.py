@@ -9,18 +9,16 @@ call for each epoch, and a figure of the curve for each trial; one process, as t
 trials are timed in two halves, one before and one after netcore's, so that both see the same machine.
 """
 
-import logging
 import os
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-import warnings
 from pathlib import Path
-from typing import NamedTuple
 
-EPOCHS, BATCH = 30, 100
+from usual import BATCH, EPOCHS, Cost, Usual
+
 STUDY = f"""
 [study]
 trials = {{trials}}
@@ -37,14 +35,6 @@ learning_rate_decay = {{{{ low = 0.85, high = 1.0 }}}}
 """
 
 
-class Cost(NamedTuple):
-    """What so many trials took, of all processes."""
-
-    trials: int
-    wall: float
-    cpu: float
-
-
 def ours(folder: Path, trials: int) -> Cost:
     """Run netcore's study as a user does."""
     (folder / "thousand.toml").write_text(STUDY.format(trials=trials))
@@ -58,78 +48,6 @@ def ours(folder: Path, trials: int) -> Cost:
 def _children_cpu() -> float:
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
-
-
-class Usual:
-    """The usual stack: each part as its documentation shows it."""
-
-    def __init__(self, folder: Path) -> None:
-        import matplotlib as mpl  # noqa: PLC0415  # what the other half does not need
-        import mlflow  # noqa: PLC0415
-        import optuna  # noqa: PLC0415
-
-        from netcore.data import load_dataset  # noqa: PLC0415
-
-        mpl.use("Agg")
-        logging.getLogger("mlflow").setLevel(logging.WARNING)
-        logging.getLogger("alembic").setLevel(logging.WARNING)
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        mlflow.set_tracking_uri(f"sqlite:///{folder / 'usual.db'}")
-        mlflow.set_experiment("usual")
-        self._data, self._folder = load_dataset("digits", seed=0), folder
-        sampler = optuna.samplers.TPESampler(seed=0)
-        self._study = optuna.create_study(storage=f"sqlite:///{folder / 'optuna.db'}", sampler=sampler)
-
-    def run(self, trials: int) -> Cost:
-        """Run some more trials."""
-        begun, cpu = time.perf_counter(), time.process_time()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            self._study.optimize(self._objective, n_trials=trials)
-        return Cost(trials, time.perf_counter() - begun, time.process_time() - cpu)
-
-    def _objective(self, trial: "object") -> float:
-        import matplotlib.pyplot as plt  # noqa: PLC0415
-        import mlflow  # noqa: PLC0415
-        import numpy as np  # noqa: PLC0415
-        import optuna  # noqa: PLC0415
-        from sklearn.metrics import log_loss  # noqa: PLC0415
-        from sklearn.neural_network import MLPClassifier  # noqa: PLC0415
-
-        assert isinstance(trial, optuna.Trial)  # noqa: S101  # for the types
-        data = self._data
-        asked = {
-            "learning_rate": trial.suggest_float("learning_rate", 1e-3, 1.0, log=True),
-            "hidden_size": trial.suggest_int("hidden_size", 16, 256, log=True),
-            "reg": trial.suggest_float("reg", 1e-6, 1e-1, log=True),
-            "learning_rate_decay": trial.suggest_float("learning_rate_decay", 0.85, 1.0),
-        }
-        classes, curve = np.arange(data.classes), []
-        with mlflow.start_run():
-            mlflow.log_params(asked)
-            net = MLPClassifier(
-                (asked["hidden_size"],),
-                solver="sgd",
-                momentum=0.0,
-                alpha=asked["reg"],
-                batch_size=BATCH,
-                learning_rate_init=asked["learning_rate"],
-                random_state=trial.number,
-            )
-            for epoch in range(EPOCHS):
-                net.learning_rate_init = asked["learning_rate"] * asked["learning_rate_decay"] ** epoch
-                net.partial_fit(data.X_train, data.y_train, classes=classes)
-                with np.errstate(all="ignore"):
-                    p2 = np.nan_to_num(net.predict_proba(data.X_val), nan=0.1)
-                curve.append(float(log_loss(data.y_val, p2, labels=classes)))
-                accuracy = float(np.mean(p2.argmax(axis=1) == data.y_val))
-                metrics = {"train_loss": net.loss_, "val_loss": curve[-1], "val_accuracy": accuracy}
-                mlflow.log_metrics(metrics, step=epoch)
-            figure, axes = plt.subplots()
-            axes.plot(curve)
-            mlflow.log_figure(figure, "curve.png")
-            plt.close(figure)
-        return min(curve)
 
 
 def main() -> None:

@@ -30,7 +30,7 @@ from netcore.study.confirm import Chosen, Confirmation, median_of
 from netcore.study.engine import Engine, LocalEngine, usable_cores
 from netcore.study.finish import facts_of, read_test_set, settle_weights, shipped_model
 from netcore.study.folder import StudyFolder
-from netcore.study.record import Record, setting_differences
+from netcore.study.record import Record, outline, setting_differences
 from netcore.study.sampling import SAMPLER_ARGUMENTS
 from netcore.study.search import Notice, Search, Stage
 from netcore.study.spec import StudySpec, dataset_of, load_spec
@@ -145,7 +145,7 @@ class Run:
             yield from map(Notice, (*self.dataset.notes, *of_workers))
             for step in search.run():
                 if isinstance(step, Record):
-                    records.append(step)
+                    records.append(outline(step))
                 yield step
             if search.trained and not self._dask:
                 there = (self._workers or usable_cores()) * (time.perf_counter() - begun)

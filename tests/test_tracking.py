@@ -3,9 +3,11 @@
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import optuna
@@ -105,6 +107,17 @@ def test_every_trial_in_mlflow_equals_its_row(tracked: Path) -> None:
             assert run.data.metrics["best_epoch"] == row["best_epoch"]
         if row["state"] == "failed":
             assert "Unable to allocate" in run.data.tags["mlflow.note.content"]
+
+
+def test_a_metric_is_found_by_its_run(tracked: Path) -> None:
+    """SQLite finds a run's metric by the run and its name, and does not go through the metrics of all runs."""
+    with closing(sqlite3.connect(tracked / "mlflow.db")) as database:
+        plan = database.execute(
+            "EXPLAIN QUERY PLAN SELECT * FROM metrics WHERE run_uuid = 'a' AND key = 'b'"
+        ).fetchall()
+    assert [step[-1] for step in plan] == [
+        "SEARCH metrics USING INDEX index_metrics_run_uuid_key_step (run_uuid=? AND key=?)"
+    ]
 
 
 def test_the_trainings_of_a_confirmation_are_runs_of_their_own_kind(tracked: Path) -> None:

@@ -7,7 +7,7 @@ everything else in `record.json`; packed and checksummed as `netcore.archive` sa
 import hashlib
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -29,6 +29,7 @@ __all__ = [
     "Record",
     "chained",
     "differences",
+    "outline",
     "pack_weights",
     "rank",
     "ranked",
@@ -241,6 +242,12 @@ class Record:
 def chained(known: str, digest: str) -> str:
     """Give the hash of what is known after one more trial; it says at once whether two histories are the same."""
     return hashlib.sha256((known + digest).encode()).hexdigest()
+
+
+def outline(record: Record) -> Record:
+    """Give a record without its curves and its environment: what a run keeps of each of thousands of trials."""
+    result = replace(record.result, curve=(), folds=())
+    return replace(record, result=result, provenance=replace(record.provenance, environment={}))
 
 
 def rank(record: Record) -> tuple[float, int]:

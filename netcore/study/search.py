@@ -19,7 +19,7 @@ from netcore.errors import InputError, RecordError, WorkError
 from netcore.study.engine import Engine, Trained
 from netcore.study.folder import StudyFolder
 from netcore.study.history import History
-from netcore.study.record import Record, chained, differences, rank
+from netcore.study.record import Record, chained, differences, outline, rank
 from netcore.study.spec import Hyperparameters, StudySpec
 from netcore.study.trial import State, TrialJob
 
@@ -197,6 +197,7 @@ class Search:
     def _committed(self, number: int) -> Iterator[Record]:
         """Hand a committed trial over, then stop if too many have failed, once those in flight have returned."""
         yield self._records[number]
+        self._records[number] = outline(self._records[number])
         self._known.append(chained(self._known[-1], self._records[number].digest))
         if self._records[number].result.state is State.FAILED:
             self._failures.append(number)

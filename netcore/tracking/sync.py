@@ -23,6 +23,7 @@ from netcore.study.folder import StudyFolder
 from netcore.study.record import CURVES, Record, ranked
 from netcore.study.spec import StudySpec
 from netcore.study.trial import FIGURES, State
+from netcore.tracking.client import settle_database
 from netcore.tracking.model import ship
 from netcore.tracking.pages import DIGEST_LENGTH, NOTE, VIEW, StudyRun, fenced, question_of, trials_view
 
@@ -121,6 +122,7 @@ class Projection:
         self._log_outcome(records, confirmed)
         self.end("FINISHED" if complete else "KILLED")
         ship(self._client, self._folder, self.name, self.experiment_id, self._parent)
+        settle_database()
 
     def _sweep(self) -> None:
         """Delete the study's other runs: of trainings that have no record, and those that MLflow made unasked.
@@ -128,9 +130,9 @@ class Projection:
         A call whose answer is lost on the way is made again, by MLflow itself; two runs come of it, one never ends.
         """
         ours = {self._parent, *(run.info.run_id for runs in self._runs.values() for run in runs)}
-        for run in list(study_runs(self._client, self.experiment_id, self.name)):
-            if run.info.run_id not in ours:
-                self._client.delete_run(run.info.run_id)
+        there = (run.info.run_id for run in study_runs(self._client, self.experiment_id, self.name))
+        for run_id in [run_id for run_id in there if run_id not in ours]:
+            self._client.delete_run(run_id)
 
     def end(self, status: str) -> None:
         """Put the parent run in a state that is an end, if it is not in it yet."""

@@ -5,7 +5,7 @@ confirms the three best with ten seeds, and takes the winner's mean loss with it
 expected loss of *that setting trained on that many rows*: the mean over many nets, each trained on rows of its own and
 judged on 10,000 rows that nobody trained on.
 
-    python experiments/coverage.py [REPETITIONS]      (200 take about 4 minutes on one core)
+    python experiments/interval_coverage.py [REPETITIONS]      (200 take about 4 minutes on one core)
 """
 
 import os
