@@ -162,9 +162,11 @@ def test_tpe_is_seeded_anew_for_each_trial() -> None:
     assert len(set(draws)) == len(draws)
 
 
+@pytest.mark.parametrize("multivariate", [True, False])
 @pytest.mark.parametrize("trials", [0, 3, 9, 10, 11, 25, 60])
-def test_the_quick_tpe_is_optunas(trials: int) -> None:
+def test_the_quick_tpe_is_optunas(monkeypatch: pytest.MonkeyPatch, trials: int, multivariate: bool) -> None:
     """Told the space, and with SciPy's logarithm of the normal distribution, TPE proposes what it does by itself."""
+    monkeypatch.setitem(SAMPLER_ARGUMENTS["tpe"], "multivariate", multivariate)
     ours = sampling("tpe", seed=trials)
     distributions, rng = ours.space.distributions, np.random.default_rng(trials)
     study = optuna.create_study()

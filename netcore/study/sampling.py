@@ -87,7 +87,8 @@ class _Told(BaseSampler):
 
     def __init__(self, distributions: dict[str, BaseDistribution], **arguments: Any) -> None:  # noqa: ANN401  # Optuna's
         super().__init__(**arguments)
-        self._searched = {name: d for name, d in sorted(distributions.items()) if not d.single()}
+        together = arguments.get("multivariate", True)  # else one by one, and Optuna wants to hear of no space
+        self._searched = {name: d for name, d in sorted(distributions.items()) if together and not d.single()}
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:  # noqa: ARG002
         """Give what is searched, in the order that Optuna itself would have found."""
