@@ -328,7 +328,7 @@ def show(study: str, trial: int, results: Path) -> None:
 def check(study: str | None, schema: bool) -> None:
     """Check a study file, and its data, without running anything."""
     from netcore.data.cache import through_cache  # noqa: PLC0415
-    from netcore.study.spec import dataset_of, json_schema, load_spec  # noqa: PLC0415
+    from netcore.study.spec import check_sampler, dataset_of, json_schema, load_spec  # noqa: PLC0415
 
     if schema:
         click.echo(json_schema())
@@ -337,6 +337,7 @@ def check(study: str | None, schema: bool) -> None:
         raise click.UsageError(message)
     else:
         spec = load_spec(study)
+        check_sampler(spec)
         dataset = through_cache(partial(dataset_of, spec))
         rows = "{} rows to train, {} to validate, {} to test".format(*map(len, dataset.labels))
         for note in dataset.notes:

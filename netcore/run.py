@@ -33,7 +33,7 @@ from netcore.study.folder import StudyFolder
 from netcore.study.record import Record, outline, setting_differences
 from netcore.study.sampling import SAMPLER_ARGUMENTS
 from netcore.study.search import Notice, Search, Stage
-from netcore.study.spec import StudySpec, dataset_of, load_spec
+from netcore.study.spec import StudySpec, check_sampler, dataset_of, load_spec
 
 if TYPE_CHECKING:
     from netcore.results.tables import StudyTables
@@ -103,6 +103,8 @@ class Run:
 
     def __enter__(self) -> Self:
         """Check everything that can be checked, then take the folder."""
+        if not self._after_search:
+            check_sampler(self.spec)
         self.dataset = through_cache(partial(dataset_of, self.spec))
         make_folder(self.folder.path)
         self.folder.refuse_links()

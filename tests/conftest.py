@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from synced import address, copy, make
 
 import netcore
 from netcore.results.tables import StudyTables
-from netcore.study.spec import StudySpec, load_spec
+from netcore.study.spec import EXTRAS, StudySpec, load_spec
 
 MIXED = """
 # Question: what does a study do in which trials finish, are pruned, diverge and fail?
@@ -42,6 +43,10 @@ finalists = 1
 seeds = 2
 """
 """A study file: learning rates that diverge, and a hidden size for which there is no memory."""
+
+MISSING = [name for name in EXTRAS["gp"] if find_spec(name) is None]
+needs_gp = pytest.mark.skipif(bool(MISSING), reason=f"needs {' and '.join(MISSING)}: the extra `gp` brings it")
+"""For tests in which the Gaussian process proposes: the lock does not have what it needs."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

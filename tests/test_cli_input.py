@@ -159,7 +159,7 @@ WRONG: dict[str, tuple[str, str]] = {
     "learning rate 0": (STUDY.replace("low = 0.01", "low = 0.0"), "space.learning_rate.low: must be > 0.0, got 0.0"),
     "sampler": (
         STUDY.replace("trials = 3", "sampler = 'randm'"),
-        "study.sampler: must be one of tpe, random, qmc, grid, got 'randm'; did you mean 'random'?",
+        "study.sampler: must be one of tpe, gp, random, qmc, grid, got 'randm'; did you mean 'random'?",
     ),
     "source": (STUDY.replace("iris", "irs"), "data.source: unknown data source, got 'irs'; did you mean 'iris'?"),
     "rungs": (
@@ -223,6 +223,19 @@ def test_check_finds_what_run_finds(quick: Command, tmp_path: Path, what: str) -
     assert (one.returncode, one.stderr, one.stdout) == (other.returncode, other.stderr, other.stdout)
     assert one.returncode == 2
     assert names(tmp_path) == NOTHING_WRITTEN
+
+
+@pytest.mark.parametrize("name", ["check", "run"])
+def test_a_sampler_that_is_not_installed(tmp_path: Path, name: str) -> None:
+    """Without PyTorch `gp` is refused in one line, before anything is written."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text("import sys\nsys.modules['torch'] = None\n")
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "x.toml").write_text(STUDY.replace("trials = 3", "sampler = 'gp'"))
+    path = os.pathsep.join([str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")])
+    said = refused(command(name, "x.toml", cwd=tmp_path / "work", PYTHONPATH=path))
+    assert said == "x: study.sampler: needs torch, which is not installed, got 'gp'; pip install 'netcore[gp]'"
+    assert names(tmp_path / "work") == NOTHING_WRITTEN
 
 
 def test_bytes_that_are_no_text(quick: Command, tmp_path: Path) -> None:

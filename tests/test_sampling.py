@@ -1,19 +1,25 @@
-"""Claims about netcore.study.sampling: a proposal is a function of seed, number and (TPE alone) what is known."""
+"""Claims about netcore.study.sampling: a proposal is a function of seed, number and (`tpe`, `gp`) what is known."""
 
 import inspect
 import itertools
+import sys
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import optuna
 import pytest
-from optuna.samplers import BaseSampler, TPESampler
+from conftest import needs_gp
+from optuna.samplers import BaseSampler, GPSampler, TPESampler
 from optuna.samplers._tpe import _truncnorm
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from scipy.stats import qmc
 
+from netcore.errors import InputError
 from netcore.seeds import Purpose, generator, seed_sequence
-from netcore.study.sampling import SAMPLER_ARGUMENTS, Sampling, quick_tpe
+from netcore.study.sampling import SAMPLER_ARGUMENTS, Sampling, _with_all_values, quick_tpe
 from netcore.study.spec import Hyperparameters, StudySpec
 
 SPACE: dict[str, Any] = {
@@ -105,7 +111,7 @@ def test_every_value_is_in_its_range(kind: str, seed: int) -> None:
     assert {p.reg for p in proposals} == {0.0, 0.1}
 
 
-@pytest.mark.parametrize("kind", ["random", "qmc", "grid", "tpe"])
+@pytest.mark.parametrize("kind", ["random", "qmc", "grid", "tpe", pytest.param("gp", marks=needs_gp)])
 def test_start_trials_come_first(kind: str) -> None:
     """The [[start]] tables are the first trials, whatever the sampler; the sampler's own sequence follows whole."""
     start = [START[0], {**START[0], "hidden_size": 8}]
@@ -156,9 +162,11 @@ def test_tpe_is_seeded_anew_for_each_trial() -> None:
     assert len(set(draws)) == len(draws)
 
 
+@pytest.mark.parametrize("multivariate", [True, False])
 @pytest.mark.parametrize("trials", [0, 3, 9, 10, 11, 25, 60])
-def test_the_quick_tpe_is_optunas(trials: int) -> None:
+def test_the_quick_tpe_is_optunas(monkeypatch: pytest.MonkeyPatch, trials: int, multivariate: bool) -> None:
     """Told the space, and with SciPy's logarithm of the normal distribution, TPE proposes what it does by itself."""
+    monkeypatch.setitem(SAMPLER_ARGUMENTS["tpe"], "multivariate", multivariate)
     ours = sampling("tpe", seed=trials)
     distributions, rng = ours.space.distributions, np.random.default_rng(trials)
     study = optuna.create_study()
@@ -181,6 +189,106 @@ def test_the_quick_tpe_is_optunas(trials: int) -> None:
     assert _truncnorm._log_ndtr is before
     study = study_without_last(study)
     assert found == pytest.approx(proposed(TPESampler(seed=seed, **SAMPLER_ARGUMENTS["tpe"])), rel=1e-9)
+
+
+@needs_gp
+def test_gp_is_built_with_the_recorded_arguments() -> None:
+    """Every argument of the Gaussian process is given outright, as recorded, but for its seed and what stays unset."""
+    arguments = SAMPLER_ARGUMENTS["gp"]
+    known = inspect.signature(GPSampler.__init__).parameters
+    assert set(known) - set(arguments) == {"self", "seed", "independent_sampler", "constraints_func"}
+    sampler = sampling("gp").informed(3)
+    assert isinstance(sampler, GPSampler)
+    assert sampler._n_startup_trials == arguments["n_startup_trials"]
+    assert sampler._deterministic is arguments["deterministic_objective"]
+    assert sampler._warn_independent_sampling is arguments["warn_independent_sampling"]
+
+
+def told_study(seed: int, direction: StudyDirection = StudyDirection.MINIMIZE) -> optuna.Study:
+    """Tell a study of 12 trials that finished, 2 that were stopped, 2 that diverged, 1 that failed; 3 are in flight."""
+    ours, study = sampling("random", seed=seed), optuna.create_study(direction=direction)
+    states = [TrialState.COMPLETE] * 12 + [TrialState.PRUNED] * 4 + [TrialState.FAIL] + [TrialState.RUNNING] * 3
+    for number, state in enumerate(states):
+        asked = outright("random", number, seed=seed)
+        value = abs(np.log10(asked.learning_rate) + 1) + asked.reg
+        curve = {} if number > 13 else {1: value + 1, 2: value + 0.5, 3: value + 0.75}
+        facts = {"value": value + 0.5} if state is TrialState.COMPLETE else {}
+        params, distributions = ours.space.searched(asked), ours.space.distributions
+        trial = optuna.create_trial(
+            state=state, params=params, distributions=distributions, intermediate_values=curve, **facts
+        )
+        study.add_trial(trial)
+    return study
+
+
+@pytest.mark.parametrize("direction", [StudyDirection.MINIMIZE, StudyDirection.MAXIMIZE])
+def test_what_the_gaussian_process_is_shown(direction: StudyDirection) -> None:
+    """Stopped trials count with their best value, divergences with the worst known; others stay what they are."""
+    study = told_study(0, direction)
+    shown, trials = _with_all_values(study).trials, study.trials
+    better, worse = (min, max) if direction is StudyDirection.MINIMIZE else (max, min)
+    values = [better(trial.intermediate_values.values()) for trial in trials[:14]]
+    assert [trial.value for trial in shown[12:16]] == [*values[12:], *[worse(values)] * 2]
+    assert {trial.state for trial in shown[:16]} == {TrialState.COMPLETE}
+    for before, after in zip(trials, shown, strict=True):
+        assert (before.number, before.params) == (after.number, after.params)
+        assert before.state in {after.state, TrialState.PRUNED}
+
+
+def test_a_divergence_before_anything_is_known_stays_one() -> None:
+    """Without a single value there is none to give a divergence."""
+    study = optuna.create_study()
+    study.add_trial(told_study(0).trials[15])
+    assert _with_all_values(study).trials[0].state is TrialState.PRUNED
+
+
+def ask_gp(study: optuna.Study, seed: int) -> dict[str, Any]:
+    """Ask the Gaussian process for one more trial of a copy of this study."""
+    ours, copy = sampling("gp", seed=seed), optuna.create_study(direction=study.direction)
+    copy.add_trials(study.trials)
+    copy.sampler = ours.informed(len(study.trials))
+    return copy.ask(ours.space.distributions).params
+
+
+@needs_gp
+def test_gp_is_a_function_of_what_is_known_seed_and_number() -> None:
+    """Asked again, it proposes the same; with another seed, or another trial in flight, something else."""
+    study = told_study(1)
+    asked = ask_gp(study, 1)
+    assert ask_gp(study, 1) == asked
+    assert ask_gp(study, 2) != asked
+    assert ask_gp(study_without_last(study), 1) != asked
+
+
+@needs_gp
+def test_gp_proposes_on_one_thread_and_leaves_the_number_as_it_was() -> None:
+    """However many threads PyTorch may use, the proposal has the same bits."""
+    import torch
+
+    study, before, found = told_study(2), torch.get_num_threads(), []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            found.append(ask_gp(study, 2))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("package", ["torch", "greenlet"])
+def test_gp_says_what_is_not_installed(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    """Without PyTorch, or greenlet, no sampler is made: one line gives place, rule, value and remedy."""
+    monkeypatch.setitem(sys.modules, "torch", ModuleType("torch"))
+    monkeypatch.setitem(sys.modules, "greenlet", ModuleType("greenlet"))
+    for name in ("torch", "greenlet"):
+        sys.modules[name].__spec__ = ModuleSpec(name, None)
+    sampling("gp")
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(InputError) as error:
+        sampling("gp")
+    line = f"x: study.sampler: needs {package}, which is not installed, got 'gp'; pip install 'netcore[gp]'"
+    assert str(error.value) == line
 
 
 def study_without_last(study: optuna.Study) -> optuna.Study:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import fingerprint, write_mixed
+from conftest import fingerprint, needs_gp, write_mixed
 
 import netcore
 from netcore.errors import InputError, WorkError
@@ -124,6 +124,21 @@ def test_samplers_without_history_keep_the_promise_too(tmp_path: Path, sampler: 
     spec = load_spec(tmp_path / "mixed.toml")
     whole = netcore.run_study(spec, results=tmp_path / "a", workers=2)
     netcore.run_study(spec, results=tmp_path / "b", workers=1, trials=7)
+    assert fingerprint(netcore.run_study(spec, results=tmp_path / "b", workers=1)) == fingerprint(whole)
+
+
+@needs_gp
+def test_a_gaussian_process_keeps_the_promise_too(tmp_path: Path) -> None:
+    """A study of `gp` is equal with 1 and 2 workers, in one go and in three, and with a record lost."""
+    text = write_mixed(tmp_path, 40).read_text().replace("window = 4", 'window = 4\nsampler = "gp"')
+    (tmp_path / "mixed.toml").write_text(text)
+    spec = load_spec(tmp_path / "mixed.toml")
+    whole = netcore.run_study(spec, results=tmp_path / "a", workers=2)
+    assert {"finished", "pruned", "diverged"} <= set(whole.trials["state"])
+    for trials in (5, 17):
+        netcore.run_study(spec, results=tmp_path / "b", workers=1, trials=trials)
+    folder = StudyFolder(tmp_path / "b" / "mixed")
+    (folder.trials / "000013.npz").unlink()
     assert fingerprint(netcore.run_study(spec, results=tmp_path / "b", workers=1)) == fingerprint(whole)
 
 

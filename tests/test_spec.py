@@ -273,9 +273,9 @@ ONE_MISTAKE: list[tuple[dict[str, str | None], str]] = [
     # choices of words
     (
         {"study.sampler": "'tpee'"},
-        "study.sampler: must be one of tpe, random, qmc, grid, got 'tpee'; did you mean 'tpe'?",
+        "study.sampler: must be one of tpe, gp, random, qmc, grid, got 'tpee'; did you mean 'tpe'?",
     ),
-    ({"study.sampler": "1"}, "study.sampler: must be one of tpe, random, qmc, grid, got 1"),
+    ({"study.sampler": "1"}, "study.sampler: must be one of tpe, gp, random, qmc, grid, got 1"),
     (
         {"study.metric": "'accuracy'"},
         "study.metric: must be one of val_loss, val_accuracy, got 'accuracy'; did you mean 'val_accuracy'?",

@@ -49,7 +49,7 @@ class History:
             self.in_flight(outright)
             return outright
         self._study.sampler = self._sampling.informed(number)
-        with quick_tpe():
+        with quick_tpe(), quiet_optuna():
             trial = self._study.ask(self._sampling.space.distributions)
         return self._sampling.space.complete(trial.params)
 

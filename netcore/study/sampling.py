@@ -1,23 +1,24 @@
-"""How trial n is proposed: a function of the study's seed, the number n, and (for TPE alone) what is known.
+"""How trial n is proposed: a function of the study's seed, the number n, and (for `tpe` and `gp`) what is known.
 
-Nothing of a sampler is ever stored. `random`, `qmc` and `grid` compute the n-th proposal outright; TPE is built anew,
-and seeded anew, for every trial.
+Nothing of a sampler is ever stored. `random`, `qmc` and `grid` compute the n-th proposal outright; `tpe` and `gp` are
+built anew, and seeded anew, for every trial.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from optuna import Study
+from optuna import Study, create_study
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, TPESampler
+from optuna.samplers import BaseSampler, GPSampler, TPESampler
 from optuna.samplers._tpe import _truncnorm
-from optuna.trial import FrozenTrial
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState, create_trial
 from scipy.special import log_ndtr
 
 from netcore.seeds import Purpose, generator, seed_sequence
 from netcore.study.space import Space
-from netcore.study.spec import Hyperparameters, StudySpec
+from netcore.study.spec import Hyperparameters, StudySpec, check_sampler
 
 __all__ = ["SAMPLER_ARGUMENTS", "Sampling", "quick_tpe"]
 
@@ -29,6 +30,11 @@ SAMPLER_ARGUMENTS: dict[str, dict[str, Any]] = {
         "group": False,
         "constant_liar": True,
     },
+    "gp": {
+        "n_startup_trials": 10,
+        "deterministic_objective": False,
+        "warn_independent_sampling": True,
+    },
     "random": {},
     "qmc": {"scramble": True},
     "grid": {},
@@ -37,9 +43,14 @@ SAMPLER_ARGUMENTS: dict[str, dict[str, Any]] = {
 
 
 class Sampling:
-    """The proposals of one study."""
+    """The proposals of one study.
+
+    Raises:
+        InputError: its sampler needs a library that is not installed.
+    """
 
     def __init__(self, spec: StudySpec) -> None:
+        check_sampler(spec)
         self.space = Space(spec.space)
         self._kind = spec.study.sampler
         self._seed = spec.study.seed
@@ -49,7 +60,7 @@ class Sampling:
         """Give the proposal of trial `number` where it depends on no other trial, else None."""
         if number < len(self._start):
             return self._start[number]
-        if self._kind == "tpe":
+        if self._kind in {"tpe", "gp"}:
             return None
         number -= len(self._start)
         if self._kind == "grid":
@@ -67,19 +78,63 @@ class Sampling:
     def informed(self, number: int) -> BaseSampler:
         """Give the Optuna sampler that proposes trial `number` from what the study knows."""
         seed = int(seed_sequence(self._seed, number, Purpose.SAMPLER).generate_state(1)[0])
-        return _Tpe(self.space.distributions, seed=seed, **SAMPLER_ARGUMENTS["tpe"])
+        kind = {"tpe": _Tpe, "gp": _Gp}[self._kind]
+        return kind(self.space.distributions, seed=seed, **SAMPLER_ARGUMENTS[self._kind])
 
 
-class _Tpe(TPESampler):
-    """Optuna's TPE, told what is searched: else it looks through all trials for that, anew for each proposal."""
+class _Told(BaseSampler):
+    """Told what is searched: by itself, a sampler of Optuna's looks through all trials for that, for each proposal."""
 
     def __init__(self, distributions: dict[str, BaseDistribution], **arguments: Any) -> None:  # noqa: ANN401  # Optuna's
         super().__init__(**arguments)
-        self._searched = {name: d for name, d in sorted(distributions.items()) if not d.single()}
+        together = arguments.get("multivariate", True)  # else one by one, and Optuna wants to hear of no space
+        self._searched = {name: d for name, d in sorted(distributions.items()) if together and not d.single()}
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:  # noqa: ARG002
         """Give what is searched, in the order that Optuna itself would have found."""
         return self._searched
+
+
+class _Tpe(_Told, TPESampler):
+    """Optuna's tree-structured Parzen estimator."""
+
+
+class _Gp(_Told, GPSampler):
+    """Optuna's Gaussian process, shown the trials that were stopped or diverged as well.
+
+    By itself it looks at finished trials and at those in flight alone: it would learn nothing of a region where trials
+    are stopped or diverge, and so go on proposing there.
+    """
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Propose on one thread: PyTorch's sums keep their order then."""
+        import torch  # noqa: PLC0415  # an extra, and slow to import
+
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return super().sample_relative(_with_all_values(study), trial, search_space)
+        finally:
+            torch.set_num_threads(before)
+
+
+def _with_all_values(study: Study) -> Study:
+    """Copy a study, and let each pruned trial count as finished: with its best value, a divergence with the worst one.
+
+    The copy is a study in memory, where trials have the numbers that they had.
+    """
+    trials = study.get_trials(deepcopy=False)
+    better, worse = (max, min) if study.direction is StudyDirection.MAXIMIZE else (min, max)
+    values = {trial.number: better(curve) for trial in trials if (curve := [*trial.intermediate_values.values()])}
+    copy = create_study(direction=study.direction)
+    for trial in trials:
+        if trial.state is TrialState.PRUNED and values:
+            value = values.get(trial.number, worse(values.values()))
+            trial = create_trial(value=value, params=trial.params, distributions=trial.distributions)
+        copy.add_trial(trial)
+    return copy
 
 
 @contextmanager

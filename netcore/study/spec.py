@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, Literal, NamedTuple, Self, TypeVar
@@ -31,10 +32,12 @@ from netcore.study.data_section import DataSection
 from netcore.study.reading import Section, read_toml, rule, validated
 
 __all__ = [
+    "EXTRAS",
     "HYPERPARAMETERS",
     "Hyperparameters",
     "Range",
     "StudySpec",
+    "check_sampler",
     "checked_data",
     "dataset_of",
     "json_schema",
@@ -58,6 +61,9 @@ class Hyperparameters(NamedTuple):
 
 
 HYPERPARAMETERS = Hyperparameters._fields
+
+EXTRAS = {"gp": ("torch", "greenlet")}
+"""What a sampler needs besides Optuna. Without greenlet Optuna's `gp` would work, and propose other numbers."""
 
 
 class Range(Section, Generic[T]):
@@ -108,8 +114,8 @@ class StudySection(Section):
     """Trials in all; may be raised later."""
     metric: Literal["val_loss", "val_accuracy"] = "val_loss"
     """What is best: the lowest validation loss, or the highest validation accuracy."""
-    sampler: Literal["tpe", "random", "qmc", "grid"] = "tpe"
-    """How hyperparameters are proposed."""
+    sampler: Literal["tpe", "gp", "random", "qmc", "grid"] = "tpe"
+    """How hyperparameters are proposed; `gp` needs the extra of that name."""
     window: Annotated[int, Ge(1)] = 8
     """Trials in flight at most: trial n is proposed when trial n - window is known."""
     weights: Literal["best", "all"] = "best"
@@ -345,6 +351,19 @@ def _checked(settings: object, place: str) -> StudySpec:
     if problems:
         raise InputError(*problems)
     return spec
+
+
+def check_sampler(spec: StudySpec) -> None:
+    """Look whether what a study's sampler needs is there: a search needs it; its tables and its report do not.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    sampler = spec.study.sampler
+    for package in EXTRAS.get(sampler, ()):
+        if find_spec(package) is None:
+            rule_, remedy = f"needs {package}, which is not installed", f"pip install 'netcore[{sampler}]'"
+            raise InputError.at(f"{spec.name}: study.sampler", rule_, repr(sampler), remedy)
 
 
 def dataset_of(spec: StudySpec, put: Put = put_in_memory, *, draw: int | None = None) -> Dataset:
