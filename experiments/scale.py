@@ -3,6 +3,7 @@
 Command: .venv/bin/python experiments/scale.py            (the window, simulated: seconds)
          .venv/bin/python experiments/scale.py cluster    (256 Dask workers that sleep: some two minutes, needs Dask)
          .venv/bin/python experiments/scale.py trials     (5,000 real trials: see growth.py)
+         .venv/bin/python experiments/scale.py cores      (one worker and two; NETCORE_DATA must name a folder)
 
 The first half is arithmetic on the loop's rule: trial n is asked when trial n - window has been committed, and commits
 run in order. Trials take 10 s ± 50 %, or half of them are stopped early; an ask takes what it does at 1,000 trials;
@@ -143,6 +144,46 @@ def show_cluster(sampler: str, rounds: int = 8) -> None:
     print(f"  coordinator: {cpu / wall:.2f} cores, {1000 * cpu / trials:.1f} ms per trial")
 
 
+# ---------------------------------------------------------------- the cores of one machine
+
+CORES = """
+study = {{ trials = {trials}, metric = "val_accuracy", sampler = "random" }}
+data = {{ source = "idx", path = "fashion-mnist", validation = 5000 }}
+training = {{ epochs = 3 }}
+[space]
+learning_rate = {{ low = 0.05, high = 0.2, log = true }}
+hidden_size = [128, 256]
+reg = 1e-4
+learning_rate_decay = 0.95
+"""
+
+
+def show_cores(trials: int = 16, rounds: int = 3) -> None:
+    """Run the same search of Fashion-MNIST with one worker and with two, in turn; print what the second one brings."""
+    from netcore import load_spec  # noqa: PLC0415
+    from netcore.run import Run  # noqa: PLC0415
+
+    walls: dict[int, list[float]] = {1: [], 2: []}
+    print(f"{trials} trials of 3 epochs on Fashion-MNIST, 55,000 rows; load {os.getloadavg()[0]:.1f}")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "cores.toml").write_text(CORES.format(trials=trials))
+        for number in range(rounds):
+            for workers, wall in walls.items():
+                with Run(
+                    load_spec(folder / "cores.toml"), results=folder / f"{number}-{workers}", workers=workers
+                ) as run:
+                    begun = time.perf_counter()
+                    for _ in run.search(confirm=False):
+                        pass
+                    wall.append(time.perf_counter() - begun)
+                print(f"  {workers} workers: {wall[-1]:6.2f} s, busy {run.busy or 0:.1%} of the time", flush=True)
+    ratios = [one / two for one, two in zip(*walls.values(), strict=True)]
+    print(
+        f"two workers do {np.median(ratios):.2f} times what one does (median; {min(ratios):.2f} to {max(ratios):.2f})"
+    )
+
+
 def main() -> None:
     """Print what is asked for."""
     if "cluster" in sys.argv[1:]:
@@ -154,6 +195,8 @@ def main() -> None:
         import growth  # noqa: PLC0415  # it needs more than the other two
 
         growth.main(*((200, 1_000) if "--quick" in sys.argv[1:] else (500, 5_000)))
+    elif "cores" in sys.argv[1:]:
+        show_cores()
     else:
         show_windows()
 
