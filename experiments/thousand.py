@@ -9,6 +9,7 @@ call for each epoch, and a figure of the curve for each trial; one process, as t
 trials are timed in two halves, one before and one after netcore's, so that both see the same machine.
 """
 
+import json
 import os
 import resource
 import subprocess
@@ -17,6 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import pandas as pd
 from usual import BATCH, EPOCHS, Cost, Usual
 
 STUDY = f"""
@@ -45,6 +47,22 @@ def ours(folder: Path, trials: int) -> Cost:
     return Cost(trials, time.perf_counter() - begun, _children_cpu() - before)
 
 
+def where_it_went(folder: Path, mine: Cost) -> None:
+    """Say what netcore's CPU went to: what workers and main process noted, and the same sync once more, by itself."""
+    study = folder / "results" / "thousand"
+    spent = json.loads((study / "times.json").read_text())
+    trained = float(pd.read_parquet(study / "trials.parquet")["seconds"].sum())
+    before = _children_cpu()
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": "sqlite:///again.db"}
+    subprocess.run([sys.executable, "-m", "netcore", "sync", "thousand"], cwd=folder, env=environment, check=True)
+    sent = _children_cpu() - before
+    print(f"\nof netcore's {mine.wall:.1f} s and {mine.cpu:.1f} s of CPU on all cores:")
+    print(f"  {sent:6.1f} s of CPU   MLflow's process, its start and the making of its tables included")
+    print(f"  {trained:6.1f} s          training, both workers, as long as they took")
+    for what in ("asking", "writing", "tables, figures, report", "waiting for MLflow"):
+        print(f"  {spent[what]:6.1f} s          {what}")
+
+
 def _children_cpu() -> float:
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
@@ -62,6 +80,7 @@ def main() -> None:
         first = theirs.run(usual // 2)
         mine = ours(folder, trials)
         second = theirs.run(usual - usual // 2)
+        where_it_went(folder, mine)
     other = Cost(first.trials + second.trials, first.wall + second.wall, first.cpu + second.cpu)
     print(f"\n{'':<12}{'trials':>8}{'wall':>10}{'per trial':>12}{'CPU per trial':>16}")
     for label, cost in (("netcore", mine), ("usual stack", other)):
