@@ -1,8 +1,10 @@
 """Question: how many epochs does each way of searching train until it is within 1 % of the best known validation loss?
 
-Command: nice .venv/bin/python -P experiments/samplers.py run OUT [STRATEGY ...] [--data digits] [--seeds 0-19]
-         .venv/bin/python -P experiments/samplers.py report OUT > table.md
-Takes:   about 45 minutes of two cores for everything; OUT keeps each search, so an interrupted run goes on
+Command: NETCORE_DATA=FOLDER .venv/bin/python experiments/samplers.py run OUT [STRATEGY ...] [--data digits]
+         .venv/bin/python experiments/samplers.py report OUT        (the tables, and docs/figures/samplers.png)
+Takes:   an hour on two busy cores for what is recorded; OUT keeps each search, so that an interrupted run goes on
+
+FOLDER holds fashion-mnist with the four official files; the strategies of `gp` need the extra of that name.
 
 Two data sets, one split of each: the best known loss is that of a split, so what varies from seed to seed is the study.
 Each search is netcore's own (`History` proposes and gives the ceilings, `run_trial` trains, trial n is asked when trial
@@ -336,7 +338,7 @@ def table(searches: dict[str, dict[int, Search]], to: Levels) -> str:
             if loss != to.near and not cells[-1].startswith("0"):
                 value, least, most = ratio(them, searches["random"], loss)
                 cells[-1] += f"; **{value:.2f}** ({least:.2f} to {most:.2f})"
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+        lines.append(f"| {f'{DEFAULT}, ' if name in TUNING else ''}{name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
