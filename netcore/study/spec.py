@@ -169,7 +169,7 @@ class StoppingSection(Section):
 
     rungs: Annotated[tuple[Annotated[int, Ge(1)], ...], Field(strict=False, min_length=1)]
     """The epochs at which a trial may be stopped, in rising order."""
-    keep: Annotated[float, Gt(0), Lt(1)] = 0.5
+    keep: Annotated[float, Gt(0), Lt(1)] = 0.25
     """A trial goes on at a rung if it is as good as this share, the better one, of the trials before it."""
     after: Annotated[int, Ge(1)] = 10
     """So many trials must have reached a rung before any is stopped there."""
