@@ -35,7 +35,7 @@ def compared(steps: Numbers, studies: Numbers, trials: int) -> Figure:
 def _steps(axes: Axes, steps: Numbers) -> None:
     places = np.arange(len(steps))[::-1]
     for place, times in zip(places, steps.values(), strict=True):
-        axes.plot([1, max(times.values())], [place, place], color="#D8D8D8", linewidth=1.2, zorder=1)
+        axes.plot([min(times.values()), max(times.values())], [place, place], color="#D8D8D8", linewidth=1.2, zorder=1)
     for name, (marker, colour) in LOOKS.items():
         there = [(times[name], place) for place, times in zip(places, steps.values(), strict=True) if name in times]
         if there:
@@ -44,9 +44,10 @@ def _steps(axes: Axes, steps: Numbers) -> None:
             )
     axes.axvline(1, color=BEST, linewidth=2, label="netcore")
     axes.set_yticks(places, [" → ".join(name.split("-")) for name in steps])
-    axes.set(xscale="log", xlim=(0.9, 1.25 * max(max(times.values()) for times in steps.values())))
+    ends = [time for times in steps.values() for time in times.values()]
+    axes.set(xscale="log", xlim=(min(ends) / 1.1, 1.25 * max(ends)))
     axes.set_ylim(-0.6, len(steps) - 0.4)
-    axes.xaxis.set_major_locator(FixedLocator([1, 2, 5, 10, 20, 50]))
+    axes.xaxis.set_major_locator(FixedLocator([0.5, 1, 2, 5, 10, 20, 50]))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} {TIMES}"))
     axes.set_title("one step of training (inputs → hidden units → classes)", loc="left", fontsize=11, color=INK)

@@ -194,6 +194,7 @@ def main() -> None:
         found["trials"], found["studies"] = asked.trials, show_studies(asked.studies, asked.trials)
     if asked.record:
         KEPT.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    if asked.record and {"steps", "studies"} <= found.keys():
         PICTURE.write_bytes(file_of(compared(found["steps"], found["studies"], found["trials"]), "png"))
 
 

@@ -30,7 +30,7 @@ def test_it_compares_with_what_is_there() -> None:
 
 def test_the_figure_shows_every_shape_and_every_stack() -> None:
     """Shapes and stacks are the rows, peers the marks; a peer that was not there is left out."""
-    steps = {"64-32-10": {"netcore": 1.0, "NumPy": 2.5, "scikit-learn": 7.0}}
+    steps = {"64-32-10": {"netcore": 1.0, "NumPy": 2.5, "scikit-learn": 0.6}}
     study = {"wall": 10.0, "cpu": 12.0, "times": 1.0}
     figure = compared(steps, {"netcore, 2 workers": study, "Optuna, MLflow, scikit-learn": study | {"times": 4.0}}, 30)
     above, below = figure.axes
@@ -44,3 +44,6 @@ def test_the_figure_shows_every_shape_and_every_stack() -> None:
         "NumPy",
         "scikit-learn",
     }
+    low, high = above.get_xlim()
+    assert low < 0.6, "who is faster than netcore is drawn, too"
+    assert high > 2.5
