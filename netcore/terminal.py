@@ -209,7 +209,8 @@ def say_outcome(run: "Run", tables: "StudyTables", seconds: float, tracked: str)
         stopped = f"{audit.trials} stopped {_plural('trial', audit.trials)}"
         rows.append(("audit", f"{len(audit.wrong)} of {stopped} would have won", ""))
     if run.busy is not None:
-        rows.append(("workers", f"busy {run.busy:.0%} of the time", "in the search"))
+        share = f"{run.busy:.0%}" if run.busy >= 0.1 else f"{run.busy:.1%}"  # noqa: PLR2004  # of little, the digits
+        rows.append(("workers", f"busy {share} of the time", "in the search"))
     rows += [("report", str(run.folder.report), ""), ("MLflow", tracked, "")]
     width = max(len(name) for name, _, _ in rows)
     for name, value, remark in rows:

@@ -72,8 +72,8 @@ def test_the_outcome_says_who_won_and_where_everything_is(tmp_path: Path) -> Non
         assert f"\n  {word}" in said
     assert "test accuracy " in said
     assert "(val_loss, 2 fresh seeds)" in said
-    (busy,) = re.findall(r"\n  workers  +busy (\d+)% of the time  \(in the search\)\n", said)
-    assert 0 <= int(busy) <= 100
+    (busy,) = re.findall(r"\n  workers  +busy (\d+|\d\.\d)% of the time  \(in the search\)\n", said)
+    assert 0 <= float(busy) <= 100
     assert "results/mixed/report.html" in said
     assert "`netcore ui`" in said
 
