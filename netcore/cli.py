@@ -496,10 +496,11 @@ def _write_views(folder: "StudyFolder") -> "StudyTables":
     """Make everything that is made from records, but for MLflow."""
     from netcore.results.figures import draw_all  # noqa: PLC0415
     from netcore.results.report import write_report  # noqa: PLC0415
-    from netcore.results.tables import load_study, write_tables  # noqa: PLC0415
+    from netcore.results.tables import write_tables  # noqa: PLC0415
+    from netcore.run import tables_there  # noqa: PLC0415
     from netcore.tracking.journal import write_journal  # noqa: PLC0415
 
-    tables = load_study(folder.path)
+    tables = tables_there(folder)
     write_tables(tables, folder)
     write_journal(folder.committed(), folder)
     write_report(tables, folder, draw_all(tables, folder))

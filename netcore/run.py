@@ -20,8 +20,8 @@ from threadpoolctl import threadpool_limits
 
 from netcore.data import Dataset
 from netcore.data.cache import through_cache
-from netcore.errors import InputError, Problem, RecordError
-from netcore.files import cannot_write, make_folder, write_atomically
+from netcore.errors import InputError, Problem, RecordError, WorkError
+from netcore.files import cannot_write, is_file, make_folder, write_atomically
 from netcore.model import MODEL, Model
 from netcore.step import STEP
 from netcore.study.audit import audit
@@ -38,7 +38,7 @@ from netcore.study.spec import StudySpec, check_sampler, dataset_of, load_spec
 if TYPE_CHECKING:
     from netcore.results.tables import StudyTables
 
-__all__ = ["Run", "described", "engine_for", "run_study"]
+__all__ = ["Run", "described", "engine_for", "run_study", "tables_there"]
 
 
 def run_study(
@@ -61,15 +61,33 @@ def run_study(
         InputError: the study file, the data or a record is not right.
         WorkError: the system refuses, or too many trials failed.
     """
-    from netcore.results.tables import load_study, write_tables  # noqa: PLC0415  # pandas: only when it is needed
+    from netcore.results.tables import write_tables  # noqa: PLC0415  # pandas: only when it is needed
 
     spec = study if isinstance(study, StudySpec) else load_spec(study)
     with Run(spec.with_trials(trials), results=results, workers=workers, dask=dask) as run:
         for _ in run.search(confirm=confirm):
             pass
-        tables = load_study(run.folder.path)
+        tables = tables_there(run.folder)
         write_tables(tables, run.folder)
     return tables
+
+
+def tables_there(folder: StudyFolder) -> "StudyTables":
+    """Give the tables of a study whose folder was there a moment ago.
+
+    Raises:
+        WorkError: somebody took it away.
+        RecordError: one of its records is not whole.
+    """
+    from netcore.results.tables import load_study  # noqa: PLC0415  # pandas: only when it is needed
+
+    try:
+        return load_study(folder.path)
+    except InputError as error:
+        if is_file(folder.study_file):
+            raise
+        gone = "was taken away meanwhile (No such file or directory)"
+        raise WorkError.at(folder.path, gone, remedy="the same command makes all of it again") from error
 
 
 class Run:

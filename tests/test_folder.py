@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,8 +13,10 @@ import pytest
 
 from netcore.core.params import Params, init_params
 from netcore.core.training import Epoch
-from netcore.errors import InputError, RecordError
+from netcore.errors import InputError, RecordError, WorkError
 from netcore.files import TEMPORARY
+from netcore.results.tables import StudyTables
+from netcore.run import tables_there
 from netcore.seeds import Purpose, generator
 from netcore.study.folder import StudyFolder, find_study
 from netcore.study.record import Provenance, Record
@@ -313,3 +316,18 @@ def test_records_are_what_the_folder_says(folder: StudyFolder) -> None:
     path.write_bytes(bytes(data))
     with pytest.raises(RecordError):
         folder.read(0)
+
+
+def test_a_folder_that_goes_before_its_tables_are_made(
+    mixed: tuple[StudySpec, Path, StudyTables], tmp_path: Path
+) -> None:
+    """It is said as such, as failed work; a folder that is there and not whole is said as what it is."""
+    shutil.copytree(mixed[1] / "mixed", tmp_path / "mixed")
+    folder = StudyFolder(tmp_path / "mixed")
+    assert tables_there(folder).trials.equals(mixed[2].trials)
+    folder.resolved.write_text("{}")
+    with pytest.raises(InputError, match="is missing or not whole"):
+        tables_there(folder)
+    shutil.rmtree(folder.path)
+    with pytest.raises(WorkError, match=r"mixed: was taken away meanwhile .*; the same command makes all of it again"):
+        tables_there(folder)

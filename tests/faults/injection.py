@@ -275,10 +275,17 @@ def survivors(mark: str, seconds: float = 20) -> list[str]:
     """Give the processes that are left of a command after some time: all that bear its mark."""
     until = time.monotonic() + seconds
     while True:
-        left = [" ".join(process.cmdline()) for process in psutil.process_iter() if _bears(process, mark)]
+        left = [words for process in psutil.process_iter() if _bears(process, mark) and (words := _words(process))]
         if not left or time.monotonic() > until:
             return left
         time.sleep(0.05)
+
+
+def _words(process: psutil.Process) -> str:
+    """Give a process's command, or nothing where it has ended meanwhile."""
+    with suppress(psutil.Error):
+        return " ".join(process.cmdline())
+    return ""
 
 
 def _bears(process: psutil.Process, mark: str) -> bool:

@@ -160,7 +160,8 @@ def test_an_mlflow_that_falls_silent_is_not_waited_for(
         assert time.monotonic() - begun < 4 * following._SILENCE  # MLflow's own patience is longer
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
     there = len(ended(server)) if after else 0
-    assert waiting == f"{12 - there} of 12 trials wait"
+    most = "all trials are there, but not all of what was made of them"
+    assert waiting == (most if there == 12 else f"{12 - there} of 12 trials wait")
     assert why.startswith(f"error: MLflow at {proxy.address}: has not answered for 15 s; all records are safe in ")
     assert sync(study) == RUNS - there
     assert sync(study) == 0
