@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -22,7 +23,9 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 import netcore
+from netcore.errors import WorkError
 from netcore.results.tables import StudyTables
+from netcore.tracking import client
 
 STATUS = {"finished": "FINISHED", "pruned": "KILLED", "diverged": "KILLED", "failed": "FAILED"}
 TOLD = {
@@ -374,6 +377,20 @@ def test_a_password_in_the_address_is_never_shown(copied: Path) -> None:
     assert done.returncode == 1
     assert "hush" not in done.stdout + done.stderr
     assert done.stderr.startswith("error: MLflow at http://127.0.0.1:1: refuses")
+
+
+def test_a_database_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes the connection and says nothing: after a while that is one clear line, whatever its driver would do."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"postgresql+psycopg://me:hush@127.0.0.1:{silent.getsockname()[1]}/mlflow"
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        monkeypatch.setattr(client, "_PATIENCE", 0.5)
+        begun = time.monotonic()
+        with pytest.raises(WorkError) as caught, client.speaking_plainly("try again"):
+            client.connect()
+        assert time.monotonic() - begun < 60  # psycopg's own patience is 130 s
+    assert str(caught.value).endswith("refuses (TimeoutError: it has not answered for 0.5 s); try again")
+    assert "hush" not in str(caught.value)
 
 
 def test_a_database_that_is_none_is_one_clear_line(tmp_path: Path) -> None:

@@ -5,7 +5,9 @@ import os
 import re
 import sqlite3
 import tempfile
+import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +17,7 @@ from netcore.errors import NetcoreError, WorkError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from sqlalchemy.engine import Engine
 
 __all__ = [
     "DEFAULT_URI",
@@ -34,6 +37,9 @@ _USER = re.compile(r"://\S*@")
 
 _SECRET = re.compile(r"pass|pwd|secret|token|key", re.IGNORECASE)
 """In the name of what stands behind an address's `?`: its value is nobody's business."""
+
+_PATIENCE = 30.0
+"""So many seconds a database server has for its first answer: as many as MLflow's server has for any."""
 
 _LOOKED_AT = 1_000
 """Rows of each index that SQLite looks at."""
@@ -100,10 +106,35 @@ def connect() -> "MlflowClient":
         _make_database(path)
     if re.split(r"[+:]", uri)[0] in DATABASE_ENGINES:
         # Where a database does not open, MLflow itself tries ten times, which takes 100 s and many lines.
-        engine = create_sqlalchemy_engine(uri)  # type: ignore[no-untyped-call]
-        engine.connect().close()
-        engine.dispose()
+        _try_database(create_sqlalchemy_engine(uri))  # type: ignore[no-untyped-call]
     return MlflowClient(uri)
+
+
+def _try_database(engine: "Engine") -> None:
+    """Open a database once. Drivers may wait for a silent server for ever, so it is not this thread that waits.
+
+    Raises:
+        Exception: whatever the driver raises.
+        TimeoutError: the server takes connections and does not answer.
+    """
+    opened: Future[None] = Future()
+
+    def attempt() -> None:
+        try:
+            engine.connect().close()
+            engine.dispose()
+        except Exception as error:  # noqa: BLE001  # whoever waits must learn of it
+            opened.set_exception(error)
+        else:
+            opened.set_result(None)
+
+    threading.Thread(target=attempt, daemon=True).start()  # a daemon: the end of the command does not wait for it
+    try:
+        opened.result(_PATIENCE)
+    except TimeoutError as error:
+        if opened.done():  # the driver's own
+            raise
+        raise TimeoutError(f"it has not answered for {_PATIENCE:g} s") from error
 
 
 def _database() -> Path | None:
