@@ -149,7 +149,7 @@ def show_cluster(sampler: str, rounds: int = 8) -> None:
 CORES = """
 study = {{ trials = {trials}, metric = "val_accuracy", sampler = "random" }}
 data = {{ source = "idx", path = "fashion-mnist", validation = 5000 }}
-training = {{ epochs = 3 }}
+training = {{ epochs = 4 }}
 [space]
 learning_rate = {{ low = 0.05, high = 0.2, log = true }}
 hidden_size = [128, 256]
@@ -158,13 +158,13 @@ learning_rate_decay = 0.95
 """
 
 
-def show_cores(trials: int = 16, rounds: int = 3) -> None:
+def show_cores(trials: int = 40, rounds: int = 3) -> None:
     """Run the same search of Fashion-MNIST with one worker and with two, in turn; print what the second one brings."""
     from netcore import load_spec  # noqa: PLC0415
     from netcore.run import Run  # noqa: PLC0415
 
     walls: dict[int, list[float]] = {1: [], 2: []}
-    print(f"{trials} trials of 3 epochs on Fashion-MNIST, 55,000 rows; load {os.getloadavg()[0]:.1f}")
+    print(f"{trials} trials of 4 epochs on Fashion-MNIST, 55,000 rows; load {os.getloadavg()[0]:.1f}")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "cores.toml").write_text(CORES.format(trials=trials))
