@@ -72,6 +72,10 @@ def run_study(
     return tables
 
 
+_MOST_WORKERS = 1_024
+"""All workers are started at once, so that a slip of the finger must not fill the machine with processes."""
+
+
 class Run:
     """One run of a study: a context manager that holds the study's lock and, while it searches, the workers."""
 
@@ -270,6 +274,9 @@ def engine_for(spec: StudySpec, dataset: Dataset, workers: int | None, dask: str
 def _check_workers(workers: int | None, dask: str | None) -> None:
     if workers is not None and workers < 1:
         raise InputError.at("workers", "must be >= 1", workers)
+    if workers is not None and workers > _MOST_WORKERS:
+        remedy = f"one for each core is enough, here {usable_cores()}"
+        raise InputError.at("workers", f"must be <= {_MOST_WORKERS}", workers, remedy)
     if workers is not None and dask is not None:
         raise InputError.at("workers", "must be left out with a Dask cluster, which has its own", workers)
 
