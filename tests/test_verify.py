@@ -608,6 +608,12 @@ def own_run(client: MlflowClient) -> str:
     return str(client.get_run(run_of(0)).data.tags["mlflow.parentRunId"])
 
 
+def failed_run(client: MlflowClient) -> str:
+    """Give the id of the run of a trial that failed."""
+    experiment = client.get_run(run_of(0)).info.experiment_id
+    return str(client.search_runs([experiment], "tags.`netcore.state` = 'failed'")[0].info.run_id)
+
+
 def double_run(client: MlflowClient) -> None:
     """Have a run twice."""
     run = client.get_run(run_of(3))
@@ -626,6 +632,10 @@ IN_MLFLOW: dict[str, tuple[Callable[[MlflowClient], object], str]] = {
     "a run twice": (double_run, r"trial 3: must have one run, and none where it has no record, got run \w+ besides"),
     "a run of nothing": (stray_run, r"netcore\.trial 77: must have one run, and none where it has no record"),
     "a metric": (change_history, r"trial 0, epoch 2: val_loss must be [\d.]+, as its record says, got .*0\.123"),
+    "a metric of no record": (
+        lambda c: c.log_metric(failed_run(c), "best_val_loss", 0.001),
+        r"trial \d+: metric best_val_loss must not be there: its record gives none, got 0\.001",
+    ),
     "a run RUNNING": (lambda c: c.update_run(run_of(5), "RUNNING"), r"trial 5: status must be \w+, got RUNNING"),
     "a tag": (lambda c: c.set_tag(run_of(6), "netcore.state", "finished"), r"trial 6: tag netcore\.state must be "),
     "a confirmation's run": (
