@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Run", "described", "engine_for", "run_study", "tables_there"]
 
+_MOST_WORKERS = 1_024
+"""All workers are started at once, so that a slip of the finger must not fill the machine with processes."""
+
 
 def run_study(
     study: "str | Path | StudySpec",
@@ -288,6 +291,9 @@ def engine_for(spec: StudySpec, dataset: Dataset, workers: int | None, dask: str
 def _check_workers(workers: int | None, dask: str | None) -> None:
     if workers is not None and workers < 1:
         raise InputError.at("workers", "must be >= 1", workers)
+    if workers is not None and workers > _MOST_WORKERS:
+        remedy = f"one for each core is enough, here {usable_cores()}"
+        raise InputError.at("workers", f"must be <= {_MOST_WORKERS}", workers, remedy)
     if workers is not None and dask is not None:
         raise InputError.at("workers", "must be left out with a Dask cluster, which has its own", workers)
 

@@ -291,6 +291,14 @@ def test_wrong_usage(quick: Command, tmp_path: Path, arguments: list[str], said:
     assert names(tmp_path) == NOTHING_WRITTEN
 
 
+def test_more_workers_than_a_machine_has(quick: Command, tmp_path: Path) -> None:
+    """A slip of the finger does not fill the machine with processes."""
+    (tmp_path / "x.toml").write_text(STUDY)
+    said = refused(quick("run", "x.toml", "--workers", "100000", cwd=tmp_path))
+    assert "workers: must be <= 1024, got 100000; one for each core is enough, here " in said
+    assert names(tmp_path) == NOTHING_WRITTEN
+
+
 def test_trials_beyond_the_grid(quick: Command, tmp_path: Path) -> None:
     """`--trials` is checked like the file's own number."""
     lists = STUDY.replace("{ low = 0.01, high = 1.0, log = true }", "[0.1, 1.0]")

@@ -318,6 +318,13 @@ def test_records_are_what_the_folder_says(folder: StudyFolder) -> None:
         folder.read(0)
 
 
+def test_a_record_that_is_a_pipe_is_not_waited_for(folder: StudyFolder) -> None:
+    """Reading a named pipe would never end: it is no record, and says so."""
+    os.mkfifo(folder.trials / "000003.npz")
+    with pytest.raises(RecordError, match=r"000003\.npz: must be a file, got a pipe"):
+        folder.read(3)
+
+
 def test_a_folder_that_goes_before_its_tables_are_made(
     mixed: tuple[StudySpec, Path, StudyTables], tmp_path: Path
 ) -> None:

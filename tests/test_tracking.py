@@ -25,7 +25,9 @@ from optuna.trial import TrialState
 import netcore
 from netcore.errors import WorkError
 from netcore.results.tables import StudyTables
+from netcore.study.folder import StudyFolder
 from netcore.tracking import client
+from netcore.tracking.follow import Follower
 
 STATUS = {"finished": "FINISHED", "pruned": "KILLED", "diverged": "KILLED", "failed": "FAILED"}
 TOLD = {
@@ -190,6 +192,19 @@ def test_a_follower_that_dies_is_said_so(tmp_path: Path) -> None:
     assert process.returncode == 1
     assert "error: the process that sends to MLflow died (exit code -9); all records are safe" in errors
     assert len(netcore.load_study(tmp_path / "results" / "mixed").trials) == 60
+
+
+def test_a_follower_is_done_before_its_process_is_gone(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine Python's own end may take longer than the patience of the run: that is no outage of MLflow."""
+    late = "import atexit, sys, time\nif '--follow' in sys.orig_argv: atexit.register(time.sleep, 60)\n"
+    (copied / "sitecustomize.py").write_text(late, encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(copied), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{copied}/mlflow.db")
+    begun = time.monotonic()
+    with Follower(StudyFolder(copied / "results" / "mixed")) as follower:
+        assert follower.finish(40) == ("", "")
+    assert time.monotonic() - begun < 60
+    assert runs_of(copied)[1].info.status == "FINISHED"
 
 
 def test_python_files_in_the_current_folder_are_not_run(tmp_path: Path) -> None:

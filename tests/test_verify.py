@@ -29,7 +29,9 @@ from netcore.study.folder import StudyFolder
 from netcore.study.record import Record
 from netcore.study.spec import dataset_of, load_spec
 from netcore.study.trial import State, TrialJob, run_trial
+from netcore.tracking import sync as projection
 from netcore.tracking.client import connect
+from netcore.tracking.follow import sync
 from netcore.tracking.journal import write_journal
 from netcore.verify import Check, mend, verify
 
@@ -105,6 +107,17 @@ def test_all_checks_hold(study: StudyFolder, damaged: Path) -> None:
     assert list(checks_of(study)) == CHECKS
     assert problems_of(study) == {}
     assert problems_of(StudyFolder(damaged / "results" / "filed")) == {}
+
+
+def test_runs_on_further_pages_of_mlflow_are_read(study: StudyFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow gives its runs in pages: all of them count, for the sync and for the checks."""
+    monkeypatch.setattr(projection, "_RUNS_PER_PAGE", 5)
+    assert sync(study) == 0
+    assert problems_of(study) == {}
+    connect().set_tag(run_of(0), "netcore.digest", "another")
+    connect().delete_run(run_of(max(study.numbers())))
+    assert "MLflow" in problems_of(study)
+    assert sync(study) == 2
 
 
 def test_the_study_has_everything(study: StudyFolder) -> None:
@@ -608,6 +621,12 @@ def own_run(client: MlflowClient) -> str:
     return str(client.get_run(run_of(0)).data.tags["mlflow.parentRunId"])
 
 
+def failed_run(client: MlflowClient) -> str:
+    """Give the id of the run of a trial that failed."""
+    experiment = client.get_run(run_of(0)).info.experiment_id
+    return str(client.search_runs([experiment], "tags.`netcore.state` = 'failed'")[0].info.run_id)
+
+
 def double_run(client: MlflowClient) -> None:
     """Have a run twice."""
     run = client.get_run(run_of(3))
@@ -626,6 +645,10 @@ IN_MLFLOW: dict[str, tuple[Callable[[MlflowClient], object], str]] = {
     "a run twice": (double_run, r"trial 3: must have one run, and none where it has no record, got run \w+ besides"),
     "a run of nothing": (stray_run, r"netcore\.trial 77: must have one run, and none where it has no record"),
     "a metric": (change_history, r"trial 0, epoch 2: val_loss must be [\d.]+, as its record says, got .*0\.123"),
+    "a metric of no record": (
+        lambda c: c.log_metric(failed_run(c), "best_val_loss", 0.001),
+        r"trial \d+: metric best_val_loss must not be there: its record gives none, got 0\.001",
+    ),
     "a run RUNNING": (lambda c: c.update_run(run_of(5), "RUNNING"), r"trial 5: status must be \w+, got RUNNING"),
     "a tag": (lambda c: c.set_tag(run_of(6), "netcore.state", "finished"), r"trial 6: tag netcore\.state must be "),
     "a confirmation's run": (

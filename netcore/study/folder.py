@@ -363,6 +363,8 @@ def _links(folder: str | Path) -> Iterator[str]:
 
 def _read(path: Path) -> bytes:
     try:
+        if path.is_fifo():  # who reads it waits for ever
+            raise RecordError.at(path, "must be a file", "a pipe")
         return path.read_bytes()
     except OSError as error:
         raise RecordError.at(path, f"cannot be read ({error.strerror or error})") from error

@@ -3,7 +3,7 @@
 The follower writes the runs of records as they are committed. Its standard input is the run's: a line `finish` says
 that all is done and everything can be made as the folder has it; the end of the pipe, before that or after, says that
 the run is gone, and so is the follower, at once. Its standard output says each second how many trials MLflow has,
-unless MLflow does not answer: so the run knows how long to wait for it at its end.
+unless MLflow does not answer: so the run knows how long to wait for it at its end. `done` is its last word.
 """
 
 import os
@@ -32,7 +32,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 60.0
 """How long a follower waits before it tries an MLflow that failed again; each time twice as long."""
 _HASTE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "2", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
 """For the last words of a follower whose run is gone: the next one may be waiting for it."""
-_SENT = "sent "
+_SENT, _DONE = "sent ", "done"
 
 
 def sync(folder: StudyFolder) -> int:
@@ -102,6 +102,7 @@ def _project(folder: StudyFolder, line: "_Line") -> int:
         os.environ |= _HASTE
         projection.end("KILLED")
         raise
+    line.tell_done()
     return projection.written
 
 
@@ -122,6 +123,11 @@ class _Line:
             self._sent = sent
         with suppress(OSError):  # nobody listens any more
             os.write(1, f"{_SENT}{self._sent}\n".encode())  # unlike sys.stdout, it may be cut off at any moment
+
+    def tell_done(self) -> None:
+        """Say that MLflow has everything; the end of this process may take long where others use the machine."""
+        with suppress(OSError):
+            os.write(1, f"{_DONE}\n".encode())
 
     def _listen(self) -> None:
         if self._commands.readline().strip() == "finish":
@@ -171,6 +177,7 @@ class Follower:
             start_new_session=True,
         )
         self._sent = 0
+        self._done = False
         self._said: list[str] = []
         self._heard = time.monotonic()
         self._reader = threading.Thread(target=self._listen, daemon=True)
@@ -195,8 +202,10 @@ class Follower:
         """Let everything be made as the folder has it; if that fails, say what of so many trials waits, and why."""
         self._finish()
         begun = time.monotonic()
-        while self._reader.is_alive() and time.monotonic() - max(begun, self._heard) < _SILENCE:
+        while self._reader.is_alive() and not self._done and time.monotonic() - max(begun, self._heard) < _SILENCE:
             self._reader.join(_POLL)
+        if self._done:
+            return "", ""
         remedy = _remedy(self._folder)
         if self._reader.is_alive():
             self._process.kill()
@@ -225,6 +234,8 @@ class Follower:
                     self._heard = time.monotonic()
                     if text.startswith(_SENT):
                         self._sent = int(text.removeprefix(_SENT))
+                    elif text.strip() == _DONE:
+                        self._done = True
                     else:
                         self._said.append(text)
 

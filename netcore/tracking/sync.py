@@ -29,6 +29,7 @@ from netcore.tracking.pages import DIGEST_LENGTH, NOTE, VIEW, StudyRun, fenced, 
 
 __all__ = [
     "CONFIRM",
+    "METRICS",
     "STATUS",
     "TRIAL",
     "VIEWS",
@@ -61,6 +62,9 @@ TRIAL, CONFIRM = "netcore.trial", "netcore.confirm"
 
 VIEWS = ("study.toml", "resolved.json", "test.json", "report.html", "optuna.log", "*.parquet", "figures/*")
 """The files of a study's folder that its own run holds."""
+
+METRICS = {*CURVES, "best_epoch", *(f"best_{name}" for name in CURVES[1:])}
+"""The names of a training's metrics, those that it may lack included."""
 
 _METRICS_PER_CALL = 1_000
 _RUNS_PER_PAGE = 1_000

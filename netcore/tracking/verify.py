@@ -28,6 +28,7 @@ from netcore.study.spec import StudySpec
 from netcore.study.verify import Finding, Remark
 from netcore.tracking.client import connect, shown_uri, speaking_plainly, there_is_none, tracking_uri
 from netcore.tracking.sync import (
+    METRICS,
     STATUS,
     TRIAL,
     VIEWS,
@@ -162,6 +163,8 @@ def _unlike(it: _Study, run: Run, parent: Run, name: str, record: Record) -> Ite
         curves.setdefault(metric.key, []).append((metric.step, shown[metric.key]))
     last = {key: repr(float(value)) for key, value in run.data.metrics.items()}
     yield from _other(it, "metric", shown, last, name)  # MLflow keeps it apart from its history
+    for key in sorted(METRICS & last.keys() - shown.keys()):
+        yield _problem(name, f"metric {key} must not be there: its record gives none", last[key], it)
     for key, curve in curves.items():
         history = it.client.get_metric_history(_id(run), key)
         found = sorted((metric.step, repr(float(metric.value))) for metric in history)
