@@ -114,7 +114,7 @@ def show_cluster(sampler: str, rounds: int = 8) -> None:
             f"""
             study = {{ trials = {trials}, window = {3 * WORKERS}, sampler = "{sampler}" }}
             data = {{ source = "iris" }}
-            training = {{ epochs = 30 }}
+            training = {{ epochs = 30, batch_size = 20 }}
             [space]
             learning_rate = {{ low = 1e-3, high = 1.0, log = true }}
             hidden_size = {{ low = 16, high = 256, log = true }}
