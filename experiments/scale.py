@@ -8,7 +8,8 @@ Command: .venv/bin/python experiments/scale.py            (the window, simulated
 The first half is arithmetic on the loop's rule: trial n is asked when trial n - window has been committed, and commits
 run in order. Trials take 10 s ± 50 %, or half of them are stopped early; an ask takes what it does at 1,000 trials;
 what is computed is the share of the workers' time in which they train. The second half is netcore's own loop and engine
-with a real Dask scheduler and 256 real workers of one thread in a process beside, whose trainings sleep instead.
+with a real Dask scheduler and eight real workers of 32 threads in a process beside, whose trainings sleep instead: to
+the loop and to the scheduler that is 256 trials at once. (256 workers in one process keep it busy with themselves.)
 """
 
 import heapq
@@ -85,7 +86,7 @@ WORKER = """
 import sys, time
 from distributed import LocalCluster
 if __name__ == "__main__":
-    cluster = LocalCluster(n_workers={workers}, threads_per_worker=1, processes=False, dashboard_address=None,
+    cluster = LocalCluster(n_workers=8, threads_per_worker={workers} // 8, processes=False, dashboard_address=None,
                            protocol="tcp://", host="127.0.0.1", memory_limit=0)
     print(cluster.scheduler_address, flush=True)
     sys.stdin.read()
