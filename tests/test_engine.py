@@ -245,8 +245,8 @@ def test_ctrl_c_while_workers_start_is_as_quiet(slow: tuple[Path, str], tmp_path
 def test_the_same_study_cannot_run_twice_at_once(slow: tuple[Path, str], tmp_path: Path) -> None:
     """A second run of a running study is refused with exit code 2 and one line; looking at it is not."""
     longer = tmp_path / "longer.toml"
-    text = slow[0].read_text().replace("trials = 24", "trials = 2000").replace("max_failures = 60", "max_failures = 2000")
-    longer.write_text(text.replace("slow", "longer"))
+    text = slow[0].read_text().replace("slow", "longer").replace("trials = 24", "trials = 2000")
+    longer.write_text(text.replace("max_failures = 60", "max_failures = 2000"))
     process = start(tmp_path, longer)
     wait_for_records(tmp_path, 2, process)
     second = netcore_command("run", "slow.toml", cwd=tmp_path)
