@@ -77,13 +77,13 @@ def wait_for(proxy: Proxy, count: int) -> None:
     pytest.fail(f"{proxy.count} of {count} requests came")
 
 
-def ended(server: Server) -> set[str]:
-    """Give the trials whose runs have ended, as the server has them."""
+def ended(server: Server, tag: str = "netcore.trial") -> set[str]:
+    """Give the trials, or the trainings that bear another tag, whose runs have ended, as the server has them."""
     client = MlflowClient(server.address)
     experiment = client.get_experiment_by_name("small")
     assert experiment is not None
-    runs = client.search_runs([experiment.experiment_id], "tags.`netcore.trial` LIKE '%'", max_results=1_000)
-    return {run.data.tags["netcore.trial"] for run in runs if run.info.status != "RUNNING"}
+    runs = client.search_runs([experiment.experiment_id], f"tags.`{tag}` LIKE '%'", max_results=1_000)
+    return {run.data.tags[tag] for run in runs if run.info.status != "RUNNING"}
 
 
 @pytest.mark.parametrize("seed", [seed + 1 for seed in faults(1, 20)])
@@ -160,10 +160,11 @@ def test_an_mlflow_that_falls_silent_is_not_waited_for(
         assert time.monotonic() - begun < 4 * following._SILENCE  # MLflow's own patience is longer
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
     there = len(ended(server)) if after else 0
+    confirmed = len(ended(server, "netcore.confirm")) if after else 0
     most = "all trials are there, but not all of what was made of them"
     assert waiting == (most if there == 12 else f"{12 - there} of 12 trials wait")
     assert why.startswith(f"error: MLflow at {proxy.address}: has not answered for 15 s; all records are safe in ")
-    assert sync(study) == RUNS - there
+    assert sync(study) == RUNS - there - confirmed
     assert sync(study) == 0
     assert wrong(study, server.address) == []
 
