@@ -110,7 +110,13 @@ class Browser:
     def inside(self, frame: str) -> Iterator[None]:
         """Look at what is inside a frame, and click there. A sandboxed frame has a process of its own."""
         self.send("Target.setAutoAttach", autoAttach=True, waitForDebuggerOnStart=False, flatten=True)
-        attached = [at for at in self.seen("Target.attachedToTarget") if at["targetInfo"]["type"] == "iframe"]
+        end = time.monotonic() + _PATIENCE
+        while not (
+            attached := [at for at in self.seen("Target.attachedToTarget") if at["targetInfo"]["type"] == "iframe"]
+        ):
+            assert time.monotonic() < end, f"{frame} never had a process of its own"
+            time.sleep(0.05)
+            self.ask("0")  # what has happened meanwhile comes before its answer
         self._session, self._frame = attached[-1]["sessionId"], frame
         for domain in ("Runtime", "Log", "Network"):
             self.send(f"{domain}.enable")
