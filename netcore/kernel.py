@@ -11,7 +11,8 @@ What is arranged otherwise than in `netcore.core.net`:
 - The gradient of the weights is never written down: BLAS itself adds -learning_rate / N Xᵀ dz1 to W1 (eq. 7, 10).
 - The weights stand as `scale` times an array. The penalty makes `scale` smaller, by 1 - 2 learning_rate reg in each
   step, and touches no array; `scale` is a float64, so that no penalty is too small to count.
-- W2 is transposed, and so is W1 where rows are long; the rows of a batch lie `stride` apart. BLAS is faster then.
+- W2 is transposed, the rows of a batch lie `stride` apart, and the first layer's products are made of `part` inputs at
+  a time: BLAS is faster then.
 """
 
 import sys
@@ -73,12 +74,12 @@ def _epoch(dtype: str):
     def epoch(
         sizes, figures, X, y, order, W1, b1, W2, b2, batch, p1, dz1, z2, top, total, db1, factors, truth, best, box
     ):
-        rows, D, H, C, batch_size, room, stride, wide, learning = (
+        rows, D, H, C, batch_size, room, stride, part, learning = (
             sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5], sizes[6], sizes[7], sizes[8],
         )  # fmt: skip
         learning_rate, decay = figures[0], figures[1]
         width, apart = (H, H) if H else (D, stride)  # of what the second layer takes
-        size1, size2 = (H * stride if wide else D * H), C * width
+        size1, size2 = D * H, C * width
         X, y, order = carray(X, (rows, D)), carray(y, rows), carray(order, rows)
         W1, b1, W2, b2 = carray(W1, size1), carray(b1, H), carray(W2, size2), carray(b2, C)
         batch, z2 = carray(batch, (room, stride)), carray(z2, (C, room))
@@ -89,7 +90,7 @@ def _epoch(dtype: str):
         to_W1, to_W2, to_batch, to_p1, to_dz1, to_z2 = (
             W1.ctypes.data, W2.ctypes.data, batch.ctypes.data, p1.ctypes.data, dz1.ctypes.data, z2.ctypes.data,
         )  # fmt: skip
-        taken = to_p1 if H else to_batch
+        taken, itemsize = (to_p1 if H else to_batch), factors.itemsize
 
         loss, right, scale, start = 0.0, 0, 1.0, 0
         while start < rows:
@@ -102,8 +103,11 @@ def _epoch(dtype: str):
             start += n
 
             if H:
-                flag, lda = (turned, stride) if wide else (as_is, H)
-                gemm(box, factors, flag, as_is, H, n, D, scale, to_W1, lda, to_batch, stride, 0.0, to_p1, H)  # eq. 1
+                at, so_far = 0, 0.0
+                while at < D:  # eq. 1
+                    k, lines, columns = min(part, D - at), to_W1 + at * H * itemsize, to_batch + at * itemsize
+                    gemm(box, factors, as_is, as_is, H, n, k, scale, lines, H, columns, stride, so_far, to_p1, H)
+                    at, so_far = at + part, 1.0
                 for i in range(n):
                     for j in range(H):
                         z1 = p1[i, j] + b1[j]
@@ -161,12 +165,12 @@ def _epoch(dtype: str):
                     W2[i] *= scale
                 scale = 1.0
             rate /= scale
-            # eq. 7, 10
-            gemm(box, factors, as_is, as_is, width, C, n, -rate, taken, apart, to_z2, room, 1.0, to_W2, width)
-            if wide:
-                gemm(box, factors, as_is, turned, D, H, n, -rate, to_batch, stride, to_dz1, H, 1.0, to_W1, stride)
-            elif H:
-                gemm(box, factors, as_is, turned, H, D, n, -rate, to_dz1, H, to_batch, stride, 1.0, to_W1, H)
+            gemm(box, factors, as_is, as_is, width, C, n, -rate, taken, apart, to_z2, room, 1.0, to_W2, width)  # eq. 7
+            at = 0 if H else D
+            while at < D:  # eq. 10
+                k, lines, columns = min(part, D - at), to_W1 + at * H * itemsize, to_batch + at * itemsize
+                gemm(box, factors, as_is, turned, H, k, n, -rate, to_dz1, H, columns, stride, 1.0, lines, H)
+                at += part
         figures[0], figures[1] = loss / rows, right / rows
 
     return epoch

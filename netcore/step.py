@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_info
 
 from netcore.archive import pack, unpack
 from netcore.core.net import IntArray
@@ -39,8 +40,6 @@ STEP = "compiled"
 _KERNEL = Path(__file__).with_name("kernel.py")
 _CODE = "epoch.o"
 _GEMM = {"float32": "sgemm", "float64": "dgemm"}
-_LONG = 256
-"""From this many inputs on, W1 is transposed."""
 _APART = 16
 """Numbers between two rows of a batch: rows that begin a power of 2 apart fall onto the same places of a cache."""
 _LINE = 64
@@ -49,6 +48,13 @@ _PATIENCE = 30.0
 """Seconds that a process waits for another's compiler before it compiles for itself."""
 _ROOM = 256
 """Rows that are evaluated at once, or a batch if that is more."""
+_SMALL = 1_000_000
+"""So many products of two numbers OpenBLAS makes right where they lie; for more it copies both matrices first, which a
+narrow layer does not pay back (kernel/x86_64/sgemm_small_kernel_permit_skylakex.c, OpenBLAS 0.3.30)."""
+_HAS_SMALL = frozenset({"SkylakeX", "Cooperlake", "SapphireRapids"})
+"""The processors for which it does, as OpenBLAS calls them: those with AVX-512."""
+_LANES = 32
+"""The inputs that go to BLAS at once are a multiple of this."""
 
 
 def compiled(
@@ -68,21 +74,19 @@ def compiled(
     _check(params, X_train, y_train)
     _check(params, X_val, y_val)
 
-    wide = H > 0 and D >= _LONG
-    room = max(min(config.batch_size, len(X_train)), min(_ROOM, len(X_val)))
-    W1 = _zeros((H, stride) if wide else (D, H), dtype)
-    W1_as_is = W1[:, :D].T if wide else W1
-    W2, b1, b2 = _zeros((C, width), dtype), _zeros(H, dtype), _zeros(C, dtype)
+    batch_size = min(config.batch_size, len(X_train))
+    room, part = max(batch_size, min(_ROOM, len(X_val))), _part(batch_size, D, H)
+    W1, W2, b1, b2 = _zeros((D, H), dtype), _zeros((C, width), dtype), _zeros(H, dtype), _zeros(C, dtype)
     shapes = ((room, stride), (room, H), (room, H), (C, room), room, room, H, 2)
     work = [W1, b1, W2, b2, *(_zeros(shape, dtype) for shape in shapes)]
     work += [_zeros(shape, np.dtype(np.int32)) for shape in (room, room, 8)]
-    pairs = ((params.W1, W1_as_is), (params.b1, b1), (params.W2, W2.T), (params.b2, b2))
+    pairs = ((params.W1, W1), (params.b1, b1), (params.W2, W2.T), (params.b2, b2))
 
     def go_through(
         X: FloatArray, y: IntArray, order: IntArray, rates: tuple[float, float], batch_size: int
     ) -> tuple[float, float]:
         """Train or, where the learning rate is 0, evaluate; give the loss and the accuracy."""
-        sizes = np.array([len(X), D, H, C, batch_size, room, stride, wide, rates[0] > 0], np.int64)
+        sizes = np.array([len(X), D, H, C, batch_size, room, stride, part, rates[0] > 0], np.int64)
         figures = np.array(rates, np.float64)
         run(*(array.ctypes.data for array in (sizes, figures, X, y, order, *work)))
         return float(figures[0]), float(figures[1])
@@ -94,13 +98,25 @@ def compiled(
         for given, ours in pairs:
             ours[...] = given
         decay = 1 - 2 * learning_rate * float(config.reg)
-        loss, accuracy = go_through(X_train, y_train, order, (learning_rate, decay), min(config.batch_size, room))
+        loss, accuracy = go_through(X_train, y_train, order, (learning_rate, decay), batch_size)
         val_loss, val_accuracy = go_through(X_val, y_val, in_order, (0.0, 1.0), room)
         for given, ours in pairs:
             given[...] = ours
         return loss, val_loss, accuracy, val_accuracy
 
     return train
+
+
+def _part(N: int, D: int, H: int) -> int:
+    """Say how many of D inputs are multiplied at once, in both products of N rows with the first layer."""
+    part = _SMALL // max(N * H, 1) // _LANES * _LANES
+    return part if 0 < part < D and _has_small() else D
+
+
+@cache
+def _has_small() -> bool:
+    """Say whether BLAS has another way for small products here."""
+    return not _HAS_SMALL.isdisjoint(pool.get("architecture") for pool in threadpool_info())
 
 
 @cache

@@ -101,12 +101,13 @@ def both(params: Params, train: Data, val: Data, config: TrainConfig) -> Iterato
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("seed", range(100))
-def test_it_agrees_with_the_reference(seed: int, dtype: str) -> None:
+def test_it_agrees_with_the_reference(seed: int, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """On 200 nets of all shapes, curves and weights are those of the reference within rounding.
 
     Among them are softmax regressions, one input, two classes, one row, batches of one and batches larger than the set,
-    short last batches, and rows on both sides of the length from which W1 is transposed.
+    short last batches, and inputs that are multiplied all at once, 32 at a time, and 96 at a time.
     """
+    monkeypatch.setattr(step, "_part", lambda _N, D, _H: (D, 32, 96)[seed % 3])
     rng = np.random.default_rng(seed)
     D, H = int(rng.choice([1, 2, 7, 64, 255, 256, 300])), int(rng.choice([0, 0, 1, 2, 15, 16, 33, 64]))
     C, N, batch = int(rng.choice([2, 3, 10, 17])), int(rng.choice([1, 2, 23, 50, 64])), int(rng.choice([1, 5, 16, 200]))
@@ -122,6 +123,28 @@ def test_it_agrees_with_the_reference(seed: int, dtype: str) -> None:
     for x, y in zip(here, there, strict=True):
         assert x.dtype == np.dtype(dtype)
         np.testing.assert_allclose(x, y, rtol=300 * eps, atol=300 * eps)
+
+
+@pytest.mark.parametrize(
+    ("shape", "part"),
+    [
+        ((200, 784, 50), 96),
+        ((200, 784, 128), 32),
+        ((200, 784, 256), 784),  # 32 would be too many already
+        ((20, 784, 50), 784),  # all of them are few enough
+        ((100, 64, 32), 64),
+        ((200, 784, 0), 784),
+        ((0, 5, 5), 5),
+    ],
+)
+def test_so_many_inputs_at_once(shape: tuple[int, int, int], part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many inputs as make a million pairs of numbers; all of them where BLAS has but one way to multiply."""
+    N, D, H = shape
+    monkeypatch.setattr(step, "_has_small", lambda: True)
+    assert step._part(N, D, H) == part
+    assert part == D or N * part * H <= 1_000_000 < N * (part + 32) * H
+    monkeypatch.setattr(step, "_has_small", lambda: False)
+    assert step._part(N, D, H) == D
 
 
 def test_loss_and_probabilities_hold_for_scores_of_any_size() -> None:
