@@ -32,7 +32,7 @@ from netcore.data.cache import cache_folder
 from netcore.errors import NetcoreError, RecordError, WorkError
 from netcore.files import write_atomically
 
-__all__ = ["STEP", "compiled", "load"]
+__all__ = ["STEP", "blas", "compiled", "load"]
 
 STEP = "compiled"
 """The name of the training step, as it stands in every record: two steps agree within rounding, not bit for bit."""
@@ -120,7 +120,7 @@ def _has_small() -> bool:
 
 
 @cache
-def _blas() -> dict[str, int]:
+def blas() -> dict[str, int]:
     """Load SciPy's BLAS; give the addresses of its products, which SciPy publishes for Cython.
 
     The module is loaded by its place: the package around it would take longer than all else that a worker needs.
@@ -153,7 +153,7 @@ def load(dtype: str) -> Callable[..., None]:
     cpu, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
     machine = llvm.Target.from_default_triple().create_target_machine(cpu=cpu, features=features, opt=3)
     code = _machine_code(dtype, f"{machine.triple} {cpu} {features}")
-    llvm.add_symbol(f"netcore_{_GEMM[dtype]}", _blas()[_GEMM[dtype]])
+    llvm.add_symbol(f"netcore_{_GEMM[dtype]}", blas()[_GEMM[dtype]])
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()

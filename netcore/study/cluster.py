@@ -37,7 +37,7 @@ _KEPT = 2
 """So many data sets stay on the workers: the study's, or two splits of a confirmation."""
 
 _MUST_AGREE = ("netcore", "llvmlite", "numba", "numpy", "scipy", "scikit-learn", "python")
-_SHOULD_AGREE = ("code", "system", "processor", "simd", "libc")
+_SHOULD_AGREE = ("code", "system", "processor", "simd", "blas", "libc")
 _REMEDY = "install the same versions there: requirements.lock has them"
 
 

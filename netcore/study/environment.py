@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_info
 
+from netcore.step import blas
+
 __all__ = ["environment"]
 
 _PATIENCE = 2.0
@@ -21,8 +23,9 @@ _PACKAGES = ("netcore", "llvmlite", "numba", "numpy", "optuna", "scikit-learn", 
 @cache
 def environment() -> dict[str, str]:
     """Describe this process: code, package versions, Python, system, processor, what NumPy uses of it, BLAS, libc."""
+    blas()  # what trains is among the libraries from here on
     pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
-    blas = ", ".join(
+    libraries = ", ".join(
         sorted({f"{pool['internal_api']} {pool['version']} {pool.get('architecture', '')}".strip() for pool in pools})
     )
     return {
@@ -32,7 +35,7 @@ def environment() -> dict[str, str]:
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
         "simd": " ".join(np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])),
-        "blas": blas,
+        "blas": libraries,
         "libc": " ".join(platform.libc_ver()).strip(),
     }
 
