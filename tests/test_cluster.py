@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -190,6 +191,23 @@ def test_a_worker_that_differs_is_named(scheduler: str, tmp_path: Path, first: s
     assert what in line
     assert "Traceback" not in done.stderr
     assert not list((tmp_path / "results" / "mixed" / "trials").glob("*.npz"))
+
+
+@pytest.mark.skipif(platform.machine() not in {"x86_64", "AMD64"}, reason="knows the name of an x86 processor")
+def test_a_worker_whose_blas_takes_another_processor_is_named(scheduler: str, mixed: Mixed, tmp_path: Path) -> None:
+    """Its last bits may differ: the search says so, once, and goes on."""
+    dataset = through_cache(partial(dataset_of, mixed[0]))
+    another = "import os; os.environ['OPENBLAS_CORETYPE'] = 'Sandybridge'"
+    with (
+        a_worker(scheduler, tmp_path / "alike"),
+        a_worker(scheduler, tmp_path / "old", first=another),
+        DaskEngine(scheduler, dataset, timeout=60) as engine,
+    ):
+        (note,) = engine.notes
+    assert note.startswith("Dask worker tcp://127.0.0.1:")
+    assert ": blas is 'openblas " in note
+    assert "Sandybridge" in note
+    assert note.endswith("; bits may differ")
 
 
 def test_one_that_differs_and_joins_later_is_named_too(scheduler: str, mixed: Mixed, tmp_path: Path) -> None:
