@@ -53,6 +53,9 @@ def main() -> NoReturn:
         for problem in error.problems:
             click.echo(f"error: {problem}", err=True)
         code = error.exit_code
+    except PermissionError as error:
+        click.echo(f"error: {error.filename}: {error.strerror}; change its permissions", err=True)
+        code = 2
     except click.ClickException as error:
         error.show()
         code = error.exit_code

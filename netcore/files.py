@@ -88,6 +88,8 @@ def make_folder(path: Path, elsewhere: str = ELSEWHERE) -> None:
 def cannot_write(path: Path, error: OSError, elsewhere: str = ELSEWHERE) -> NetcoreError:
     """Say which file the system would not take, and why: the wrong place is wrong input, a full disk failed work."""
     what = f"cannot be written ({error.strerror or error})"
+    if error.errno == errno.EISDIR:
+        elsewhere = "move the folder of this name away"
     if error.errno in _WRONG_PLACE:
         return InputError.at(path, what, remedy=elsewhere)
     return WorkError.at(path, what, remedy="see to it, then run the same command again: it goes on where it stopped")

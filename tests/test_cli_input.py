@@ -250,7 +250,7 @@ def test_bytes_that_are_no_text(quick: Command, tmp_path: Path) -> None:
         ("missing.toml", "missing.toml: there is no such study file"),
         ("below/missing", "below/missing: there is no such study file"),
         ("digit", "digit: there is no study of this name in studies/; did you mean 'digits'?"),
-        ("", ": there is no study of this name in studies/; known: digits, iris"),
+        ("", "'': there is no study of this name in studies/; known: digits, iris"),
         ("d" * 300, "d" * 300 + ": there is no study of this name in studies/; known: digits, iris"),
     ],
 )
@@ -395,6 +395,29 @@ def test_a_study_that_has_not_run(quick: Command, ran: Path, tmp_path: Path, nam
         f"xx: there is no study of this name in {ran / 'results'}/; did you mean 'x'?"
     )
     assert names(tmp_path) == set()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions are others there")
+@pytest.mark.parametrize("name", ["trials", "study.toml"])
+def test_what_must_not_be_read_is_not_taken_for_missing(own: Path, name: str) -> None:
+    """Whoever reads a study says which folder or file it may not read, in one line; nothing is changed."""
+    there = own / "results" / "x" / name
+    mode = there.stat().st_mode
+    as_a_user = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []  # root reads all
+    before = {path: path.read_bytes() for path in (own / "results").rglob("*") if path.is_file()}
+    there.chmod(0)
+    try:
+        for words in (["verify", "x"], ["verify", "x", "--fix"], ["report", "x"]):
+            line = [*as_a_user, sys.executable, "-m", "netcore", *words]
+            done = subprocess.run(line, cwd=own, capture_output=True, text=True, check=False, timeout=120)
+            (said,) = [each for each in done.stderr.splitlines() if each.startswith("error: ")]
+            assert said.startswith(f"error: results/x/{name}: ")
+            assert said.endswith("; change its permissions")
+            assert done.returncode == 2
+            assert "Traceback" not in done.stderr
+    finally:
+        there.chmod(mode)
+    assert {path: path.read_bytes() for path in (own / "results").rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.parametrize(

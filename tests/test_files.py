@@ -92,7 +92,7 @@ def test_killed_before_the_rename(tmp_path: Path) -> None:
     [
         ("missing/a.bin", WorkError, f"cannot be written (No such file or directory); {REMEDY}"),
         ("file/a.bin", InputError, f"cannot be written (Not a directory); {ELSEWHERE}"),
-        ("folder", InputError, f"cannot be written (Is a directory); {ELSEWHERE}"),
+        ("folder", InputError, "cannot be written (Is a directory); move the folder of this name away"),
         ("a" * 300, InputError, f"cannot be written (File name too long); {ELSEWHERE}"),
     ],
 )

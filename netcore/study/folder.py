@@ -316,7 +316,9 @@ def find_study(name: str | Path, results: str | Path) -> StudyFolder:
             return folder
     known = [folder.name for folder in studies_in(Path(results))]
     remedy = nearest(str(name), known) if known else f"`netcore run {name}` makes it"
-    raise InputError.at(name, f"there is no study of this name in {results}/", remedy=remedy)
+    raise InputError.at(
+        str(name) or "''", f"there is no study of this name in {str(results).rstrip('/')}/", remedy=remedy
+    )
 
 
 def studies_in(results: Path) -> list[StudyFolder]:
@@ -333,8 +335,14 @@ def _file_name(number: int) -> str:
 
 def _numbered(folder: Path) -> set[int]:
     """Give the numbers of the trials that have a file in a folder."""
-    stems = (file.stem for file in folder.glob("*.npz") if file.stem.isascii() and file.stem.isdecimal())
-    return {int(stem) for stem in stems if _file_name(int(stem)) == f"{stem}.npz"}
+    try:
+        names = {path.name for path in folder.iterdir()}
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
+    except OSError as error:  # what cannot be seen may be there: it must not be taken for missing
+        raise RecordError.at(folder, f"cannot be read ({error.strerror})", remedy="change its permissions") from error
+    stems = (name.removesuffix(".npz") for name in names)
+    return {int(stem) for stem in stems if stem.isascii() and stem.isdecimal() and _file_name(int(stem)) in names}
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

@@ -408,7 +408,7 @@ def _find(study: str | Path) -> Path:
     if not is_file(named):
         known = [file.stem for file in STUDIES.glob("*.toml")]
         remedy = nearest(str(study), known) if known else "give the path of a TOML file"
-        raise InputError.at(study, f"there is no study of this name in {STUDIES}/", remedy=remedy)
+        raise InputError.at(str(study) or "''", f"there is no study of this name in {STUDIES}/", remedy=remedy)
     return named
 
 

@@ -18,6 +18,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, Experiment, InputTag, Metric, Param, Run, RunTag, ViewType
 
 from netcore.errors import RecordError
+from netcore.files import is_file
 from netcore.study.confirm import Confirmed, read_confirmation, winner_of
 from netcore.study.folder import StudyFolder
 from netcore.study.record import CURVES, Record, ranked
@@ -240,7 +241,7 @@ class Projection:
     def _log_views(self) -> None:
         """Send the study's files to the parent run, each that is not there as it is now."""
         sent = json.loads(self._client.get_run(self._parent).data.tags.get("netcore.files", "{}"))
-        files = sorted(file for pattern in VIEWS for file in self._folder.path.glob(pattern))
+        files = sorted(filter(is_file, (file for view in VIEWS for file in self._folder.path.glob(view))))
         now = {}
         for file in files:
             name = file.relative_to(self._folder.path).as_posix()

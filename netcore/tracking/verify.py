@@ -202,7 +202,8 @@ def _files(it: _Study, run: Run) -> Look:
         stated = dict(json.loads(run.data.tags.get("netcore.files", "{}")))
     except ValueError:
         stated = {}
-    files = {file.relative_to(it.folder.path).as_posix(): file for view in VIEWS for file in it.folder.path.glob(view)}
+    seen = filter(is_file, (file for view in VIEWS for file in it.folder.path.glob(view)))
+    files = {file.relative_to(it.folder.path).as_posix(): file for file in seen}
     for name in sorted({*files, *stated}):
         ours = hashlib.sha256(files[name].read_bytes()).hexdigest()[:16] if name in files else "no file"
         if stated.get(name) != ours:
