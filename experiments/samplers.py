@@ -1,6 +1,7 @@
 """Question: how many epochs does each way of searching train until it is within 1 % of the best known validation loss?
 
 Command: NETCORE_DATA=FOLDER .venv/bin/python experiments/samplers.py run OUT [STRATEGY ...] [--data digits]
+         NETCORE_DATA=FOLDER .venv/bin/python experiments/samplers.py expect OUT        (the best known loss)
          .venv/bin/python experiments/samplers.py report OUT        (the tables, and docs/figures/samplers.png)
 Takes:   an hour on two busy cores for what is recorded; OUT keeps each search, so that an interrupted run goes on
 
@@ -11,9 +12,13 @@ Each search is netcore's own (`History` proposes and gives the ceilings, `run_tr
 n - window is committed), without folder and workers. What it costs are the epochs of all trials, in the order of their
 commits; what it has reached is the best of its finished trials. `random` and `qmc` do not look at results, so what
 stopping makes of them follows from their full curves.
+
+The best known loss is not the lowest that was ever seen, which is a lucky draw of weights: it is the lowest mean over
+draws of weights and order that any setting is known to have.
 """
 
 import argparse
+import json
 import multiprocessing
 import os
 from collections.abc import Iterable, Iterator
@@ -37,7 +42,7 @@ from netcore.data import Dataset
 from netcore.results.canvas import BEST, GREY, INK, file_of, new_figure, set_scale, styled, titled
 from netcore.study.history import History
 from netcore.study.sampling import SAMPLER_ARGUMENTS
-from netcore.study.spec import StoppingSection, StudySpec, dataset_of
+from netcore.study.spec import Hyperparameters, StoppingSection, StudySpec, dataset_of
 from netcore.study.stopping import Stopping
 from netcore.study.trial import State, TrialJob, TrialResult, best_so_far, run_trial
 
@@ -45,6 +50,11 @@ STUDY = Path(__file__).parent.parent / "studies" / "digits.toml"
 FIGURE = Path(__file__).parent.parent / "docs" / "figures" / "samplers.png"
 DRAWS = 4000
 """So often seeds are drawn anew for an interval."""
+CANDIDATES, FIRST, FINALISTS, THEN = 60, 10, 5, 40
+"""Of so many settings, on so many draws each, so many are trained on so many other draws."""
+DRAWN_BY = 12345
+"""The seed of those draws: no search has it."""
+EXPECTED = "expected.json"
 Floats = NDArray[np.float64]
 
 
@@ -107,11 +117,14 @@ TUNING = {
     "rungs 1, 3, 9, keep 0.33": Strategy(stopping=_stop([1, 3, 9], 1 / 3)),
     "rungs 1, 3, 9, keep 0.25": Strategy(stopping=_stop([1, 3, 9], 0.25)),
     "rungs 2, 5, 12, keep 0.33": Strategy(stopping=_stop([2, 5, 12], 1 / 3)),
+    "rungs 2, 6, keep 0.25": Strategy(stopping=_stop([2, 6], 0.25)),
+    "rungs 2, 6, keep 0.25, after 5": Strategy(stopping=_stop([2, 6], 0.25, after=5)),
     "rungs 1, 2, 4, 8, 16": Strategy(stopping=_stop([1, 2, 4, 8, 16])),
     "startup 20": Strategy(arguments={"n_startup_trials": 20}),
     "not multivariate": Strategy(arguments={"multivariate": False}),
     "no liar": Strategy(arguments={"constant_liar": False}),
     "candidates 96": Strategy(arguments={"n_ei_candidates": 96}),
+    "keep 0.25, after 5, no liar": Strategy(stopping=_stop([3, 9], 0.25, after=5), arguments={"constant_liar": False}),
     "keep 0.25, no liar": Strategy(stopping=_stop([3, 9], 0.25), arguments={"constant_liar": False}),
     "keep 0.25, candidates 96": Strategy(stopping=_stop([3, 9], 0.25), arguments={"n_ei_candidates": 96}),
     "window 1": Strategy(window=1),
@@ -119,7 +132,7 @@ TUNING = {
     "window 32": Strategy(window=32),
 }
 STRATEGIES = MAIN | TUNING
-DEFAULT, BETTER = "tpe, stopping", "keep 0.25"
+DEFAULT, BETTER = "tpe, stopping", "keep 0.25, after 5"
 
 
 def spec_of(data: str, strategy: Strategy, seed: int) -> StudySpec:
@@ -224,6 +237,47 @@ def run(out: Path, names: list[str], data: list[str], seeds: range) -> None:
             print(line, flush=True)
 
 
+def best_loss(task: tuple[str, tuple[float, ...], int]) -> float:
+    """Train a setting without stopping, on the draw of this number; give its best validation loss."""
+    data, (learning_rate, hidden_size, reg, decay), number = task
+    spec, rows = spec_of(data, MAIN["random"], DRAWN_BY), dataset(data)
+    setting = Hyperparameters(learning_rate, int(hidden_size), reg, decay)
+    with threadpool_limits(1):
+        result = run_trial(TrialJob.of(spec, number, setting, {}, rows.digest, ""), rows)
+    return best_so_far(result.curve, "val_loss", len(result.curve))
+
+
+def expect(out: Path, data: list[str], seeds: range) -> None:
+    """Find the settings that are best in the mean over draws of weights and order, and keep what was found.
+
+    The settings of the lowest losses seen are trained on `FIRST` draws each; those of the lowest means on `THEN` other
+    draws, for the lowest of many means is too low.
+    """
+    for one in data:
+        seen: dict[tuple[float, ...], float] = {}
+        for searches in all_searches(out, one, STRATEGIES, seeds).values():
+            for search in searches.values():
+                finished = search.states == State.FINISHED
+                losses = np.nanmin(search.losses[finished], axis=1)
+                for setting, loss in zip(map(tuple, search.hyperparameters[finished]), losses, strict=True):
+                    seen[setting] = min(float(loss), seen.get(setting, np.inf))
+        settings = sorted(seen, key=seen.__getitem__)[:CANDIDATES]
+        with multiprocessing.get_context("spawn").Pool(2) as pool:
+            tasks = [(one, setting, number) for setting in settings for number in range(FIRST)]
+            means = np.reshape(pool.map(best_loss, tasks), (-1, FIRST)).mean(axis=1)
+            settings = [settings[at] for at in np.argsort(means)[:FINALISTS]]
+            tasks = [(one, setting, number) for setting in settings for number in range(FIRST, FIRST + THEN)]
+            losses = np.reshape(pool.map(best_loss, tasks), (-1, THEN))
+        best = losses[losses.mean(axis=1).argmin()]
+        found = {
+            "mean over draws": float(best.mean()),
+            "deviation of a draw": float(best.std(ddof=1)),
+            "lowest seen": min(seen.values()),
+        }
+        (out / one / EXPECTED).write_text(json.dumps(found), encoding="utf-8")
+        print(f"{one}: {found}")
+
+
 def loaded(out: Path, data: str, name: str, seed: int) -> Search | None:
     """Give a search that is kept, or what stopping makes of one; None where there is none."""
     strategy = STRATEGIES[name]
@@ -303,29 +357,27 @@ def ratio(one: dict[int, Search], other: dict[int, Search], loss: float) -> tupl
 class Levels(NamedTuple):
     """Losses to reach on a data set."""
 
-    best_known: float
     near: float
-    """Within 1 % of the best known."""
+    """1 % above the lowest mean over draws that a setting is known to have."""
     middle: float
     """What random search reaches in 100 trials, in the median over its seeds."""
     good: float
     """What it reaches in all of its trials."""
 
 
-def levels(searches: dict[str, dict[int, Search]]) -> Levels:
+def levels(searches: dict[str, dict[int, Search]], expected: float) -> Levels:
     """Find the losses to reach."""
-    best = min(float(search.best[-1]) for them in searches.values() for search in them.values())
     plain = searches["random"].values()
     middle, good = (float(np.median([search.best[n] for search in plain])) for n in (99, -1))
-    return Levels(best, 1.01 * best, middle, good)
+    return Levels(1.01 * expected, middle, good)
 
 
 def table(searches: dict[str, dict[int, Search]], to: Levels) -> str:
     """Give a table in Markdown: a line for each strategy."""
     head = (
         "| strategy | searches x trials | epochs, 100 trials | best loss of 100 trials: median (quartiles) "
-        f"| to {to.near:.4f}, within 1 %: hits, median, epochs a hit | to {to.middle:.4f}: hits, median, epochs a hit, "
-        f"by random's | to {to.good:.4f}: the same |"
+        f"| to {to.near:.4f}: hits, median, epochs a hit, by random's | to {to.middle:.4f}: the same "
+        f"| to {to.good:.4f}: the same |"
     )
     lines = [head, "|---" * 7 + "|"]
     for name, them in searches.items():
@@ -333,9 +385,9 @@ def table(searches: dict[str, dict[int, Search]], to: Levels) -> str:
         epochs = np.mean([search.cost[99] for search in each])
         low, median, high = np.quantile([search.best[99] for search in each], (0.25, 0.5, 0.75))
         cells = [f"{len(each)} x {len(each[0].epochs)}", f"{epochs:.0f}", f"{median:.4f} ({low:.4f}, {high:.4f})"]
-        for loss in to[1:]:
+        for loss in to:
             cells.append(hitting(each, loss))
-            if loss != to.near and not cells[-1].startswith("0"):
+            if not cells[-1].startswith("0"):
                 value, least, most = ratio(them, searches["random"], loss)
                 cells[-1] += f"; **{value:.2f}** ({least:.2f} to {most:.2f})"
         lines.append(f"| {f'{DEFAULT}, ' if name in TUNING else ''}{name} | {' | '.join(cells)} |")
@@ -393,17 +445,17 @@ LOOKS: dict[str, dict[str, Any]] = {
     "random": {"color": GREY, "ls": (0, (4, 2))},
     "random, stopping": {"color": GREY},
     "tpe": {"color": "#0072B2", "ls": (0, (4, 2))},
-    "tpe, stopping": {"color": "#0072B2"},
+    "tpe, stopping": {"color": "#0072B2", "label": "tpe, keep 0.5"},
     "qmc, stopping": {"color": "#CC79A7"},
     "gp, stopping": {"color": "#E69F00"},
-    BETTER: {"color": BEST, "label": "tpe, keep 0.25"},
+    BETTER: {"color": BEST, "label": "tpe, keep 0.25, after 5"},
 }
 """How each strategy is drawn: broken where nothing is stopped."""
 TITLES = {"digits": "digits", "fashion": "Fashion-MNIST, 1,000 rows"}
 
 
 @styled
-def figure(of: dict[str, dict[str, dict[int, Search]]]) -> Figure:
+def figure(of: dict[str, dict[str, dict[int, Search]]], to: dict[str, Levels]) -> Figure:
     """Draw the best so far against the epochs trained, a plot for each data set."""
     drawn = new_figure(5.2)
     plots = drawn.subplots(1, len(of), squeeze=False)[0]
@@ -418,10 +470,10 @@ def figure(of: dict[str, dict[str, dict[int, Search]]]) -> Figure:
             axes.plot(epochs, median, lw=2, **look)
             if name in {"random", BETTER}:
                 axes.fill_between(epochs, low, high, color=look["color"], alpha=0.16, lw=0)
-        near = levels(searches).near
+        near = to[data].near
         axes.axhline(near, color=INK, lw=0.9, ls=(0, (1, 2)))
         at: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "xytext": (0, 3), "textcoords": "offset points"}
-        axes.annotate("best known + 1 %", (0.02, near), fontsize=9, **at)
+        axes.annotate("best known mean + 1 %", (0.98, near), fontsize=9, ha="right", **at)
         every = DATA[data].trials["random"] * first
         set_scale(axes, "x", "log", 8 * first, every)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
@@ -438,12 +490,15 @@ def figure(of: dict[str, dict[str, dict[int, Search]]]) -> Figure:
 def report(out: Path, data: list[str], seeds: range) -> None:
     """Print the tables, and draw the figure."""
     of = {one: all_searches(out, one, STRATEGIES, seeds) for one in data}
+    to: dict[str, Levels] = {}
     for one, searches in of.items():
-        to = levels(searches)
+        expected = json.loads((out / one / EXPECTED).read_text(encoding="utf-8"))
+        to[one] = levels(searches, expected["mean over draws"])
         spent = 50.0 * DATA[one].training["epochs"]
         main = {name: them for name, them in searches.items() if name in {*MAIN, BETTER}}
-        print(f"\n{TITLES[one]}: best known {to.best_known:.4f}\n\n{table(main, to)}\n\n{tuned(searches, to, spent)}")
-    FIGURE.write_bytes(file_of(figure(of), "png"))
+        print(f"\n{TITLES[one]}: best known", ", ".join(f"{name} {loss:.4f}" for name, loss in expected.items()))
+        print(f"\n{table(main, to[one])}\n\n{tuned(searches, to[one], spent)}")
+    FIGURE.write_bytes(file_of(figure(of, to), "png"))
 
 
 def numbers(text: str) -> range:
@@ -453,9 +508,9 @@ def numbers(text: str) -> range:
 
 
 def main() -> None:
-    """Run searches, or report on those that are kept."""
+    """Run searches, or say what follows from those that are kept."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["run", "report"])
+    parser.add_argument("what", choices=["run", "expect", "report"])
     parser.add_argument("out", type=Path, metavar="OUT")
     parser.add_argument("strategies", nargs="*", metavar="STRATEGY", help=", ".join(map(repr, STRATEGIES)))
     parser.add_argument("--data", nargs="+", default=list(DATA), choices=list(DATA))
@@ -463,6 +518,8 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.what == "run":
         run(asked.out, asked.strategies or list(MAIN), asked.data, asked.seeds)
+    elif asked.what == "expect":
+        expect(asked.out, asked.data, asked.seeds)
     else:
         report(asked.out, asked.data, asked.seeds)
 

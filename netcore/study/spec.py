@@ -171,7 +171,7 @@ class StoppingSection(Section):
     """The epochs at which a trial may be stopped, in rising order."""
     keep: Annotated[float, Gt(0), Lt(1)] = 0.25
     """A trial goes on at a rung if it is as good as this share, the better one, of the trials before it."""
-    after: Annotated[int, Ge(1)] = 10
+    after: Annotated[int, Ge(1)] = 5
     """So many trials must have reached a rung before any is stopped there."""
 
     @field_validator("rungs")
