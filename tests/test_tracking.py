@@ -309,6 +309,18 @@ def test_a_second_sync_changes_nothing(copied: Path) -> None:
     assert everything(copied) == before
 
 
+def test_a_file_system_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a memory stick, say, which knows no hard links, the database is made all the same."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    assert [experiment.name for experiment in client.connect().search_experiments()] == ["Default"]
+    assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
+
+
 def test_sync_rebuilds_a_lost_database(copied: Path) -> None:
     """With the database deleted, `netcore sync` writes every run again, as they were."""
     _, _, before = runs_of(copied)

@@ -158,8 +158,12 @@ def _make_database(path: Path) -> None:
             # What a database that was deleted has left: SQLite would put its pages into the new one.
             for rest in ("", "-journal", "-wal", "-shm"):
                 path.with_name(path.name + rest).unlink(missing_ok=True)
-        with suppress(FileExistsError):  # somebody else was faster: theirs is as good
+        try:
             path.hardlink_to(made)
+        except FileExistsError:
+            pass  # somebody else was faster: theirs is as good
+        except OSError:  # a file system without links: a memory stick, some networks
+            made.rename(path)
 
 
 def settle_database() -> None:
