@@ -183,6 +183,7 @@ def main() -> None:
     parser.add_argument("--record", action="store_true", help="keep the answer in peers.json, and draw it")
     asked = parser.parse_args()
     warnings.filterwarnings("ignore", category=sklearn.exceptions.ConvergenceWarning)
+    warnings.filterwarnings("ignore", "os.fork", RuntimeWarning)  # JAX's; who is forked here becomes another program
     threadpool_limits(1)
     print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     if missing():
