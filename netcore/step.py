@@ -80,6 +80,7 @@ def compiled(
     shapes = ((room, stride), (room, H), (room, H), (C, room), room, room, H, 2)
     work = [W1, b1, W2, b2, *(_zeros(shape, dtype) for shape in shapes)]
     work += [_zeros(shape, np.dtype(np.int32)) for shape in (room, room, 8)]
+    places = [array.ctypes.data_as(ctypes.c_void_p) for array in work]  # each keeps its array alive
     pairs = ((params.W1, W1), (params.b1, b1), (params.W2, W2.T), (params.b2, b2))
 
     def go_through(
@@ -88,7 +89,7 @@ def compiled(
         """Train or, where the learning rate is 0, evaluate; give the loss and the accuracy."""
         sizes = np.array([len(X), D, H, C, batch_size, room, stride, part, rates[0] > 0], np.int64)
         figures = np.array(rates, np.float64)
-        run(*(array.ctypes.data for array in (sizes, figures, X, y, order, *work)))
+        run(*(array.ctypes.data for array in (sizes, figures, X, y, order)), *places)
         return float(figures[0]), float(figures[1])
 
     in_order = np.arange(len(X_val), dtype=np.int64)

@@ -10,6 +10,7 @@ import sys
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pandas as pd
@@ -51,6 +52,7 @@ def tracked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.returncode == 0, done.stderr
     assert "40 trials in sqlite:///mlflow.db" in done.stdout
     assert "Traceback" not in done.stderr
+    assert {path.name for path in folder.iterdir() if "mlflow" in path.name} == {"mlflow.db"}
     return folder
 
 
@@ -307,6 +309,22 @@ def test_a_second_sync_changes_nothing(copied: Path) -> None:
         done = netcore_command("sync", "mixed", cwd=copied)
         assert (done.returncode, done.stdout) == (0, "mixed: 0 runs written to sqlite:///mlflow.db\n")
     assert everything(copied) == before
+
+
+@pytest.mark.parametrize(("before", "then"), [("delete", "persist"), ("wal", "wal"), ("truncate", "persist")])
+def test_the_journal_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, then: str) -> None:
+    """SQLite keeps its journal between commits, unless the database has another way of its own; it goes at the end."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    client._make_database(tmp_path / "mlflow.db")
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
+        database.execute(f"PRAGMA journal_mode = {before}")
+    store: Any = client.connect()._tracking_client.store
+    with store.engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == then
+    store.create_experiment("x")
+    assert (tmp_path / "mlflow.db-journal").exists() is (then == "persist")
+    client.settle_database()
+    assert not (tmp_path / "mlflow.db-journal").exists()
 
 
 def test_a_file_system_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

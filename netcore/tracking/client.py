@@ -100,7 +100,11 @@ def connect() -> "MlflowClient":
     from mlflow import MlflowClient  # noqa: PLC0415  # after its settings; and it takes 1.3 s
     from mlflow.store.db.db_types import DATABASE_ENGINES  # noqa: PLC0415
     from mlflow.store.db.utils import create_sqlalchemy_engine  # noqa: PLC0415
+    from sqlalchemy import event  # noqa: PLC0415
+    from sqlalchemy.engine import Engine  # noqa: PLC0415
 
+    if not event.contains(Engine, "connect", _keep_journal):
+        event.listen(Engine, "connect", _keep_journal)
     uri, path = tracking_uri(), _database()
     if path is not None and there_is_none():
         _make_database(path)
@@ -108,6 +112,17 @@ def connect() -> "MlflowClient":
         # Where a database does not open, MLflow itself tries ten times, which takes 100 s and many lines.
         _try_database(create_sqlalchemy_engine(uri))  # type: ignore[no-untyped-call]
     return MlflowClient(uri)
+
+
+def _keep_journal(connection: object, _: object) -> None:
+    """Let SQLite keep its journal's file from one commit to the next.
+
+    It is as safe as to delete it each time, which is the default, and saves that the folder is flushed to the disk.
+    """
+    if isinstance(connection, sqlite3.Connection):
+        with suppress(sqlite3.Error):  # it may be busy, and slow is not wrong
+            if connection.execute("PRAGMA journal_mode").fetchone() == ("delete",):
+                connection.execute("PRAGMA journal_mode = PERSIST")
 
 
 def _try_database(engine: "Engine") -> None:
@@ -170,7 +185,7 @@ def settle_database() -> None:
     """Let MLflow's SQLite database count what its tables hold, if that is what MLflow is.
 
     As long as it has not, it looks for a metric of one run among those of all runs that bear the same name: with each
-    trial, MLflow's pages and `netcore verify` become slower for all of them.
+    trial, MLflow's pages and `netcore verify` become slower for all of them. It also deletes the journal that was kept.
     """
     path = _database()
     if path is None or there_is_none():
