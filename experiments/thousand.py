@@ -6,8 +6,8 @@ One study, twice: digits, 30 epochs, batches of 100, no early stopping, TPE, all
 database. netcore: `netcore run --no-confirm`, from the command's start to its end, tables, figures and report included.
 The usual way: `study.optimize` on Optuna's SQLite storage, scikit-learn's MLPClassifier with `partial_fit`, an MLflow
 call for each epoch, and a figure of the curve for each trial; one process, as the documentation of each shows it. Its
-trials are timed in two halves, one before and one after netcore's, so that both see the same machine. They cost more the
-more there are, as netcore's do: fewer of them would be another question.
+trials are timed in two halves, one before and one after netcore's, so that both see the same machine. They cost more
+the more there are, as netcore's do: fewer of them would be another question.
 """
 
 import json
