@@ -117,7 +117,8 @@ def connect() -> "MlflowClient":
 def _keep_journal(connection: object, _: object) -> None:
     """Let SQLite keep its journal's file from one commit to the next.
 
-    It is as safe as to delete it each time, which is the default, and saves that the folder is flushed to the disk.
+    It is as safe as to delete it each time, which is the default, and the disk need not note with each commit that a
+    file has come and gone.
     """
     if isinstance(connection, sqlite3.Connection):
         with suppress(sqlite3.Error):  # it may be busy, and slow is not wrong

@@ -17,10 +17,10 @@ from pydantic import ValidationError
 
 from netcore.core.training import Epoch
 from netcore.errors import InputError
-from netcore.study.record import CURVES, Provenance, Record
+from netcore.study.record import Provenance, Record
 from netcore.study.replay import Asked
 from netcore.study.spec import HYPERPARAMETERS, Hyperparameters, StudySpec
-from netcore.study.trial import Role, State, TrialJob, TrialResult
+from netcore.study.trial import FIGURES, Role, State, TrialJob, TrialResult
 from netcore.tracking.client import connect, shown_uri, speaking_plainly, there_is_none
 from netcore.tracking.sync import CONFIRM, TRIAL, key_of, params_of
 
@@ -54,7 +54,7 @@ def asked_of_run(run_id: str) -> tuple[StudySpec, Asked]:
             remedy = f"take one that bears the tag {TRIAL} or {CONFIRM}"
             raise InputError.at(place, "must be the run of a training", remedy=remedy)
         curves = {
-            name: {metric.step: metric.value for metric in client.get_metric_history(run_id, name)} for name in CURVES
+            name: {metric.step: metric.value for metric in client.get_metric_history(run_id, name)} for name in FIGURES
         }
         text, resolved = (_file_of_parent(client, run, name, place) for name in _STUDY_FILES)
     try:
@@ -101,7 +101,11 @@ def _record(run: Run, curves: dict[str, dict[int, float]], job: TrialJob) -> Rec
     """Put the record together; a figure that is not there, and one that is not finite, is NaN."""
     tags, metrics = run.data.tags, run.data.metrics
     last = max((step for curve in curves.values() for step in curve), default=0)
-    curve = tuple(Epoch(epoch, *(curves[name].get(epoch, math.nan) for name in CURVES)) for epoch in range(1, last + 1))
+    first, _, _, decay = job.hyperparameters
+    curve = tuple(
+        Epoch(epoch, first * decay ** (epoch - 1), *(curves[name].get(epoch, math.nan) for name in FIGURES))
+        for epoch in range(1, last + 1)
+    )
     best_epoch = int(metrics["best_epoch"]) if "best_epoch" in metrics else None
     result = TrialResult(
         state=State(tags["netcore.state"]),

@@ -21,7 +21,7 @@ from netcore.errors import RecordError
 from netcore.files import is_file
 from netcore.study.confirm import Confirmed, read_confirmation, winner_of
 from netcore.study.folder import StudyFolder
-from netcore.study.record import CURVES, Record, ranked
+from netcore.study.record import Record, ranked
 from netcore.study.spec import StudySpec
 from netcore.study.trial import FIGURES, State
 from netcore.tracking.client import settle_database
@@ -64,7 +64,7 @@ TRIAL, CONFIRM = "netcore.trial", "netcore.confirm"
 VIEWS = ("study.toml", "resolved.json", "test.json", "report.html", "optuna.log", "*.parquet", "figures/*")
 """The files of a study's folder that its own run holds."""
 
-METRICS = {*CURVES, "best_epoch", *(f"best_{name}" for name in CURVES[1:])}
+METRICS = {*FIGURES, "best_epoch", *(f"best_{name}" for name in FIGURES)}
 """The names of a training's metrics, those that it may lack included."""
 
 _METRICS_PER_CALL = 1_000
@@ -117,7 +117,9 @@ class Projection:
         asked = asked_runs(records, confirmed)
         for key, (name, record) in asked.items():
             self._add(key, name, record)
-        self._runs = {key: self._runs[key] for key in asked}
+        for key in self._runs.keys() - asked.keys():  # trainings that have no record any more
+            for run in self._runs.pop(key):
+                self._client.delete_run(run.info.run_id)
         self._sweep()
         kept = self._folder.kept_weights()
         for record in records:
@@ -130,13 +132,13 @@ class Projection:
         settle_database()
 
     def _sweep(self) -> None:
-        """Delete the study's other runs: of trainings that have no record, and those that MLflow made unasked.
+        """Delete the study's runs that MLflow made unasked.
 
         A call whose answer is lost on the way is made again, by MLflow itself; two runs come of it, one never ends.
         """
         ours = {self._parent, *(run.info.run_id for runs in self._runs.values() for run in runs)}
-        there = (run.info.run_id for run in study_runs(self._client, self.experiment_id, self.name))
-        for run_id in [run_id for run_id in there if run_id not in ours]:
+        unended = study_runs(self._client, self.experiment_id, self.name, "attributes.status = 'RUNNING'")
+        for run_id in [run.info.run_id for run in unended if run.info.run_id not in ours]:
             self._client.delete_run(run_id)
 
     def end(self, status: str) -> None:
@@ -269,9 +271,10 @@ class Projection:
             self._client.set_experiment_tag(self.experiment_id, NOTE, page.summary())
 
 
-def study_runs(client: MlflowClient, experiment_id: str, name: str) -> Iterator[Run]:
+def study_runs(client: MlflowClient, experiment_id: str, name: str, *conditions: str) -> Iterator[Run]:
     """Give all of a study's runs that are not deleted, the oldest first."""
-    condition, order = f"tags.`netcore.study` = '{name}'", ["attributes.start_time ASC", "attributes.run_id ASC"]
+    condition = " AND ".join((f"tags.`netcore.study` = '{name}'", *conditions))
+    order = ["attributes.start_time ASC", "attributes.run_id ASC"]
     token = None
     while True:
         page = client.search_runs([experiment_id], condition, ViewType.ACTIVE_ONLY, _RUNS_PER_PAGE, order, token)
@@ -348,16 +351,19 @@ def params_of(record: Record) -> dict[str, str]:
 
 
 def metrics_of(record: Record) -> Iterable[Metric]:
-    """Give the curves by epoch, and the figures of the best epoch: the UI shows last values, which are not the best."""
+    """Give the curves by epoch, and the figures of the best epoch: the UI shows last values, which are not the best.
+
+    The learning rate of each epoch follows from two params, and would stand beside the param of the same name.
+    """
     result, provenance = record.result, record.provenance
     for epoch in result.curve:
         at = _milliseconds(provenance.started + provenance.seconds * epoch.epoch / len(result.curve))
-        for name in CURVES:
+        for name in FIGURES:
             yield Metric(name, finite(getattr(epoch, name)), at, epoch.epoch)
     if result.best_epoch:
         best, at = result.curve[result.best_epoch - 1], _milliseconds(provenance.ended)
         yield Metric("best_epoch", result.best_epoch, at, 0)
-        for name in CURVES[1:]:
+        for name in FIGURES:
             yield Metric(f"best_{name}", getattr(best, name), at, 0)
 
 
