@@ -3,7 +3,7 @@
 Command: NETCORE_DATA=FOLDER .venv/bin/python experiments/samplers.py run OUT [STRATEGY ...] [--data digits]
          NETCORE_DATA=FOLDER .venv/bin/python experiments/samplers.py expect OUT        (the best known loss)
          .venv/bin/python experiments/samplers.py report OUT        (the tables, and docs/figures/samplers.png)
-Takes:   an hour on two busy cores for what is recorded; OUT keeps each search, so that an interrupted run goes on
+Takes:   an hour and a half on two busy cores for what is recorded; OUT keeps each search: an interrupted run goes on
 
 FOLDER holds fashion-mnist with the four official files; the strategies of `gp` need the extra of that name.
 
@@ -121,12 +121,9 @@ TUNING = {
     "rungs 2, 6, keep 0.25, after 5": Strategy(stopping=_stop([2, 6], 0.25, after=5)),
     "rungs 1, 2, 4, 8, 16": Strategy(stopping=_stop([1, 2, 4, 8, 16])),
     "startup 20": Strategy(arguments={"n_startup_trials": 20}),
-    "not multivariate": Strategy(arguments={"multivariate": False}),
     "no liar": Strategy(arguments={"constant_liar": False}),
     "candidates 96": Strategy(arguments={"n_ei_candidates": 96}),
     "keep 0.25, after 5, no liar": Strategy(stopping=_stop([3, 9], 0.25, after=5), arguments={"constant_liar": False}),
-    "keep 0.25, no liar": Strategy(stopping=_stop([3, 9], 0.25), arguments={"constant_liar": False}),
-    "keep 0.25, candidates 96": Strategy(stopping=_stop([3, 9], 0.25), arguments={"n_ei_candidates": 96}),
     "window 1": Strategy(window=1),
     "window 16": Strategy(window=16),
     "window 32": Strategy(window=32),

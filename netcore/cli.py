@@ -42,7 +42,7 @@ dask_option = click.option(
 
 def main() -> NoReturn:
     """Run a command; whatever a user can cause ends in one clear line and an exit code."""
-    from netcore.errors import NetcoreError  # noqa: PLC0415
+    from netcore.errors import NetcoreError, Problem  # noqa: PLC0415
 
     signal.signal(signal.SIGTERM, _end)
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as a shell leaves it to what runs in the background
@@ -54,7 +54,8 @@ def main() -> NoReturn:
             click.echo(f"error: {problem}", err=True)
         code = error.exit_code
     except PermissionError as error:
-        click.echo(f"error: {error.filename}: {error.strerror}; change its permissions", err=True)
+        problem = Problem(str(error.filename or "the system"), str(error.strerror), remedy="change its permissions")
+        click.echo(f"error: {problem}", err=True)
         code = 2
     except click.ClickException as error:
         error.show()

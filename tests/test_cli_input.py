@@ -398,7 +398,7 @@ def test_a_study_that_has_not_run(quick: Command, ran: Path, tmp_path: Path, nam
 
 
 @pytest.mark.skipif(os.name == "nt", reason="permissions are others there")
-@pytest.mark.parametrize("name", ["trials", "study.toml"])
+@pytest.mark.parametrize("name", ["trials", "study.toml", "resolved.json"])
 def test_what_must_not_be_read_is_not_taken_for_missing(own: Path, name: str) -> None:
     """Whoever reads a study says which folder or file it may not read, in one line; nothing is changed."""
     there = own / "results" / "x" / name

@@ -484,7 +484,8 @@ def test_unknown_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError) as caught:
         load_spec(name)
-    assert str(caught.value) == f"{ascii(name)[1:-1]}: there is no study of this name in studies/; {remedy}"
+    place = ascii(name)[1:-1] or "''"
+    assert str(caught.value) == f"{place}: there is no study of this name in studies/; {remedy}"
 
 
 def test_unknown_name_where_there_are_no_studies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

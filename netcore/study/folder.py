@@ -348,6 +348,8 @@ def _numbered(folder: Path) -> set[int]:
 def _read_json(path: Path) -> dict[str, Any] | None:
     try:
         content = json.loads(path.read_bytes())
+    except PermissionError:  # what may not be read is not missing: it must not be written over
+        raise
     except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None

@@ -103,9 +103,9 @@ def connect() -> "MlflowClient":
     from sqlalchemy import event  # noqa: PLC0415
     from sqlalchemy.engine import Engine  # noqa: PLC0415
 
-    if not event.contains(Engine, "connect", _keep_journal):
-        event.listen(Engine, "connect", _keep_journal)
     uri, path = tracking_uri(), _database()
+    if path is not None and not event.contains(Engine, "connect", _keep_journal):
+        event.listen(Engine, "connect", _keep_journal)
     if path is not None and there_is_none():
         _make_database(path)
     if re.split(r"[+:]", uri)[0] in DATABASE_ENGINES:
@@ -120,10 +120,14 @@ def _keep_journal(connection: object, _: object) -> None:
     It is as safe as to delete it each time, which is the default, and the disk need not note with each commit that a
     file has come and gone.
     """
-    if isinstance(connection, sqlite3.Connection):
-        with suppress(sqlite3.Error):  # it may be busy, and slow is not wrong
-            if connection.execute("PRAGMA journal_mode").fetchone() == ("delete",):
-                connection.execute("PRAGMA journal_mode = PERSIST")
+    path = _database()
+    if path is None or not isinstance(connection, sqlite3.Connection):
+        return
+    with suppress(OSError, sqlite3.Error):  # it may be busy, and slow is not wrong
+        _, _, file = connection.execute("PRAGMA database_list").fetchone()
+        ours = bool(file) and path.samefile(file)  # others in this process have databases of their own
+        if ours and connection.execute("PRAGMA journal_mode").fetchone() == ("delete",):
+            connection.execute("PRAGMA journal_mode = PERSIST")
 
 
 def _try_database(engine: "Engine") -> None:
@@ -179,7 +183,8 @@ def _make_database(path: Path) -> None:
         except FileExistsError:
             pass  # somebody else was faster: theirs is as good
         except OSError:  # a file system without links: a memory stick, some networks
-            made.rename(path)
+            if there_is_none():
+                made.replace(path)
 
 
 def settle_database() -> None:
