@@ -114,8 +114,9 @@ class DaskEngine:
         for worker, digest in digests.items():
             try:
                 found = digest.result(timeout=_PATIENCE)
-            except TimeoutError:
-                continue  # it has left, or is busy; its trials carry the digest that they were asked for
+            except TimeoutError:  # it has left, or is busy
+                notes.append(f"Dask worker {worker}: has not said within {_PATIENCE:g} s which data it has")
+                continue
             if found != dataset.digest:
                 raise WorkError.at(f"Dask worker {worker}", "has other data than it was sent", found)
         return tuple(notes)
