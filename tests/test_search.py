@@ -198,7 +198,7 @@ def test_a_record_of_another_proposal_stops_the_run_and_stays(mixed: Mixed, tmp_
     [
         ({"seed": 4}, "seed is 4 where 3 is asked"),
         ({"data_digest": "0" * 64}, "data_digest is '" + "0" * 64),
-        ({"step": "other"}, "step is 'other' where 'compiled' is asked"),
+        ({"step": "other"}, "step is 'other' where 'compiled 2' is asked"),
     ],
 )
 def test_a_record_of_another_question_stops_the_run(
