@@ -556,7 +556,7 @@ def test_a_record_serves_the_job_it_was_made_for(records: dict[str, Record]) -> 
     ("change", "said"),
     [
         ({"seed": 1}, "seed is 0 where 1 is asked"),
-        ({"step": "other"}, "step is 'compiled' where 'other' is asked"),
+        ({"step": "other"}, "step is 'compiled 2' where 'other' is asked"),
         ({"ceilings": {}}, "ceilings is {2: 0.75, 3: 0.30000000000000004} where {} is asked"),
         ({"data_digest": "e"}, f"data_digest is '{'d' * 64}' where 'e' is asked"),
         ({"hyperparameters": Hyperparameters(0.1, 4, 1e-3, 0.9)}, "hidden_size is 3 where 4 is asked"),
