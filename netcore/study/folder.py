@@ -340,7 +340,8 @@ def _numbered(folder: Path) -> set[int]:
     except (FileNotFoundError, NotADirectoryError):
         return set()
     except OSError as error:  # what cannot be seen may be there: it must not be taken for missing
-        raise RecordError.at(folder, f"cannot be read ({error.strerror})", remedy="change its permissions") from error
+        remedy = "change its permissions" if isinstance(error, PermissionError) else ""
+        raise RecordError.at(folder, f"cannot be read ({error.strerror})", remedy=remedy) from error
     stems = (name.removesuffix(".npz") for name in names)
     return {int(stem) for stem in stems if stem.isascii() and stem.isdecimal() and _file_name(int(stem)) in names}
 

@@ -272,7 +272,7 @@ class Projection:
 
 
 def study_runs(client: MlflowClient, experiment_id: str, name: str, *conditions: str) -> Iterator[Run]:
-    """Give all of a study's runs that are not deleted, the oldest first."""
+    """Give all of a study's runs that are not deleted and meet these conditions, the oldest first."""
     condition = " AND ".join((f"tags.`netcore.study` = '{name}'", *conditions))
     order = ["attributes.start_time ASC", "attributes.run_id ASC"]
     token = None
