@@ -271,19 +271,27 @@ def _work(pipe: Connection, dtype: str) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     load(dtype)  # ahead of the first job: it may have to be compiled, and it brings the BLAS that is limited next
     threadpool_limits(1)
-    with suppress(EOFError, OSError):
-        pipe.send(environment())
-        while True:
-            job, data = pipe.recv()
-            started, begun = time.time(), time.perf_counter()
-            try:
-                result = run_trial(job, open_dataset(data))
-            except WorkError as error:  # the data are gone: that is not the trial's fault
-                pipe.send(error)
-                continue
-            except Exception:  # noqa: BLE001  # whatever it is belongs in the trial's record
-                result = failed("error", traceback.format_exc())
-            pipe.send((result, started, time.perf_counter() - begun))
+    try:
+        with suppress(EOFError, OSError):
+            pipe.send(environment())
+            while True:
+                pipe.send(_answer(*pipe.recv()))
+    except MemoryError:
+        # There is not even enough to tell. On its way out the interpreter may try to handle this for ever
+        # (a handler of a long function has to allocate a number first), so it is not asked to.
+        os._exit(1)
+
+
+def _answer(job: TrialJob, data: Path) -> tuple[TrialResult, float, float] | WorkError:
+    """Train a trial; give its result, the time it started and the seconds it took, or why it cannot be trained."""
+    started, begun = time.time(), time.perf_counter()
+    try:
+        result = run_trial(job, open_dataset(data))
+    except WorkError as error:  # the data are gone: that is not the trial's fault
+        return error
+    except Exception:  # noqa: BLE001  # whatever it is belongs in the trial's record
+        result = failed("error", traceback.format_exc())
+    return result, started, time.perf_counter() - begun
 
 
 def _end_with_parent() -> None:

@@ -84,13 +84,13 @@ def test_a_worker_that_starves_costs_one_attempt_at_most(
 ) -> None:
     """A limit of 64 MB in all, set while it trains, is an error of that trial, or costs it an attempt."""
     spec, data = question
-    with LocalEngine(1, timeout=500) as engine:  # the second attempt is a long one, where coverage is measured
+    with LocalEngine(1, timeout=120) as engine:
         engine.submit(job(spec, 0), data).result(120)
         worker = the_worker()
         hit = engine.submit(job(spec, 1, epochs=20_000), data)
         assert trains(worker)
         worker.rlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-        trained = hit.result(500)
+        trained = hit.result(300)
         if trained.result.state is State.FAILED:
             assert trained.result.failure == "error"
             assert trained.result.traceback.startswith("Traceback")
