@@ -124,6 +124,8 @@ TUNING = {
     "no liar": Strategy(arguments={"constant_liar": False}),
     "candidates 96": Strategy(arguments={"n_ei_candidates": 96}),
     "keep 0.25, after 5, no liar": Strategy(stopping=_stop([3, 9], 0.25, after=5), arguments={"constant_liar": False}),
+    "keep 0.25, after 5, window 4": Strategy(stopping=_stop([3, 9], 0.25, after=5), window=4),
+    "keep 0.25, after 5, window 6": Strategy(stopping=_stop([3, 9], 0.25, after=5), window=6),
     "window 1": Strategy(window=1),
     "window 16": Strategy(window=16),
     "window 32": Strategy(window=32),

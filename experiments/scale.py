@@ -1,15 +1,17 @@
-"""Question: how large must the window be to keep a cluster busy, and what does its coordinator cost?
+"""Question: how does the cost grow with the number of trials, with workers and with data?
 
 Command: .venv/bin/python experiments/scale.py            (the window, simulated: seconds)
          .venv/bin/python experiments/scale.py cluster    (256 Dask workers that sleep: some two minutes, needs Dask)
          .venv/bin/python experiments/scale.py trials     (5,000 real trials: see growth.py)
          .venv/bin/python experiments/scale.py cores      (one worker and two; NETCORE_DATA must name a folder)
+         .venv/bin/python experiments/scale.py data       (rows and inputs: half a minute, 1.5 GB of disk)
 
-The first half is arithmetic on the loop's rule: trial n is asked when trial n - window has been committed, and commits
-run in order. Trials take 10 s ± 50 %, or half of them are stopped early; an ask takes what it does at 1,000 trials;
-what is computed is the share of the workers' time in which they train. The second half is netcore's own loop and engine
-with a real Dask scheduler and eight real workers of 32 threads in a process beside, whose trainings sleep instead: to
-the loop and to the scheduler that is 256 trials at once. (256 workers in one process keep it busy with themselves.)
+The window is arithmetic on the loop's rule: trial n is asked when trial n - window has been committed, and commits run
+in order. Trials take 10 s ± 50 %, or half of them are stopped early; an ask takes what it does at 1,000 trials; what is
+computed is the share of the workers' time in which they train. The cluster is netcore's own loop and engine with a real
+Dask scheduler and eight real workers of 32 threads in a process beside, whose trainings sleep instead: to the loop and
+to the scheduler that is 256 trials at once. (256 workers in one process keep it busy with themselves.) The data are
+noise: what is timed are preparing them, finding them prepared, and an epoch.
 """
 
 import heapq
@@ -18,10 +20,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 ASK = 0.015
 """Seconds that a proposal takes; they are made one after another."""
@@ -64,8 +69,8 @@ def show_windows() -> None:
 # ---------------------------------------------------------------- a cluster that sleeps
 
 
-def nap(job: "object", _data: object, _ours: dict[str, str], _timeout: float, attempt: int) -> "object":
-    """Stand in for a training: sleep as long as the trial's number says, and give some curve."""
+def nap(job: "object", _data: object, _ours: dict[str, str], _timeout: float, attempt: int) -> "tuple[str, object]":
+    """Stand in for a training: sleep as long as the trial's number says, and give a worker and some curve."""
     from netcore.core import Epoch  # noqa: PLC0415
     from netcore.study.engine import Trained  # noqa: PLC0415
     from netcore.study.environment import environment  # noqa: PLC0415
@@ -79,7 +84,7 @@ def nap(job: "object", _data: object, _ours: dict[str, str], _timeout: float, at
     losses = np.sort(rng.random(job.epochs))[::-1]
     curve = tuple(Epoch(epoch, 0.1, loss, loss, 0.5, 0.5) for epoch, loss in enumerate(losses.tolist(), start=1))
     result = TrialResult(State.FINISHED, curve, len(curve), curve[-1].val_loss)
-    return Trained(result, Provenance(started, seconds, attempt, environment()))
+    return "asleep", Trained(result, Provenance(started, seconds, attempt, environment()))
 
 
 WORKER = """
@@ -185,6 +190,59 @@ def show_cores(trials: int = 40, rounds: int = 3) -> None:
     )
 
 
+# ---------------------------------------------------------------- rows and inputs
+
+NOISE = """
+study = { trials = 1 }
+data = { source = "arrays", path = ".", validation = 0.1, test = 0.1 }
+training = { epochs = 2, batch_size = 200 }
+space = { learning_rate = 0.01, hidden_size = 50, reg = 1e-4, learning_rate_decay = 0.95 }
+"""
+SIZES = [(1_000, 64), (10_000, 64), (100_000, 64), (1_000_000, 64), (10_000, 784), (100_000, 784), (10_000, 3072)]
+"""Rows and inputs."""
+
+
+def show_data(rounds: int = 3) -> None:
+    """Print what it costs to prepare data, to find them prepared, and to train on a row, for rows and inputs."""
+    print(f"load {os.getloadavg()[0]:.1f}; 50 hidden units, batches of 200, float32; ten classes of noise")
+    print(f"{'rows':>10}{'inputs':>8}{'MB':>7}{'prepared in':>13}{'found in':>11}{'a row, each epoch':>19}")
+    for number, (rows, inputs) in enumerate([SIZES[0], *SIZES]):
+        with tempfile.TemporaryDirectory() as name:
+            folder, rng = Path(name), np.random.default_rng(0)
+            np.save(folder / "X.npy", rng.standard_normal((rows, inputs), np.float32))
+            np.save(folder / "y.npy", np.arange(rows) % 10)
+            (folder / "noise.toml").write_text(NOISE)
+            with patch.dict(os.environ, {"NETCORE_CACHE": str(folder / "cache")}):
+                prepared, found, trained = data_costs(folder / "noise.toml", rounds)
+        size = 4 * rows * inputs / 1e6
+        if number == 0:  # it waited for imports
+            continue
+        print(f"{rows:>10,}{inputs:>8}{size:>7.0f}{prepared:>11.2f} s{found:>9.2f} s{1e6 * trained:>16.2f} µs")
+
+
+def data_costs(study: Path, rounds: int) -> tuple[float, float, float]:
+    """Give the seconds to prepare a study's data, to find them prepared, and of CPU for a row in an epoch: the best."""
+    from netcore import load_spec  # noqa: PLC0415
+    from netcore.data.cache import through_cache  # noqa: PLC0415
+    from netcore.study.spec import Hyperparameters, dataset_of  # noqa: PLC0415
+    from netcore.study.trial import TrialJob, run_trial  # noqa: PLC0415
+
+    spec = load_spec(study)
+    walls = []
+    for _ in range(2):
+        begun = time.perf_counter()
+        dataset = through_cache(partial(dataset_of, spec))
+        walls.append(time.perf_counter() - begun)
+    job = TrialJob.of(spec, 0, Hyperparameters(0.01, 50, 1e-4, 0.95), {}, dataset.digest, "")
+    spent = []
+    with threadpool_limits(1):
+        for _ in range(rounds):
+            begun = time.process_time()
+            run_trial(job, dataset)
+            spent.append(time.process_time() - begun)
+    return walls[0], walls[1], min(spent) / (job.epochs * len(dataset.X_train))
+
+
 def main() -> None:
     """Print what is asked for."""
     if "cluster" in sys.argv[1:]:
@@ -198,6 +256,8 @@ def main() -> None:
         growth.main(*((200, 1_000) if "--quick" in sys.argv[1:] else (500, 5_000)))
     elif "cores" in sys.argv[1:]:
         show_cores()
+    elif "data" in sys.argv[1:]:
+        show_data()
     else:
         show_windows()
 

@@ -66,9 +66,15 @@ def writing(path: Path, elsewhere: str = ELSEWHERE) -> Iterator[BinaryIO]:
 
 
 def is_file(path: Path) -> bool:
-    """Say whether there is such a file; a name that the system does not even take is none."""
+    """Say whether there is such a file; a name that the system does not even take is none.
+
+    Raises:
+        PermissionError: it may not be looked at, so there may be one.
+    """
     try:
         return path.is_file()
+    except PermissionError:
+        raise
     except (OSError, ValueError):
         return False
 

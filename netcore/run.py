@@ -8,7 +8,7 @@
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -164,12 +164,13 @@ class Run:
                 retrain=self._retrain,
                 retry_failed=self._retry_failed,
             )
-            of_workers = engine.notes if isinstance(engine, DaskEngine) else ()
-            yield from map(Notice, (*self.dataset.notes, *of_workers))
+            news: Callable[[], Sequence[str]] = engine.news if isinstance(engine, DaskEngine) else tuple
+            yield from map(Notice, (*self.dataset.notes, *news()))
             for step in search.run():
                 if isinstance(step, Record):
                     records.append(outline(step))
                 yield step
+                yield from map(Notice, news())
             if search.trained and not self._dask:
                 there = (self._workers or usable_cores()) * (time.perf_counter() - begun)
                 self.busy = search.trained / there

@@ -398,21 +398,30 @@ def test_a_study_that_has_not_run(quick: Command, ran: Path, tmp_path: Path, nam
 
 
 @pytest.mark.skipif(os.name == "nt", reason="permissions are others there")
-@pytest.mark.parametrize("name", ["trials", "study.toml", "resolved.json"])
-def test_what_must_not_be_read_is_not_taken_for_missing(own: Path, name: str) -> None:
-    """Whoever reads a study says which folder or file it may not read, in one line; nothing is changed."""
+@pytest.mark.parametrize(
+    ("name", "commands"),
+    [
+        ("study.toml", ["verify x", "verify x --fix", "report x"]),
+        ("resolved.json", ["verify x", "verify x --fix", "report x", "run x.toml"]),
+        ("trials", ["verify x", "verify x --fix", "report x", "run x.toml"]),
+        ("trials/000001.npz", ["report x", "show x 1", "run x.toml"]),
+        ("", ["verify x", "verify x --fix", "report x", "show x 1", "run x.toml"]),
+    ],
+)
+def test_what_must_not_be_read_is_not_taken_for_missing(own: Path, name: str, commands: list[str]) -> None:
+    """Whoever reads a study, or goes on with it, says which folder or file it may not read; nothing is changed."""
     there = own / "results" / "x" / name
     mode = there.stat().st_mode
     as_a_user = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []  # root reads all
     before = {path: path.read_bytes() for path in (own / "results").rglob("*") if path.is_file()}
     there.chmod(0)
     try:
-        for words in (["verify", "x"], ["verify", "x", "--fix"], ["report", "x"]):
-            line = [*as_a_user, sys.executable, "-m", "netcore", *words]
-            done = subprocess.run(line, cwd=own, capture_output=True, text=True, check=False, timeout=120)
-            (said,) = [each for each in done.stderr.splitlines() if each.startswith("error: ")]
-            assert said.startswith(f"error: results/x/{name}: ")
-            assert said.endswith("; change its permissions")
+        for command in commands:
+            words = [*as_a_user, sys.executable, "-m", "netcore", *command.split()]
+            done = subprocess.run(words, cwd=own, capture_output=True, text=True, check=False, timeout=120)
+            (error,) = [each for each in done.stderr.splitlines() if each.startswith("error: ")]
+            assert error.startswith(f"error: {Path('results', 'x', name)}")
+            assert error.endswith(" change its permissions")
             assert done.returncode == 2
             assert "Traceback" not in done.stderr
     finally:

@@ -203,7 +203,8 @@ def test_a_worker_whose_blas_takes_another_processor_is_named(scheduler: str, mi
         a_worker(scheduler, tmp_path / "old", first=another),
         DaskEngine(scheduler, dataset, timeout=60) as engine,
     ):
-        (note,) = [note for note in engine.notes if ": blas is 'openblas " in note]
+        (note,) = [note for note in engine.news() if ": blas is 'openblas " in note]
+        assert engine.news() == []
     assert note.startswith("Dask worker tcp://127.0.0.1:")
     assert "Sandybridge" in note
     assert note.endswith("; bits may differ")
@@ -223,6 +224,25 @@ def test_one_that_differs_and_joins_later_is_named_too(scheduler: str, mixed: Mi
             InputError, match=r"Dask worker tcp://\S+: must have the versions of this process, got numpy"
         ):
             engine.submit(job(spec, 1, epochs=1), dataset).result(60)
+
+
+@pytest.mark.skipif(platform.machine() not in {"x86_64", "AMD64"}, reason="knows the name of an x86 processor")
+def test_one_whose_blas_takes_another_processor_and_joins_later_is_named_too(
+    scheduler: str, mixed: Mixed, tmp_path: Path
+) -> None:
+    """It trains, and with its first trial the search says so, once."""
+    spec = mixed[0]
+    dataset = through_cache(partial(dataset_of, spec))
+    another = "import os; os.environ['OPENBLAS_CORETYPE'] = 'Sandybridge'"
+    with ExitStack() as stack:
+        alike = stack.enter_context(a_worker(scheduler, tmp_path / "alike"))
+        engine = stack.enter_context(DaskEngine(scheduler, dataset, timeout=60))
+        assert engine.news() == []
+        stack.enter_context(a_worker(scheduler, tmp_path / "old", first=another))
+        alike.kill()
+        for number in range(2):
+            assert engine.submit(job(spec, number, epochs=1), dataset).result(60).result.state is State.FINISHED
+            assert len([note for note in engine.news() if "Sandybridge" in note]) == (number == 0)
 
 
 def test_the_scheduler_dies(mixed: Mixed, tmp_path: Path) -> None:

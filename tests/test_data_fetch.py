@@ -251,7 +251,7 @@ def test_a_download_that_fails(server: Server, tmp_path: Path, manner: str, said
     server.files = {"large": came.get(manner, LARGE)}
     begun = time.monotonic()
     line = refusal(WorkError, ImageSet("set", server.address, (pin("large", LARGE),)), tmp_path, patience=0.3)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 20  # seconds: by default it is patient for 30
     assert re.match(f"{server.address}large: ({said})", line)
     by_hand = f"try again later, or put large into {tmp_path}/set by hand and run the same command again"
     assert line.endswith(by_hand)

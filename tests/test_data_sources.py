@@ -5,9 +5,8 @@ import io
 import os
 import pickle
 import re
-import time
+import tracemalloc
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -351,9 +350,12 @@ def test_a_header_that_claims_too_much(tmp_path: Path, packed: int | None, shape
     else:
         with zipfile.ZipFile(path, "w", packed) as archive:
             archive.writestr("X.npy", data)
-    begun = time.perf_counter()
-    assert refusal("arrays", path).startswith(str(path))
-    assert time.perf_counter() - begun < 1
+    tracemalloc.start()
+    try:
+        assert refusal("arrays", path).startswith(str(path))
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000  # bytes at most: what the header says is not asked for
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_packed_file_may_not_grow_beyond_what_deflate_can(tmp_path: Path) -> None:
@@ -514,30 +516,20 @@ def test_a_study_on_files_beside_it(tmp_path: Path) -> None:
 # The real files
 
 
-def timed(load: Callable[[], Dataset]) -> tuple[Dataset, float]:
-    """Load, and say how many seconds it took."""
-    begun = time.perf_counter()
-    return load(), time.perf_counter() - begun
-
-
 @needs("fashion-mnist")
 def test_fashion_mnist() -> None:
-    """The official files: 60,000 and 10,000 pictures, each class alike, in 8 seconds or less."""
-    dataset, seconds = timed(lambda: load("idx", REAL / "fashion-mnist", validation=5000, standardize="feature"))
+    """The official files: 60,000 and 10,000 pictures, each class alike."""
+    dataset = load("idx", REAL / "fashion-mnist", validation=5000, standardize="feature")
     assert (dataset.X_train.shape, dataset.X_val.shape) == ((55_000, 784), (5000, 784))
     assert np.bincount(dataset.y_test).tolist() == [1000] * 10
     assert np.bincount(dataset.y_val).tolist() == [500] * 10
-    assert seconds <= 8
 
 
 @needs("cifar-10-batches-py")
 def test_cifar10() -> None:
-    """The official files at hand: 10,000 rows of each part, in 5 seconds or less."""
+    """The official files at hand: 10,000 rows of each part."""
     path = REAL / "cifar-10-batches-py"
-    dataset, seconds = timed(
-        lambda: load("cifar10", path, train_limit=10_000, validation=1000, standardize="pixel-mean")
-    )
+    dataset = load("cifar10", path, train_limit=10_000, validation=1000, standardize="pixel-mean")
     assert np.bincount(dataset.y_test).tolist() == [1000] * 10
     assert (len(dataset.y_train), len(dataset.y_val)) == (9000, 1000)
     assert np.abs(dataset.X_train.mean(axis=0)).max() < 1e-3
-    assert seconds <= 5

@@ -72,8 +72,11 @@ class DaskEngine:
         except (OSError, ValueError) as error:
             remedy = "the address is that of `dask scheduler`, such as tcp://10.0.0.1:8786"
             raise InputError.at("--dask", f"no scheduler answers ({_first_line(error)})", address, remedy) from error
+        self._known: set[str] = set()
+        """The workers that have been looked at."""
+        self._notes: list[str] = []
         try:
-            self.notes = self._look_at_workers(dataset)
+            self._look_at_workers(dataset)
         except BaseException as error:
             self.close()
             if isinstance(error, Exception):
@@ -100,14 +103,21 @@ class DaskEngine:
         self._send(_Task(job, dataset, future))
         return future
 
-    def _look_at_workers(self, dataset: Dataset) -> tuple[str, ...]:
-        """Ask every worker for what its results depend on, send it the data, and give what one should know."""
+    def news(self) -> list[str]:
+        """Give what one should know of the workers and has not been told yet."""
+        with self._lock:
+            told, self._notes = self._notes, []
+        return told
+
+    def _look_at_workers(self, dataset: Dataset) -> None:
+        """Ask every worker for what its results depend on, send it the data, and note what one should know."""
         try:
             self._client.wait_for_workers(1, timeout=_PATIENCE)
         except TimeoutError as error:
             raise WorkError.at(self._place, "has no worker", remedy="start some with `dask worker ADDRESS`") from error
         said: dict[str, Any] = self._client.run(environment, on_error="return")
-        notes = [note for worker, there in sorted(said.items()) for note in _compared(worker, there, environment())]
+        for worker, there in sorted(said.items()):
+            self._look_at(worker, there)
         data = self._data_of(dataset)
         ask = partial(self._client.submit, _computed_digest, data, pure=False, allow_other_workers=False)
         digests = {worker: ask(workers=[worker]) for worker in said}
@@ -115,11 +125,16 @@ class DaskEngine:
             try:
                 found = digest.result(timeout=_PATIENCE)
             except TimeoutError:  # it has left, or is busy
-                notes.append(f"Dask worker {worker}: has not said within {_PATIENCE:g} s which data it has")
+                self._notes.append(f"Dask worker {worker}: has not said within {_PATIENCE:g} s which data it has")
                 continue
             if found != dataset.digest:
                 raise WorkError.at(f"Dask worker {worker}", "has other data than it was sent", found)
-        return tuple(notes)
+
+    def _look_at(self, worker: str, there: Any) -> None:  # noqa: ANN401  # or whatever it raised
+        with self._lock:
+            if worker not in self._known:
+                self._notes += _compared(worker, there, environment())
+                self._known.add(worker)
 
     def _send(self, task: _Task) -> None:
         try:
@@ -132,12 +147,14 @@ class DaskEngine:
         else:
             remote.add_done_callback(partial(self._answered, task, data))
 
-    def _answered(self, task: _Task, data: "Remote[Dataset]", remote: "Remote[Trained]") -> None:
+    def _answered(self, task: _Task, data: "Remote[Dataset]", remote: "Remote[tuple[str, Trained]]") -> None:
         """Take an answer; where there is none because workers died, ask again."""
         from distributed import KilledWorker  # noqa: PLC0415  # it is loaded by now
 
         try:
-            task.future.set_result(remote.result())
+            worker, trained = remote.result()
+            self._look_at(worker, trained.provenance.environment)
+            task.future.set_result(trained)
         except (KilledWorker, _TimedOutError) as error:
             if task.attempt < ATTEMPTS:
                 self._send(task._replace(attempt=task.attempt + 1))
@@ -179,8 +196,8 @@ class _TimedOutError(Exception):
     """A trial ran longer than `trial_timeout`."""
 
 
-def _train(job: TrialJob, dataset: Dataset, ours: dict[str, str], timeout: float, attempt: int) -> Trained:
-    """Be a worker: train one job.
+def _train(job: TrialJob, dataset: Dataset, ours: dict[str, str], timeout: float, attempt: int) -> tuple[str, Trained]:
+    """Be a worker: train one job, and say who did.
 
     Raises:
         InputError: this worker's versions are not those of the search.
@@ -189,8 +206,8 @@ def _train(job: TrialJob, dataset: Dataset, ours: dict[str, str], timeout: float
     from distributed import get_worker  # noqa: PLC0415  # only where there is Dask
 
     _prepare(job.dtype)
-    here = environment()
-    _compared(get_worker().address, here, ours)
+    here, worker = environment(), str(get_worker().address)
+    _compared(worker, here, ours)
     started, begun = time.time(), time.monotonic()
     rule = stopping_rule(job)
 
@@ -205,7 +222,7 @@ def _train(job: TrialJob, dataset: Dataset, ours: dict[str, str], timeout: float
         raise
     except Exception:  # noqa: BLE001  # whatever it is belongs in the trial's record
         result = failed("error", traceback.format_exc())
-    return Trained(result, Provenance(started, time.monotonic() - begun, attempt, here))
+    return worker, Trained(result, Provenance(started, time.monotonic() - begun, attempt, here))
 
 
 @cache

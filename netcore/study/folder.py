@@ -378,4 +378,5 @@ def _read(path: Path) -> bytes:
             raise RecordError.at(path, "must be a file", "a pipe")
         return path.read_bytes()
     except OSError as error:
-        raise RecordError.at(path, f"cannot be read ({error.strerror or error})") from error
+        remedy = "change its permissions" if isinstance(error, PermissionError) else ""
+        raise RecordError.at(path, f"cannot be read ({error.strerror or error})", remedy=remedy) from error
