@@ -45,6 +45,28 @@ print(digest.hexdigest(), sorted(loaded))
 """
 """Trains three nets of each type and prints a hash of all bits, and which of the slow libraries are there."""
 
+AGREES = """
+import numpy as np
+from netcore import step
+from netcore.core import Params, TrainConfig, epochs, init_params
+
+rng = np.random.default_rng(0)
+for D, H in ((784, 50), (784, 128), (3072, 50)):
+    X, y = rng.standard_normal((650, D), np.float32), rng.integers(0, 10, 650)
+    params, config = init_params(rng, D, H, 10, dtype=np.float32), TrainConfig(1e-2, H, 1e-3, 0.9, 2, batch_size=200)
+    found = []
+    for how in (None, step.compiled, step.compiled):
+        start = Params(*map(np.copy, params))
+        curve = list(epochs(start, X[:450], y[:450], X[450:], y[450:], config, np.random.default_rng(1), step=how))
+        found.append((np.concatenate([*map(np.ravel, start)]), [epoch.val_loss for epoch in curve]))
+    (reference, losses), *ours = found
+    assert np.array_equal(ours[0][0], ours[1][0])
+    np.testing.assert_allclose(ours[0][0], reference, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(ours[0][1], losses, rtol=1e-5)
+    assert (step._part(200, D, H) < D) == step._has_small()
+"""
+"""Trains wide nets with the reference and twice with the step."""
+
 SAYS_THAT_IT_COMPILES = """
 import os, sys
 if any(argument.endswith("kernel.py") for argument in sys.orig_argv):
@@ -145,6 +167,13 @@ def test_so_many_inputs_at_once(shape: tuple[int, int, int], part: int, monkeypa
     assert part == D or N * part * H <= 1_000_000 < N * (part + 32) * H
     monkeypatch.setattr(step, "_has_small", lambda: False)
     assert step._part(N, D, H) == D
+
+
+def test_wide_nets_agree_with_the_kernels_that_blas_chooses_itself() -> None:
+    """Whatever the processor, and whatever OPENBLAS_CORETYPE says here; with AVX-512, by products in parts."""
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("OPENBLAS")}
+    done = subprocess.run([sys.executable, "-c", AGREES], env=plain, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_loss_and_probabilities_hold_for_scores_of_any_size() -> None:
