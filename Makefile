@@ -45,6 +45,7 @@ bench: $(READY) ## measure what experiments/README.md claims
 	$(BIN)/python experiments/cost.py
 	$(BIN)/python experiments/memory.py --quick
 	$(BIN)/python experiments/scale.py
+	$(BIN)/python experiments/scale.py data
 	$(BIN)/python experiments/scale.py trials --quick
 	$(BIN)/python experiments/peers.py --rounds 5 --studies 1 --trials 10
 

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -16,6 +17,7 @@ import optuna
 import pandas as pd
 import psutil
 import pytest
+import sqlalchemy
 from conftest import fingerprint, netcore_command, write_mixed
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
@@ -315,20 +317,90 @@ def test_a_second_sync_changes_nothing(copied: Path) -> None:
     assert everything(copied) == before
 
 
-@pytest.mark.parametrize(("before", "then"), [("delete", "persist"), ("wal", "wal"), ("truncate", "persist")])
-def test_the_journal_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, then: str) -> None:
-    """SQLite keeps its journal between commits, unless the database has another way of its own; it goes at the end."""
+@pytest.fixture
+def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give MLflow's own database, new, on what passes for a disk of this machine."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     client._make_database(tmp_path / "mlflow.db")
-    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
-        database.execute(f"PRAGMA journal_mode = {before}")
-    store: Any = client.connect()._tracking_client.store
-    with store.engine.connect() as connection:
-        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == then
-    store.create_experiment("x")
-    assert (tmp_path / "mlflow.db-journal").exists() is (then == "persist")
-    client.settle_database()
-    assert not (tmp_path / "mlflow.db-journal").exists()
+    monkeypatch.setattr(client, "_is_of_this_machine", lambda _: True)
+    return tmp_path / "mlflow.db"
+
+
+def mode_of(database: Path) -> str:
+    """Give the way in which a SQLite database is written, as its file says."""
+    with closing(sqlite3.connect(database)) as connection:
+        return str(connection.execute("PRAGMA journal_mode").fetchone()[0])
+
+
+@pytest.mark.parametrize("before", ["delete", "truncate", "persist", "wal"])
+def test_sqlite_writes_ahead_for_as_long_as_netcore_writes(database: Path, before: str) -> None:
+    """A commit is a flush of the log; at the end the database is one file again, and all of it is in there."""
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute(f"PRAGMA journal_mode = {before}")
+    with client.writing_ahead():
+        store: Any = client.connect()._tracking_client.store
+        store.create_experiment("x")
+        with store.engine.connect() as connection:
+            assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+            assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # each commit is flushed
+        assert database.with_name("mlflow.db-wal").stat().st_size > 0
+    assert [path.name for path in database.parent.iterdir()] == ["mlflow.db"]
+    assert mode_of(database) == "delete"
+    assert client.connect().get_experiment_by_name("x") is not None
+
+
+def test_where_other_machines_may_write_sqlite_writes_as_ever(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log's index is memory that a machine does not share: what is not known to be its own disk is left alone."""
+    monkeypatch.setattr(client, "_is_of_this_machine", lambda _: False)
+    with client.writing_ahead():
+        client.connect().create_experiment("x")
+        assert mode_of(database) == "delete"
+
+
+def test_which_disks_are_of_this_machine(tmp_path: Path) -> None:
+    """Those of a kind that only one machine writes to, as the system names it; what is not known is none."""
+    mounts = [mount for mount in psutil.disk_partitions(all=True) if tmp_path.is_relative_to(mount.mountpoint)]
+    kind = max(mounts, key=lambda mount: len(mount.mountpoint)).fstype
+    assert client._is_of_this_machine(tmp_path) is (kind in client._LOCAL)
+    assert not client._LOCAL & {"nfs", "nfs4", "cifs", "9p", "fuse", "fuse.sshfs", "lustre", "ceph", "gpfs", "virtiofs"}
+    if sys.platform.startswith("linux"):
+        assert not client._is_of_this_machine(Path("/proc/version"))
+
+
+def test_who_has_the_database_open_keeps_the_log(database: Path) -> None:
+    """Somebody who reads at the end holds up nobody, loses nothing, and the next one tidies up."""
+    with closing(sqlite3.connect(database)) as reader:
+        with client.writing_ahead():
+            client.connect().create_experiment("x")
+            reader.execute("SELECT * FROM experiments").fetchall()
+        assert mode_of(database) == "wal"
+        assert ("x",) in reader.execute("SELECT name FROM experiments").fetchall()
+    with client.writing_ahead():
+        assert client.connect().get_experiment_by_name("x") is not None
+    assert mode_of(database) == "delete"
+
+
+def test_a_writer_that_is_killed_leaves_a_log_that_is_read(database: Path) -> None:
+    """What it had written is there; the next one that writes makes one file of it."""
+    kill = "import os, signal; from netcore.tracking import client; client._is_of_this_machine = lambda _: True\n"
+    kill += "with client.writing_ahead():\n"
+    kill += "    client.connect().create_experiment('x'); os.kill(os.getpid(), signal.SIGKILL)"
+    assert subprocess.run([sys.executable, "-c", kill], check=False).returncode == -signal.SIGKILL
+    assert database.with_name("mlflow.db-wal").exists()
+    with client.writing_ahead():
+        assert client.connect().get_experiment_by_name("x") is not None
+    assert mode_of(database) == "delete"
+    assert [path.name for path in database.parent.iterdir()] == ["mlflow.db"]
+
+
+def test_other_databases_of_this_process_are_left_alone(database: Path) -> None:
+    """Whatever else uses SQLAlchemy here."""
+    other = database.with_name("other.db")
+    with client.writing_ahead():
+        client.connect()
+        with sqlalchemy.create_engine(f"sqlite:///{other}").connect() as connection:
+            connection.exec_driver_sql("CREATE TABLE t (x)")
+            assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "delete"
 
 
 def test_a_file_system_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from typing import IO, Self
 
 from netcore.errors import RecordError, WorkError
 from netcore.study.folder import StudyFolder
-from netcore.tracking.client import connect, shown_uri, speaking_plainly
+from netcore.tracking.client import connect, shown_uri, speaking_plainly, writing_ahead
 
 __all__ = ["Follower", "follow", "sync"]
 
@@ -43,7 +43,7 @@ def sync(folder: StudyFolder) -> int:
         RecordError: a record is not whole.
         WorkError: MLflow refuses; what was written stays, and the next sync goes on.
     """
-    with folder.locked("sync"), speaking_plainly(_remedy(folder)):
+    with folder.locked("sync"), speaking_plainly(_remedy(folder)), writing_ahead():
         from netcore.tracking.sync import Projection  # noqa: PLC0415  # MLflow takes 1.3 s to import
 
         records = folder.committed()
@@ -67,11 +67,14 @@ def follow(folder: StudyFolder, commands: IO[str]) -> int:
         pause = _FIRST_PAUSE
         while True:
             try:
-                with speaking_plainly(_remedy(folder)):
-                    return _project(folder, line)
+                with speaking_plainly(_remedy(folder)), writing_ahead():
+                    written = _project(folder, line)
             except WorkError:
                 if line.finish.is_set():
                     raise
+            else:
+                line.tell_done()
+                return written
             finally:
                 line.tell()
             line.said.wait(pause)
@@ -102,7 +105,6 @@ def _project(folder: StudyFolder, line: "_Line") -> int:
         os.environ |= _HASTE
         projection.end("KILLED")
         raise
-    line.tell_done()
     return projection.written
 
 
