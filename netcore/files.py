@@ -6,6 +6,7 @@ at the end the folder is flushed too. Whoever reads sees the old file or the new
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -72,7 +73,7 @@ def is_file(path: Path) -> bool:
         PermissionError: it may not be looked at, so there may be one.
     """
     try:
-        return path.is_file()
+        return stat.S_ISREG(path.stat().st_mode)
     except PermissionError:
         raise
     except (OSError, ValueError):

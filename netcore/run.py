@@ -8,13 +8,13 @@
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from threadpoolctl import threadpool_limits
 
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from netcore.results.tables import StudyTables
 
 __all__ = ["Run", "described", "engine_for", "run_study", "tables_there"]
+
+T = TypeVar("T")
 
 _MOST_WORKERS = 1_024
 """All workers are started at once, so that a slip of the finger must not fill the machine with processes."""
@@ -164,13 +166,11 @@ class Run:
                 retrain=self._retrain,
                 retry_failed=self._retry_failed,
             )
-            news: Callable[[], Sequence[str]] = engine.news if isinstance(engine, DaskEngine) else tuple
-            yield from map(Notice, (*self.dataset.notes, *news()))
-            for step in search.run():
+            yield from map(Notice, self.dataset.notes)
+            for step in _with_news(engine, search.run()):
                 if isinstance(step, Record):
                     records.append(outline(step))
                 yield step
-                yield from map(Notice, news())
             if search.trained and not self._dask:
                 there = (self._workers or usable_cores()) * (time.perf_counter() - begun)
                 self.busy = search.trained / there
@@ -179,7 +179,7 @@ class Run:
             self.seconds |= search.seconds
             self.searched = True
             if confirm:
-                yield from self._confirm(records, engine)
+                yield from _with_news(engine, self._confirm(records, engine))
 
     def confirm(self) -> Iterator[Record | Notice | Stage]:
         """Confirm the best trials of a search that is complete.
@@ -190,7 +190,7 @@ class Run:
         """
         records = self._complete()
         with engine_for(self.spec, self.dataset, self._workers, self._dask) as engine:
-            yield from self._confirm(records, engine)
+            yield from _with_news(engine, self._confirm(records, engine))
 
     def audit(self, share: float) -> Iterator[Record | Notice | Stage]:
         """Train a share of the trials that the stopping rule stopped to the end.
@@ -201,7 +201,7 @@ class Run:
         """
         records = self._complete()
         with engine_for(self.spec, self.dataset, self._workers, self._dask) as engine:
-            yield from audit(records, share, self.folder, self.dataset, engine)
+            yield from _with_news(engine, audit(records, share, self.folder, self.dataset, engine))
 
     def _complete(self) -> list[Record]:
         records = self.folder.committed()
@@ -287,6 +287,15 @@ def engine_for(spec: StudySpec, dataset: Dataset, workers: int | None, dask: str
         else:
             with DaskEngine(dask, dataset, timeout=timeout) as cluster:
                 yield cluster
+
+
+def _with_news(engine: Engine, steps: Iterable[T]) -> Iterator[T | Notice]:
+    """Give the steps of some work, and in between what one should know of a cluster's workers."""
+    news: Callable[[], Sequence[str]] = engine.news if isinstance(engine, DaskEngine) else tuple
+    yield from map(Notice, news())
+    for step in steps:
+        yield step
+        yield from map(Notice, news())
 
 
 def _check_workers(workers: int | None, dask: str | None) -> None:

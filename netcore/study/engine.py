@@ -267,19 +267,25 @@ class _Worker:
 
 
 def _work(pipe: Connection, dtype: str) -> None:
-    """Be a worker: train what comes through the pipe until it closes."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    load(dtype)  # ahead of the first job: it may have to be compiled, and it brings the BLAS that is limited next
-    threadpool_limits(1)
+    """Be a worker, as long as there is memory."""
     try:
-        with suppress(EOFError, OSError):
-            pipe.send(environment())
-            while True:
-                pipe.send(_answer(*pipe.recv()))
+        _train(pipe, dtype)
     except MemoryError:
         # There is not even enough to tell. On its way out the interpreter may try to handle this for ever
         # (a handler of a long function has to allocate a number first), so it is not asked to.
+        os.write(2, b"netcore: a worker has no memory left\n")
         os._exit(1)
+
+
+def _train(pipe: Connection, dtype: str) -> None:
+    """Train what comes through the pipe until it closes."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    load(dtype)  # ahead of the first job: it may have to be compiled, and it brings the BLAS that is limited next
+    threadpool_limits(1)
+    with suppress(EOFError, OSError):
+        pipe.send(environment())
+        while True:
+            pipe.send(_answer(*pipe.recv()))
 
 
 def _answer(job: TrialJob, data: Path) -> tuple[TrialResult, float, float] | WorkError:

@@ -340,8 +340,7 @@ def _numbered(folder: Path) -> set[int]:
     except (FileNotFoundError, NotADirectoryError):
         return set()
     except OSError as error:  # what cannot be seen may be there: it must not be taken for missing
-        remedy = "change its permissions" if isinstance(error, PermissionError) else ""
-        raise RecordError.at(folder, f"cannot be read ({error.strerror})", remedy=remedy) from error
+        raise _unread(folder, error) from error
     stems = (name.removesuffix(".npz") for name in names)
     return {int(stem) for stem in stems if stem.isascii() and stem.isdecimal() and _file_name(int(stem)) in names}
 
@@ -378,5 +377,12 @@ def _read(path: Path) -> bytes:
             raise RecordError.at(path, "must be a file", "a pipe")
         return path.read_bytes()
     except OSError as error:
-        remedy = "change its permissions" if isinstance(error, PermissionError) else ""
-        raise RecordError.at(path, f"cannot be read ({error.strerror or error})", remedy=remedy) from error
+        raise _unread(path, error) from error
+
+
+def _unread(path: Path, error: OSError) -> InputError:
+    """Say what cannot be read; what may not be read is no damaged record: for all that is known it is whole."""
+    what = f"cannot be read ({error.strerror or error})"
+    if isinstance(error, PermissionError):
+        return InputError.at(path, what, remedy="change its permissions")
+    return RecordError.at(path, what)

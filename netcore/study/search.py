@@ -105,8 +105,6 @@ class Search:
             try:
                 record = self._folder.read(number)
             except RecordError as error:
-                if isinstance(error.__cause__, PermissionError):  # for all that is known, nothing is wrong with it
-                    raise
                 target, problem = self._folder.supersede(number), error.problems[0]
                 yield Notice(f"{problem.place}: {problem.rule}; moved to {target}, the trial is trained again")
                 continue

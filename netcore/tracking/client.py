@@ -45,8 +45,8 @@ _PATIENCE = 30.0
 _LOOKED_AT = 1_000
 """Rows of each index that SQLite looks at."""
 
-_LOCAL = frozenset({"btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "tmpfs", "xfs", "zfs"})
-"""File systems of one machine's own disks, as Linux calls them."""
+_LOCAL = frozenset({"ext2", "ext3", "ext4", "f2fs", "overlay", "tmpfs", "xfs", "zfs"})
+"""File systems of one machine's own disks, as Linux calls them. (By its devices, btrfs cannot be told.)"""
 
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -120,8 +120,8 @@ def writing_ahead() -> Iterator[None]:
 
     A commit then waits for the disk once instead of five times, is as durable, and whoever reads holds up nobody. All
     who open the database at that time share the log's index as memory, so this is for file systems of this machine
-    alone. At the end the log is worked in, and the database is as it was: one file, which works anywhere. Where
-    somebody else has it open, the next one to come does that.
+    alone. At the end the log is worked in, and the database is one file in SQLite's default mode, which works anywhere.
+    Where somebody else has it open, the next one to come does that.
     """
     path = _database()
     if path is None:
@@ -132,43 +132,52 @@ def writing_ahead() -> Iterator[None]:
 
     engines: set[Engine] = set()
 
-    def note(connection: Connection) -> None:
-        engines.add(connection.engine)
+    def write_ahead(connection: object, _: object) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            _write_ahead(connection, path)
 
-    event.listen(Engine, "connect", _write_ahead)
+    def note(connection: Connection) -> None:
+        url = connection.engine.url
+        if url.get_backend_name() == "sqlite" and Path((url.database or "").removeprefix("file:")) == path:
+            engines.add(connection.engine)
+
+    event.listen(Engine, "connect", write_ahead)
     event.listen(Engine, "engine_connect", note)
     try:
         yield
     finally:
-        event.remove(Engine, "connect", _write_ahead)
+        event.remove(Engine, "connect", write_ahead)
         event.remove(Engine, "engine_connect", note)
         for engine in engines:
             engine.dispose()  # whoever has it open keeps the log
-        if not there_is_none():
-            with suppress(sqlite3.Error), closing(sqlite3.connect(path, timeout=0)) as database:
-                database.execute("PRAGMA journal_mode = DELETE")
+        with suppress(OSError, sqlite3.Error):
+            if not there_is_none() and _is_of_this_machine(path):
+                with closing(sqlite3.connect(path, timeout=0)) as database:
+                    database.execute("PRAGMA journal_mode = DELETE")
 
 
-def _write_ahead(connection: object, _: object) -> None:
-    path = _database()
-    if path is None or not isinstance(connection, sqlite3.Connection):
-        return
+def _write_ahead(connection: sqlite3.Connection, path: Path) -> None:
+    """Let a connection use the log, if it is one to the database at `path`: others in this process have their own."""
     with suppress(OSError, sqlite3.Error):  # it may be busy, and slow is not wrong
         _, _, file = connection.execute("PRAGMA database_list").fetchone()
-        if file and path.samefile(file) and _is_of_this_machine(path):  # others in this process have their own
-            connection.execute("PRAGMA busy_timeout = 0")  # MLflow sets another one, with each of its sessions
-            connection.execute("PRAGMA journal_mode = WAL")
+        if file and path.samefile(file) and _is_of_this_machine(path):
+            (patience,) = connection.execute("PRAGMA busy_timeout").fetchone()
+            connection.execute("PRAGMA busy_timeout = 0")
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+            finally:
+                connection.execute(f"PRAGMA busy_timeout = {patience}")
 
 
 def _is_of_this_machine(path: Path) -> bool:
     """Say whether a file lies on a disk that no other machine writes to, as far as Linux tells."""
     device = path.stat().st_dev
     try:
-        mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").split("\n")
     except OSError:
         return False
     number = f"{os.major(device)}:{os.minor(device)}"
-    halves = (line.partition(" - ") for line in mounts)
+    halves = (line.partition(" - ") for line in mounts if line)
     kinds = {source.split()[0] for mount, _, source in halves if mount.split()[2] == number}
     return bool(kinds) and kinds <= _LOCAL
 
