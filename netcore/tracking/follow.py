@@ -180,6 +180,8 @@ class Follower:
         )
         self._sent = 0
         self._done = False
+        self._over = threading.Event()
+        """Set once there is nothing to wait for any more."""
         self._said: list[str] = []
         self._heard = time.monotonic()
         self._reader = threading.Thread(target=self._listen, daemon=True)
@@ -205,7 +207,7 @@ class Follower:
         self._finish()
         begun = time.monotonic()
         while self._reader.is_alive() and not self._done and time.monotonic() - max(begun, self._heard) < _SILENCE:
-            self._reader.join(_POLL)
+            self._over.wait(_POLL)
         if self._done:
             return "", ""
         remedy = _remedy(self._folder)
@@ -238,8 +240,10 @@ class Follower:
                         self._sent = int(text.removeprefix(_SENT))
                     elif text.strip() == _DONE:
                         self._done = True
+                        self._over.set()
                     else:
                         self._said.append(text)
+        self._over.set()
 
 
 def _remedy(folder: StudyFolder) -> str:
