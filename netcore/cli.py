@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 the work failed, 2 the input is wrong, 130 interrupted.
 """
 
 import gc
+import math
 import signal
 import sys
 import time
@@ -66,6 +67,13 @@ def main() -> NoReturn:
         code = INTERRUPTED
     gc.freeze()  # else Python, before it ends, goes through all that was imported once more: a third of a second
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _a_number(value: float) -> float:
+    """Refuse NaN, which lies in every range of click's."""
+    if math.isnan(value):
+        raise click.BadParameter("must be a number, got nan")
+    return value
 
 
 def _end(*_: object) -> NoReturn:
@@ -135,6 +143,7 @@ def confirm(
 @click.option(
     "--share",
     type=click.FloatRange(0, 1, min_open=True),
+    callback=lambda _context, _option, share: _a_number(share),
     default=0.2,
     show_default=True,
     help="Which part of the stopped trials.",
