@@ -1,7 +1,7 @@
 """How trial n is proposed: a function of the study's seed, the number n, and (for `tpe` and `gp`) what is known.
 
 Nothing of a sampler is ever stored. `random`, `qmc` and `grid` compute the n-th proposal outright; `tpe` and `gp` are
-built anew, and seeded anew, for every trial.
+built anew, and seeded anew, for every trial; what `tpe` remembers spares time and decides nothing.
 """
 
 from collections.abc import Iterator
@@ -58,7 +58,7 @@ class Sampling:
         self._kind = spec.study.sampler
         self._seed = spec.study.seed
         self._start = [self.space.start(section) for section in spec.start]
-        self._numbers: dict[int, dict[str, float]] = {}
+        self._internal: dict[int, dict[str, float]] = {}
 
     def outright(self, number: int) -> Hyperparameters | None:
         """Give the proposal of trial `number` where it depends on no other trial, else None."""
@@ -85,7 +85,7 @@ class Sampling:
         arguments: dict[str, Any] = {"seed": seed, **SAMPLER_ARGUMENTS[self._kind]}
         if self._kind == "gp":
             return _Gp(self.space.distributions, **arguments)
-        return _Tpe(self.space.distributions, numbers=self._numbers, **arguments)
+        return _Tpe(self.space.distributions, internal=self._internal, **arguments)
 
 
 class _Told(BaseSampler):
@@ -102,14 +102,15 @@ class _Told(BaseSampler):
 
 
 class _Tpe(_Told, TPESampler):
-    """Optuna's tree-structured Parzen estimator, which remembers what the trials' hyperparameters are as numbers.
+    """Optuna's tree-structured Parzen estimator, with a memory that outlives it.
 
-    By itself it works that out of all trials, for each proposal: a third of the time.
+    `internal` holds, by the trial's number, what its hyperparameters are in Optuna's internal representation. By
+    itself TPE works that out of all trials, for each proposal: a third of the time.
     """
 
-    def __init__(self, *told: Any, numbers: dict[int, dict[str, float]], **arguments: Any) -> None:  # noqa: ANN401
+    def __init__(self, *told: Any, internal: dict[int, dict[str, float]], **arguments: Any) -> None:  # noqa: ANN401
         super().__init__(*told, **arguments)
-        self._numbers = numbers
+        self._internal = internal
 
     def _get_internal_repr(
         self,
@@ -117,14 +118,14 @@ class _Tpe(_Told, TPESampler):
         search_space: dict[str, BaseDistribution],
         study: Study,  # noqa: ARG002
     ) -> dict[str, NDArray[Any]]:
-        lines = [self._numbers.get(trial.number) or self._as_numbers(trial) for trial in trials]
-        return {name: np.asarray([line[name] for line in lines]) for name in search_space}
+        known = [self._internal.get(trial.number) or self._learn(trial) for trial in trials]
+        return {name: np.asarray([values[name] for values in known]) for name in search_space}
 
-    def _as_numbers(self, trial: FrozenTrial) -> dict[str, float]:
+    def _learn(self, trial: FrozenTrial) -> dict[str, float]:
         params = trial.params
-        line = {name: d.to_internal_repr(params[name]) for name, d in trial.distributions.items()}
-        self._numbers[trial.number] = line
-        return line
+        values = {name: d.to_internal_repr(params[name]) for name, d in trial.distributions.items()}
+        self._internal[trial.number] = values
+        return values
 
 
 class _Gp(_Told, GPSampler):
