@@ -65,6 +65,7 @@ def main() -> NoReturn:
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
         code = INTERRUPTED
+    exec("")  # noqa: S102  # `python -m` ends by SIGINT if the last exec of text was interrupted: an import's, say
     gc.freeze()  # else Python, before it ends, goes through all that was imported once more: a third of a second
     sys.exit(code if isinstance(code, int) else 0)
 

@@ -189,6 +189,10 @@ def compiled(dtype: str) -> bytes:
         cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=3
     )
     module = llvm.parse_assembly(text)
+    (entry,) = (function for function in module.functions if function.name.startswith("cfunc."))
+    for function in module.functions:
+        if not function.is_declaration and function.name != entry.name:
+            function.linkage = "internal"  # nobody else has another: so what it returns, 0 for "no error", is known
     passes = llvm.create_new_module_pass_manager()  # the loop raises nothing: what would tell Python of it goes
     passes.add_ipsccp_pass()
     passes.add_simplify_cfg_pass()
@@ -197,7 +201,6 @@ def compiled(dtype: str) -> bytes:
     declared = {function.name for function in module.functions if function.is_declaration}
     if others := {name for name in declared if not name.startswith("llvm.")} - {_GEMM[dtype]}:
         sys.exit(f"the compiled loop calls {', '.join(sorted(others))}")  # what is not there would end the process
-    (entry,) = (function for function in module.functions if function.name.startswith("cfunc."))
     entry.name = "epoch"
     return machine.emit_object(module)
 

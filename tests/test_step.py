@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import platform
 import subprocess
 import sys
 import tracemalloc
@@ -346,6 +347,18 @@ def test_a_cache_that_cannot_be_written_costs_time_alone(trained: tuple[Path, st
     """Where the cache's place is a file, the step is compiled and used all the same."""
     (tmp_path / "file").write_text("")
     assert trains(tmp_path / "file") == trained[1]
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the processors are of this kind")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("processor", ["generic", "haswell", "znver3", "skylake", "skylake-avx512", "znver4"])
+def test_it_compiles_for_other_processors(processor: str, dtype: str) -> None:
+    """Numba inlines more or less by processor; on none does the loop keep what would call Python."""
+    environment = os.environ | {"NUMBA_CPU_NAME": processor, "NUMBA_CPU_FEATURES": ""}
+    command = [sys.executable, "-P", str(step._KERNEL), dtype]
+    done = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(b"\x7fELF" if sys.platform == "linux" else b"")
 
 
 def test_a_compiler_that_fails_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
