@@ -33,13 +33,14 @@ from netcore.core import Epoch, Params, TrainConfig, epochs, init_params, sgd_st
 from netcore.core.net import Workspace
 from netcore.core.params import FloatArray
 from netcore.data import Dataset, load_dataset
-from netcore.study.engine import Trained, usable_cores
-from netcore.study.environment import environment
-from netcore.study.folder import StudyFolder
-from netcore.study.history import History
-from netcore.study.record import Provenance, Record
-from netcore.study.search import Search
-from netcore.study.trial import State, TrialJob, TrialResult, run_trial
+from netcore.records.folder import StudyFolder
+from netcore.records.job import State, TrialJob, TrialResult
+from netcore.records.record import Provenance, Record
+from netcore.search.history import History
+from netcore.search.loop import Search
+from netcore.workers.engine import Trained, usable_cores
+from netcore.workers.environment import environment
+from netcore.workers.trial import run_trial
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -180,8 +181,8 @@ def _ready(job: TrialJob) -> TrialResult:
     off = np.log10(hyperparameters.learning_rate / 0.5) ** 2 + max(0.0, np.log10(hyperparameters.reg / 1e-4)) ** 2
     losses = (0.05 + 0.1 * off) * (1 + 5 * np.exp(-np.arange(job.epochs) / 3)) + rng.normal(0, 0.003, job.epochs)
     best, state, kept = np.minimum.accumulate(losses), State.FINISHED, job.epochs
-    for rung, ceiling in job.ceilings.items():
-        if best[rung - 1] > ceiling:
+    for rung, threshold in job.thresholds.items():
+        if best[rung - 1] > threshold:
             state, kept = State.PRUNED, rung
             break
     curve = tuple(
@@ -197,7 +198,7 @@ def timed(stopwatch: Stopwatch) -> Iterator[None]:
     """Time the loop's parts from outside."""
     parts: list[tuple[type, str, str]] = [
         (History, "propose", "ask"),
-        (History, "ceilings", "ask"),
+        (History, "thresholds", "ask"),
         (StudyFolder, "write", "record"),
         (StudyFolder, "write_weights", "record"),
         (History, "commit", "commit"),
@@ -326,7 +327,7 @@ def measure_shares(folder: Path, run: Cost, sync: Cost, loop: Seconds) -> None:
     study = StudyFolder(folder / "results" / "digits")
     load = f"from netcore.run import dataset_of, load_spec; dataset_of(load_spec({str(DIGITS)!r}))"
     main = cost_of(folder, sys.executable, "-c", load).cpu
-    worker = cost_of(folder, sys.executable, "-c", "import netcore.study.engine").cpu
+    worker = cost_of(folder, sys.executable, "-c", "import netcore.workers.engine").cpu
     workers = usable_cores()
     parts = {
         "training": training_seconds(study),

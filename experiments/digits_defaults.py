@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from netcore import load_spec, run_study
-from netcore.study.spec import StudySpec
+from netcore.question.spec import StudySpec
 
 DIGITS = Path(__file__).parent.parent / "studies" / "digits.toml"
 WANTED_VALIDATION, WANTED_TEST = 0.97, 0.96

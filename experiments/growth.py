@@ -24,8 +24,8 @@ from cost import Seconds, Stopwatch, timed
 from memory import MEGABYTE, all_memory_of
 
 from netcore import load_spec
+from netcore.records.record import Record
 from netcore.run import Run
-from netcore.study.record import Record
 from netcore.tracking.follow import Follower
 
 STUDY = """
@@ -50,10 +50,10 @@ VIEWS = """
 import sys
 from pathlib import Path
 from time import process_time
-from netcore.results.figures import draw_all
+from netcore.results.plots import draw_all
 from netcore.results.report import write_report
 from netcore.results.tables import tables_of, write_tables
-from netcore.study.folder import StudyFolder
+from netcore.records.folder import StudyFolder
 from netcore.tracking.journal import write_journal
 
 def step(name, action):

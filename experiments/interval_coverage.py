@@ -21,18 +21,19 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from netcore.confirm.confirmation import Confirmation, winner_of
 from netcore.core import TrainConfig, epochs, init_params
 from netcore.data import Dataset, prepare
-from netcore.data.cache import through_cache
 from netcore.data.dataset import RawData
+from netcore.data.prepared import through_cache
+from netcore.question.spec import Hyperparameters, dataset_of, load_spec
+from netcore.records.folder import StudyFolder
+from netcore.records.job import TrialJob
+from netcore.records.record import Provenance, Record
 from netcore.results.statistics import Estimate, corrected_mean, wilson
-from netcore.study.confirm import Confirmation, winner_of
-from netcore.study.engine import Trained
-from netcore.study.folder import StudyFolder
-from netcore.study.record import Provenance, Record
-from netcore.study.search import Search
-from netcore.study.spec import Hyperparameters, dataset_of, load_spec
-from netcore.study.trial import TrialJob, run_trial
+from netcore.search.loop import Search
+from netcore.workers.engine import Trained
+from netcore.workers.trial import run_trial
 
 ROWS, D, CLASSES, EPOCHS, BATCH = 400, 8, 3, 12, 20
 TEST, VALIDATION = 80, 80

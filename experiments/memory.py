@@ -27,10 +27,10 @@ from numpy.lib.format import open_memmap
 
 from netcore import load_spec
 from netcore.data import Dataset
-from netcore.data.cache import through_cache
-from netcore.study.engine import LocalEngine
-from netcore.study.spec import Hyperparameters, StudySpec, dataset_of
-from netcore.study.trial import TrialJob
+from netcore.data.prepared import through_cache
+from netcore.question.spec import Hyperparameters, StudySpec, dataset_of
+from netcore.records.job import TrialJob
+from netcore.workers.engine import LocalEngine
 
 STUDY = """
 [study]
@@ -54,7 +54,9 @@ INPUTS = 1024
 MEGABYTE = 10**6
 
 CACHED = "import sys, netcore; netcore.run_study(sys.argv[1], results=sys.argv[2], workers=1, confirm=False)"
-IN_MEMORY = "import sys, netcore; from netcore.study.spec import dataset_of; dataset_of(netcore.load_spec(sys.argv[1]))"
+IN_MEMORY = (
+    "import sys, netcore; from netcore.question.spec import dataset_of; dataset_of(netcore.load_spec(sys.argv[1]))"
+)
 
 
 class Memory(NamedTuple):

@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 import psutil
 
+from netcore.question.spec import load_spec
 from netcore.run import Run
-from netcore.study.spec import load_spec
 from netcore.tracking.follow import Follower
 
 DIGITS = Path(__file__).parent.parent / "studies" / "digits.toml"

@@ -40,9 +40,9 @@ from peer_studies import rounds_of
 from threadpoolctl import threadpool_limits
 
 from netcore.core import TrainConfig, epochs, init_params
-from netcore.core.training import Step
+from netcore.core.sgd import Step
 from netcore.results.canvas import file_of
-from netcore.step import compiled
+from netcore.training.step import compiled
 
 KEPT = Path(__file__).with_suffix(".json")
 PICTURE = Path(__file__).parents[1] / "docs" / "figures" / "peers.png"

@@ -8,9 +8,9 @@ Takes:   an hour and a half on two busy cores for what is recorded; OUT keeps ea
 FOLDER holds fashion-mnist with the four official files; the strategies of `gp` need the extra of that name.
 
 Two data sets, one split of each: the best known loss is that of a split, so what varies from seed to seed is the study.
-Each search is netcore's own (`History` proposes and gives the ceilings, `run_trial` trains, trial n is asked when trial
-n - window is committed), without folder and workers. What it costs are the epochs of all trials, in the order of their
-commits; what it has reached is the best of its finished trials. `random` and `qmc` do not look at results, so what
+Each search is netcore's own (`History` proposes and gives the thresholds, `run_trial` trains, trial n is asked when
+trial n - window is committed), without folder and workers. What it costs are the epochs of all trials, in the order of
+their commits; what it has reached is the best of its finished trials. `random` and `qmc` do not look at results, so what
 stopping makes of them follows from their full curves.
 
 The best known loss is not the lowest that was ever seen, which is a lucky draw of weights: it is the lowest mean over
@@ -37,14 +37,15 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from netcore import load_spec
-from netcore.core.training import Epoch
+from netcore.core.sgd import Epoch
 from netcore.data import Dataset
+from netcore.question.spec import Hyperparameters, StoppingSection, StudySpec, dataset_of
+from netcore.records.job import State, TrialJob, TrialResult, best_so_far
 from netcore.results.canvas import BEST, GREY, INK, file_of, new_figure, set_scale, styled, titled
-from netcore.study.history import History
-from netcore.study.sampling import SAMPLER_ARGUMENTS
-from netcore.study.spec import Hyperparameters, StoppingSection, StudySpec, dataset_of
-from netcore.study.stopping import Stopping
-from netcore.study.trial import State, TrialJob, TrialResult, best_so_far, run_trial
+from netcore.search.history import History
+from netcore.search.sampling import SAMPLER_ARGUMENTS
+from netcore.search.stopping import Stopping
+from netcore.workers.trial import run_trial
 
 STUDY = Path(__file__).parent.parent / "studies" / "digits.toml"
 FIGURE = Path(__file__).parent.parent / "docs" / "figures" / "samplers.png"
@@ -157,13 +158,13 @@ def dataset(data: str) -> Dataset:
 
 
 def search(spec: StudySpec, rows: Dataset) -> Iterator[tuple[TrialJob, TrialResult]]:
-    """Search as `netcore.study.search` does, but for folder, workers and interruptions."""
+    """Search as `netcore.search.loop` does, but for folder, workers and interruptions."""
     results: list[TrialResult] = []
     history, window = History(spec), spec.study.window
     for number in range(spec.study.trials):
         if number >= window:
             history.commit(number - window, results[number - window])
-        job = TrialJob.of(spec, number, history.propose(number), history.ceilings(), rows.digest, "")
+        job = TrialJob.of(spec, number, history.propose(number), history.thresholds(), rows.digest, "")
         result = replace(run_trial(job, rows), weights=None)
         results.append(result)
         yield job, result
@@ -303,8 +304,8 @@ def stopped(whole: Search, section: StoppingSection, window: int) -> Search:
         )
         state = State(str(whole.states[number]))
         whole_epochs = length - (state is State.DIVERGED)
-        for rung, ceiling in rule.ceilings().items():
-            if rung <= whole_epochs and best_so_far(curve, "val_loss", rung) > ceiling:
+        for rung, threshold in rule.thresholds().items():
+            if rung <= whole_epochs and best_so_far(curve, "val_loss", rung) > threshold:
                 state, curve = State.PRUNED, curve[:rung]
                 break
         results.append(TrialResult(state, curve))

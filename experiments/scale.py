@@ -72,10 +72,10 @@ def show_windows() -> None:
 def nap(job: "object", _data: object, _ours: dict[str, str], _timeout: float, attempt: int) -> "tuple[str, object]":
     """Stand in for a training: sleep as long as the trial's number says, and give a worker and some curve."""
     from netcore.core import Epoch  # noqa: PLC0415
-    from netcore.study.engine import Trained  # noqa: PLC0415
-    from netcore.study.environment import environment  # noqa: PLC0415
-    from netcore.study.record import Provenance  # noqa: PLC0415
-    from netcore.study.trial import State, TrialJob, TrialResult  # noqa: PLC0415
+    from netcore.records.job import State, TrialJob, TrialResult  # noqa: PLC0415
+    from netcore.records.record import Provenance  # noqa: PLC0415
+    from netcore.workers.engine import Trained  # noqa: PLC0415
+    from netcore.workers.environment import environment  # noqa: PLC0415
 
     assert isinstance(job, TrialJob)  # noqa: S101  # for the types
     rng = np.random.default_rng(job.number)
@@ -101,9 +101,9 @@ if __name__ == "__main__":
 def show_cluster(sampler: str, rounds: int = 8) -> None:
     """Run the loop on workers that sleep; print their utilisation and the coordinator's CPU."""
     from netcore import load_spec  # noqa: PLC0415
+    from netcore.records.record import Record  # noqa: PLC0415
     from netcore.run import Run  # noqa: PLC0415
-    from netcore.study import cluster  # noqa: PLC0415
-    from netcore.study.record import Record  # noqa: PLC0415
+    from netcore.workers import cluster  # noqa: PLC0415
 
     cluster._train = nap  # type: ignore[assignment] # noqa: SLF001  # the experiment's whole point
     path = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -223,9 +223,10 @@ def show_data(rounds: int = 3) -> None:
 def data_costs(study: Path, rounds: int) -> tuple[float, float, float]:
     """Give the seconds to prepare a study's data, to find them prepared, and of CPU for a row in an epoch: the best."""
     from netcore import load_spec  # noqa: PLC0415
-    from netcore.data.cache import through_cache  # noqa: PLC0415
-    from netcore.study.spec import Hyperparameters, dataset_of  # noqa: PLC0415
-    from netcore.study.trial import TrialJob, run_trial  # noqa: PLC0415
+    from netcore.data.prepared import through_cache  # noqa: PLC0415
+    from netcore.question.spec import Hyperparameters, dataset_of  # noqa: PLC0415
+    from netcore.records.job import TrialJob  # noqa: PLC0415
+    from netcore.workers.trial import run_trial  # noqa: PLC0415
 
     spec = load_spec(study)
     walls = []

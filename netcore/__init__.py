@@ -12,16 +12,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from netcore.question.spec import load_spec
     from netcore.results.tables import load_study
     from netcore.run import run_study
-    from netcore.study.objective import Objective
-    from netcore.study.spec import load_spec
+    from netcore.search.objective import Objective
 
 __all__ = ["Objective", "load_spec", "load_study", "run_study"]
 
 _HOMES = {
-    "Objective": "netcore.study.objective",
-    "load_spec": "netcore.study.spec",
+    "Objective": "netcore.search.objective",
+    "load_spec": "netcore.question.spec",
     "load_study": "netcore.results.tables",
     "run_study": "netcore.run",
 }

@@ -18,11 +18,11 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from netcore.records.folder import StudyFolder
+    from netcore.records.record import Record
     from netcore.results.tables import StudyTables
     from netcore.run import Run
-    from netcore.study.folder import StudyFolder
-    from netcore.study.record import Record
-    from netcore.study.search import Notice, Stage
+    from netcore.search.loop import Notice, Stage
 
 INTERRUPTED = 130
 
@@ -115,7 +115,7 @@ def run(  # noqa: PLR0913, PLR0917  # what may be asked for
     no_confirm: bool,
 ) -> int:
     """Run a study, or go on with it: STUDY is a TOML file, or the name of one in ./studies."""
-    from netcore.study.spec import load_spec  # noqa: PLC0415
+    from netcore.question.spec import load_spec  # noqa: PLC0415
 
     spec = load_spec(study).with_trials(trials)  # a mistake in the file is said before anything heavy is imported
 
@@ -166,7 +166,7 @@ def audit(study: str, results: Path, share: float, workers: int | None, dask: st
 @click.option("--follow", is_flag=True, hidden=True)
 def sync(study: str, results: Path, follow: bool) -> None:
     """Bring MLflow to what a study's records say; run it as often as you like."""
-    from netcore.study.folder import find_study  # noqa: PLC0415
+    from netcore.records.folder import find_study  # noqa: PLC0415
     from netcore.tracking import follow as following  # noqa: PLC0415
     from netcore.tracking.client import shown_uri  # noqa: PLC0415
 
@@ -180,7 +180,7 @@ def sync(study: str, results: Path, follow: bool) -> None:
 @results_option
 def report(study: str, results: Path) -> None:
     """Make a study's tables, figures and report again from its records."""
-    from netcore.study.folder import find_study  # noqa: PLC0415
+    from netcore.records.folder import find_study  # noqa: PLC0415
 
     folder = find_study(study, results)
     _write_views(folder)
@@ -194,9 +194,9 @@ def report(study: str, results: Path) -> None:
 @results_option
 def predict(study: str, file: Path, out: Path | None, results: Path) -> None:
     """Say which class new rows belong to: FILE holds them as they come (.csv, .parquet, .npy, .npz or IDX)."""
-    from netcore.model import MODEL, read_model  # noqa: PLC0415
-    from netcore.prediction import as_csv, ignored, predict, read_rows, refuse_place, write_csv  # noqa: PLC0415
-    from netcore.study.folder import find_study  # noqa: PLC0415
+    from netcore.final.model import MODEL, read_model  # noqa: PLC0415
+    from netcore.final.prediction import as_csv, ignored, predict, read_rows, refuse_place, write_csv  # noqa: PLC0415
+    from netcore.records.folder import find_study  # noqa: PLC0415
 
     model = read_model(find_study(study, results).path / MODEL)
     if out is not None:
@@ -219,11 +219,11 @@ def predict(study: str, file: Path, out: Path | None, results: Path) -> None:
 @click.option("--quick", is_flag=True, help="Leave out asking the sampler again: a minute for a thousand trials.")
 def verify(study: str, results: Path, fix: bool, quick: bool) -> int:
     """Check that all numbers of a study agree: records, study file, data, proposals, tables, MLflow, optuna.log."""
+    from netcore.check.verify import mend, verify  # noqa: PLC0415
     from netcore.errors import NetcoreError  # noqa: PLC0415
-    from netcore.study.folder import find_study  # noqa: PLC0415
+    from netcore.records.folder import find_study  # noqa: PLC0415
     from netcore.terminal import say_checks  # noqa: PLC0415
     from netcore.tracking.follow import sync as send  # noqa: PLC0415
-    from netcore.verify import mend, verify  # noqa: PLC0415
 
     folder = find_study(study, results)
     hold = say_checks(verify(folder, quick=quick))
@@ -270,16 +270,16 @@ def replay(  # noqa: PLR0913, PLR0917  # what may be asked for
         message = "give a STUDY and one of TRIAL..., --best, --sample, --all, --confirmed; or --run alone"
         raise click.UsageError(message)
 
-    from netcore import replay as replaying  # noqa: PLC0415
+    from netcore.check import replay as replaying  # noqa: PLC0415
     from netcore.terminal import say_replays  # noqa: PLC0415
 
     if study is None or run_id is not None:
-        from netcore.tracking.replay import asked_of_run  # noqa: PLC0415  # MLflow takes 1.3 s to import
+        from netcore.check.run_record import asked_of_run  # noqa: PLC0415  # MLflow takes 1.3 s to import
 
         spec, one = asked_of_run(run_id or "")
         return 0 if say_replays(replaying.replay(spec, [one], workers, dask)) else 1
 
-    from netcore.study.folder import find_study  # noqa: PLC0415
+    from netcore.records.folder import find_study  # noqa: PLC0415
 
     folder = find_study(study, results)
     if best:
@@ -299,7 +299,7 @@ def list_studies(results: Path) -> None:
     """List the studies in the results folder."""
     from netcore.errors import InputError, Problem, printable  # noqa: PLC0415
     from netcore.files import is_file  # noqa: PLC0415
-    from netcore.study.folder import studies_in  # noqa: PLC0415
+    from netcore.records.folder import studies_in  # noqa: PLC0415
     from netcore.terminal import Tally  # noqa: PLC0415
 
     if is_file(results):
@@ -330,7 +330,7 @@ def list_studies(results: Path) -> None:
 def show(study: str, trial: int, results: Path) -> None:
     """Show one trial: its figures, or its traceback."""
     from netcore.errors import InputError  # noqa: PLC0415
-    from netcore.study.folder import find_study  # noqa: PLC0415
+    from netcore.records.folder import find_study  # noqa: PLC0415
     from netcore.terminal import say_trial  # noqa: PLC0415
 
     folder = find_study(study, results)
@@ -346,8 +346,8 @@ def show(study: str, trial: int, results: Path) -> None:
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of study files, for editors.")
 def check(study: str | None, schema: bool) -> None:
     """Check a study file, and its data, without running anything."""
-    from netcore.data.cache import through_cache  # noqa: PLC0415
-    from netcore.study.spec import check_sampler, dataset_of, json_schema, load_spec  # noqa: PLC0415
+    from netcore.data.prepared import through_cache  # noqa: PLC0415
+    from netcore.question.spec import check_sampler, dataset_of, json_schema, load_spec  # noqa: PLC0415
 
     if schema:
         click.echo(json_schema())
@@ -413,8 +413,8 @@ def fetch_images(name: str) -> None:
 def info(source: str, path: str | None, target: str | None, drop: tuple[str, ...], train_limit: int | None) -> None:
     """Say what is in a source, and how it will be split: SOURCE is one of `data list`, or the path of a study file."""
     from netcore.data import SOURCES, load_dataset  # noqa: PLC0415
-    from netcore.data.cache import through_cache  # noqa: PLC0415
-    from netcore.study.spec import checked_data, load_spec  # noqa: PLC0415
+    from netcore.data.prepared import through_cache  # noqa: PLC0415
+    from netcore.question.spec import checked_data, load_spec  # noqa: PLC0415
 
     given = {"path": path, "target": target, "drop": list(drop), "train_limit": train_limit}
     if source in SOURCES or not source.endswith(".toml"):
@@ -435,7 +435,7 @@ def info(source: str, path: str | None, target: str | None, drop: tuple[str, ...
 def ui(host: str, port: int) -> int:
     """Open MLflow's pages on this machine; Ctrl-C ends them."""
     from netcore.tracking.client import shown_uri, tracking_uri  # noqa: PLC0415
-    from netcore.tracking.ui import Address, links, serve  # noqa: PLC0415
+    from netcore.tracking.server import Address, links, serve  # noqa: PLC0415
 
     address = None if tracking_uri().startswith("http") else Address.of(host, port)
     pages = links(address.shown if address else shown_uri())
@@ -463,8 +463,8 @@ def _after_search(
 ) -> "Run":
     """Make the run of what comes after a search, in the folder of a study that has run."""
     from netcore.errors import InputError  # noqa: PLC0415
+    from netcore.records.folder import find_study  # noqa: PLC0415
     from netcore.run import Run  # noqa: PLC0415
-    from netcore.study.folder import find_study  # noqa: PLC0415
 
     folder = find_study(study, results)
     spec = folder.spec().with_confirm(finalists, seeds)
@@ -513,7 +513,7 @@ def _see_through(this: "Run", steps: "Callable[[], Iterator[Record | Notice | St
 
 def _write_views(folder: "StudyFolder") -> "StudyTables":
     """Make everything that is made from records, but for MLflow."""
-    from netcore.results.figures import draw_all  # noqa: PLC0415
+    from netcore.results.plots import draw_all  # noqa: PLC0415
     from netcore.results.report import write_report  # noqa: PLC0415
     from netcore.results.tables import write_tables  # noqa: PLC0415
     from netcore.run import tables_there  # noqa: PLC0415

@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, ClassVar, Self
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["DataError", "InputError", "NetcoreError", "Problem", "RecordError", "WorkError", "nearest", "printable"]
+__all__ = [
+    "DataError",
+    "Finding",
+    "InputError",
+    "NetcoreError",
+    "Problem",
+    "RecordError",
+    "Remark",
+    "WorkError",
+    "nearest",
+    "printable",
+]
 
 
 @dataclass(frozen=True)
@@ -28,6 +39,21 @@ class Problem:
         got = f", got {self.value}" if self.value else ""
         remedy = f"; {self.remedy}" if self.remedy else ""
         return printable(f"{self.place}: {self.rule}{got}{remedy}")
+
+
+@dataclass(frozen=True)
+class Remark:
+    """Something that the user should know although nothing is wrong."""
+
+    text: str
+
+    def __str__(self) -> str:
+        """Return the one line that the user reads."""
+        return self.text
+
+
+Finding = Problem | Remark
+"""What a check of a study reports."""
 
 
 class NetcoreError(Exception):

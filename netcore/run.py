@@ -18,22 +18,22 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from threadpoolctl import threadpool_limits
 
+from netcore.confirm.audit import audit
+from netcore.confirm.confirmation import Chosen, Confirmation, median_of
+from netcore.confirm.final_model import facts_of, read_test_set, settle_weights, shipped_model
 from netcore.data import Dataset
-from netcore.data.cache import through_cache
+from netcore.data.prepared import through_cache
 from netcore.errors import InputError, Problem, RecordError, WorkError
 from netcore.files import cannot_write, is_file, make_folder, write_atomically
-from netcore.model import MODEL, Model
-from netcore.step import STEP
-from netcore.study.audit import audit
-from netcore.study.cluster import DaskEngine
-from netcore.study.confirm import Chosen, Confirmation, median_of
-from netcore.study.engine import Engine, LocalEngine, usable_cores
-from netcore.study.finish import facts_of, read_test_set, settle_weights, shipped_model
-from netcore.study.folder import StudyFolder
-from netcore.study.record import Record, outline, setting_differences
-from netcore.study.sampling import SAMPLER_ARGUMENTS
-from netcore.study.search import Notice, Search, Stage
-from netcore.study.spec import StudySpec, check_sampler, dataset_of, load_spec
+from netcore.final.model import MODEL, Model
+from netcore.question.spec import StudySpec, check_sampler, dataset_of, load_spec
+from netcore.records.folder import StudyFolder
+from netcore.records.record import Record, outline, setting_differences
+from netcore.search.loop import Notice, Search, Stage
+from netcore.search.sampling import SAMPLER_ARGUMENTS
+from netcore.training.step import STEP
+from netcore.workers.cluster import DaskEngine
+from netcore.workers.engine import Engine, LocalEngine, usable_cores
 
 if TYPE_CHECKING:
     from netcore.results.tables import StudyTables

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 import click
 
 from netcore.errors import printable
-from netcore.study.record import Record, rank
-from netcore.study.search import Notice, Stage
-from netcore.study.spec import HYPERPARAMETERS
-from netcore.study.trial import State
+from netcore.question.spec import HYPERPARAMETERS
+from netcore.records.job import State
+from netcore.records.record import Record, rank
+from netcore.search.loop import Notice, Stage
 
 if TYPE_CHECKING:
+    from netcore.check.comparison import Replayed
+    from netcore.check.verify import Check
     from netcore.data import Dataset
     from netcore.results.tables import StudyTables
     from netcore.run import Run
-    from netcore.study.replay import Replayed
-    from netcore.verify import Check
 
 __all__ = ["Tally", "say_checks", "say_data", "say_outcome", "say_replays", "say_trial", "show_progress"]
 
@@ -177,9 +177,9 @@ def say_replays(replays: "Iterable[Replayed]") -> bool:
 
 def say_outcome(run: "Run", tables: "StudyTables", seconds: float, tracked: str) -> None:
     """Say what came out: the winner, its figures, and where everything is."""
-    from netcore.results.audit import audited  # noqa: PLC0415  # pandas: only where it is needed
-    from netcore.results.confirmation import SOFTMAX, chosen, confirmed  # noqa: PLC0415
-    from netcore.results.testset import reading_of  # noqa: PLC0415
+    from netcore.results.stopping_cost import audited  # noqa: PLC0415  # pandas: only where it is needed
+    from netcore.results.test_set import reading_of  # noqa: PLC0415
+    from netcore.results.winner import SOFTMAX, chosen, confirmed  # noqa: PLC0415
     from netcore.results.words import plus_minus  # noqa: PLC0415
 
     states = tables.trials["state"].value_counts()
@@ -227,8 +227,8 @@ def say_trial(record: Record) -> None:
     click.echo(f"trial {record.number}: {result.state}, {provenance.seconds:.2f} s, digest {record.digest}")
     for name in HYPERPARAMETERS:
         click.echo(f"  {name:<20} {getattr(job.hyperparameters, name)!r}")
-    for epoch, ceiling in job.ceilings.items():
-        click.echo(f"  ceiling at epoch {epoch:<3} {ceiling:.6f}")
+    for epoch, threshold in job.thresholds.items():
+        click.echo(f"  threshold at epoch {epoch:<3} {threshold:.6f}")
     if result.best_epoch:
         click.echo(f"  best_epoch           {result.best_epoch}\n  {job.metric:<20} {result.value!r}")
     if result.failure:

@@ -15,8 +15,8 @@ from browser import CHROMIUM, Browser, browser
 from synced import address, copy, make
 
 import netcore
+from netcore.question.spec import EXTRAS, StudySpec, load_spec
 from netcore.results.tables import StudyTables
-from netcore.study.spec import EXTRAS, StudySpec, load_spec
 
 MIXED = """
 # Question: what does a study do in which trials finish, are pruned, diverge and fail?

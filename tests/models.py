@@ -8,7 +8,7 @@ import numpy as np
 import netcore
 from netcore.core import TrainConfig, epochs, init_params
 from netcore.data import Dataset, load_dataset
-from netcore.model import MODEL, Model
+from netcore.final.model import MODEL, Model
 
 TREES = Path(__file__).parents[1] / "studies" / "data" / "trees.csv"
 TREE_KEYS: dict[str, Any] = {"path": str(TREES), "target": "species", "drop": ["plot"]}

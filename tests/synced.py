@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 import netcore
+from netcore.question.spec import load_spec
+from netcore.records.folder import StudyFolder
 from netcore.results.tables import write_tables
 from netcore.run import Run
-from netcore.study.folder import StudyFolder
-from netcore.study.spec import load_spec
 from netcore.tracking.client import connect
 from netcore.tracking.follow import sync
 from netcore.tracking.journal import write_journal

@@ -486,8 +486,8 @@ def test_resolved_settings_that_are_not_whole(quick: Command, own: Path, content
 
 def test_fresh_twice_after_an_old_folder_was_deleted(own: Path) -> None:
     """`--fresh` finds a free place for the old folder, whichever earlier ones have been deleted."""
+    from netcore.question.spec import load_spec
     from netcore.run import Run
-    from netcore.study.spec import load_spec
 
     spec = load_spec(own / "x.toml")
     for _ in range(2):

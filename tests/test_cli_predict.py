@@ -16,8 +16,8 @@ from conftest import netcore_command
 from formats import idx_file, pixels
 from models import TREE_KEYS, TREES, run_study_with, trained
 
-from netcore.model import MODEL, Model, read_model
-from netcore.prediction import as_csv, read_rows
+from netcore.final.model import MODEL, Model, read_model
+from netcore.final.prediction import as_csv, read_rows
 
 FORMATS = ["csv", "parquet", "npy", "pictures.npy", "npz", "named.npz", "idx3-ubyte", "idx3-ubyte.gz"]
 """Endings of file names."""

@@ -17,15 +17,15 @@ import pytest
 from conftest import fingerprint, netcore_command, write_mixed
 
 import netcore
-from netcore.data.cache import through_cache
+from netcore.data.prepared import through_cache
 from netcore.errors import InputError, WorkError
+from netcore.question.spec import Hyperparameters, StudySpec, dataset_of
+from netcore.records.job import State, TrialJob
+from netcore.records.record import Record
 from netcore.results.tables import StudyTables
 from netcore.run import Run
-from netcore.study import cluster
-from netcore.study.cluster import DaskEngine
-from netcore.study.record import Record
-from netcore.study.spec import Hyperparameters, StudySpec, dataset_of
-from netcore.study.trial import State, TrialJob
+from netcore.workers import cluster
+from netcore.workers.cluster import DaskEngine
 
 if TYPE_CHECKING:
     from distributed import Client

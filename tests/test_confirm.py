@@ -1,4 +1,4 @@
-"""Claims about netcore.study.confirm and netcore.study.audit: fresh seeds, fresh splits, equal to the last bit."""
+"""Claims about netcore.confirm: fresh seeds, fresh splits, equal to the last bit."""
 
 import json
 import shutil
@@ -11,19 +11,19 @@ from conftest import netcore_command
 from sklearn.datasets import load_iris
 
 import netcore
+from netcore.confirm.confirmation import COURSE, candidates, read_confirmation, winner_of
 from netcore.data import prepare
-from netcore.data.cache import cache_folder, through_cache
 from netcore.data.dataset import RawData
-from netcore.model import MODEL, Model, read_model
-from netcore.results.confirmation import confirmed as summed_up
+from netcore.data.prepared import cache_folder, through_cache
+from netcore.final.model import MODEL, Model, read_model
+from netcore.question.spec import dataset_of, load_spec
+from netcore.records.folder import StudyFolder
+from netcore.records.job import Role, State, best_so_far, failed
+from netcore.records.record import Record
 from netcore.results.tables import StudyTables
+from netcore.results.winner import confirmed as summed_up
 from netcore.run import Run
 from netcore.seeds import Purpose, seed_sequence
-from netcore.study.confirm import COURSE, candidates, read_confirmation, winner_of
-from netcore.study.folder import StudyFolder
-from netcore.study.record import Record
-from netcore.study.spec import dataset_of, load_spec
-from netcore.study.trial import Role, State, best_so_far, failed
 
 STUDY = """
 [study]

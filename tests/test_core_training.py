@@ -1,4 +1,4 @@
-"""Claims about netcore.core.training: the published training, one step, and what an epoch is."""
+"""Claims about netcore.core.sgd: the published training, one step, and what an epoch is."""
 
 import dataclasses
 import itertools

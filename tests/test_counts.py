@@ -16,20 +16,20 @@ from mlflow import MlflowClient
 from optuna.trial import FrozenTrial
 
 import netcore
-from netcore import step
 from netcore.core import Epoch, TrainConfig, init_params, sgd_step
 from netcore.core.net import IntArray, Workspace
 from netcore.core.params import Params
-from netcore.core.training import Step, TrainEpoch, reference
+from netcore.core.sgd import Step, TrainEpoch, reference
+from netcore.question.spec import load_spec
+from netcore.records.folder import StudyFolder
+from netcore.records.job import State, TrialResult
+from netcore.records.record import Record
 from netcore.run import Run
-from netcore.step import compiled
-from netcore.study.folder import StudyFolder
-from netcore.study.history import History
-from netcore.study.record import Record
-from netcore.study.spec import load_spec
-from netcore.study.trial import State, TrialResult
+from netcore.search.history import History
 from netcore.tracking.client import connect
 from netcore.tracking.sync import Projection
+from netcore.training import step
+from netcore.training.step import compiled
 
 STUDY = """
 [study]

@@ -24,11 +24,11 @@ from test_data_cache import iris as prepared
 from test_record import folded, iris, job, records, sealed  # noqa: F401  # fixtures
 
 from netcore.archive import array_of, pack, unpack
-from netcore.data.cache import open_dataset, through_cache
+from netcore.data.prepared import open_dataset, through_cache
 from netcore.errors import RecordError, WorkError
-from netcore.model import Model
-from netcore.study.record import CURVES, Record, pack_weights, unpack_weights
-from netcore.study.trial import FIGURES
+from netcore.final.model import Model
+from netcore.records.job import METRICS
+from netcore.records.record import CURVES, Record, pack_weights, unpack_weights
 
 BOUND = 100 * 2**20
 """Bytes that reading a file of a few kilobytes may take at most."""
@@ -140,7 +140,7 @@ def test_no_array_is_of_objects_or_of_nothing(what: str) -> None:
 def test_rows_of_nothing_are_no_folds(records: dict[str, Record]) -> None:  # noqa: F811
     """Folds without an epoch could be any number of rows that take no byte: a trial without a curve has none."""
     nothing = {f"{name}.npy": claims((0,)) for name in CURVES}
-    nothing |= {f"fold_{name}.npy": claims((10**12, 0)) for name in FIGURES}
+    nothing |= {f"fold_{name}.npy": claims((10**12, 0)) for name in METRICS}
     data = pack({**unpack(records["failed"].to_bytes(), ""), **nothing})
     with bounded(), pytest.raises(RecordError, match="does not hold a record"):
         Record.from_bytes(data, "x.npz")

@@ -1,4 +1,4 @@
-"""Claims about netcore.data.cache: what is mapped is what was prepared, whole or not there."""
+"""Claims about netcore.data.prepared: what is mapped is what was prepared, whole or not there."""
 
 import dataclasses
 import os
@@ -19,7 +19,7 @@ from conftest import netcore_command
 from numpy.typing import DTypeLike, NDArray
 
 from netcore.data import Dataset, load_dataset
-from netcore.data.cache import cache_folder, discard, open_dataset, spill, through_cache
+from netcore.data.prepared import cache_folder, discard, open_dataset, spill, through_cache
 from netcore.errors import DataError, WorkError
 
 ROOT = Path(__file__).parents[1]
@@ -41,7 +41,7 @@ import sys, time
 from functools import partial
 from pathlib import Path
 from netcore.data import load_dataset
-from netcore.data.cache import through_cache
+from netcore.data.prepared import through_cache
 
 def slowly(put):
     def putting(*arguments):

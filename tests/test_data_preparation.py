@@ -19,8 +19,8 @@ from netcore.data import preprocessing, table
 from netcore.data.dataset import _split
 from netcore.data.preprocessing import from_members, to_members
 from netcore.data.sources import PREPARATION, read_source
-from netcore.study.record import Record, unpack_weights
-from netcore.study.spec import StudySpec, dataset_of, load_spec
+from netcore.question.spec import StudySpec, dataset_of, load_spec
+from netcore.records.record import Record, unpack_weights
 
 STUDY = """
 [study]

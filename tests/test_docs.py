@@ -21,18 +21,14 @@ from pydantic_core import PydanticUndefined
 
 from netcore.cli import commands
 from netcore.data import SOURCES
-from netcore.results.tables import AUDIT, CONFIRMATION, CURVE, TRIALS, WEIGHTS, StudyTables
-from netcore.study.data_section import (
+from netcore.question.data_section import (
     ArraysDataSection,
     BundledDataSection,
     Cifar10DataSection,
     IdxDataSection,
     TableDataSection,
 )
-from netcore.study.folder import StudyFolder
-from netcore.study.record import CURVES, Record
-from netcore.study.sampling import SAMPLER_ARGUMENTS
-from netcore.study.spec import (
+from netcore.question.spec import (
     Range,
     SpaceSection,
     StartSection,
@@ -43,6 +39,10 @@ from netcore.study.spec import (
     dataset_of,
     load_spec,
 )
+from netcore.records.folder import StudyFolder
+from netcore.records.record import CURVES, Record
+from netcore.results.tables import AUDIT, CONFIRMATION, CURVE, TRIALS, WEIGHTS, StudyTables
+from netcore.search.sampling import SAMPLER_ARGUMENTS
 from netcore.tracking.journal import write_journal
 
 ROOT = Path(__file__).parent.parent

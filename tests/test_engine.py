@@ -18,13 +18,13 @@ import pytest
 from conftest import fingerprint, netcore_command
 
 import netcore
-from netcore.data.cache import through_cache
+from netcore.data.prepared import through_cache
 from netcore.errors import WorkError
+from netcore.question.spec import Hyperparameters, StudySpec, dataset_of, load_spec
+from netcore.records.folder import StudyFolder
+from netcore.records.job import State, TrialJob
 from netcore.run import Run
-from netcore.study.engine import LocalEngine, usable_cores
-from netcore.study.folder import StudyFolder
-from netcore.study.spec import Hyperparameters, StudySpec, dataset_of, load_spec
-from netcore.study.trial import State, TrialJob
+from netcore.workers.engine import LocalEngine, usable_cores
 
 DIGITS = """
 [study]
@@ -288,7 +288,7 @@ def test_a_worker_says_what_its_numbers_depend_on(slow: tuple[Path, str]) -> Non
 def test_usable_cores_follow_the_affinity_mask() -> None:
     """`--workers` defaults to the cores that this process may use, not to those of the machine."""
     code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
-    code += "from netcore.study.engine import usable_cores; print(usable_cores())"
+    code += "from netcore.workers.engine import usable_cores; print(usable_cores())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "1"
     assert usable_cores() >= 1

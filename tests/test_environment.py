@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from netcore.study.environment import _code, environment
+from netcore.workers.environment import _code, environment
 
 VERSION = version("netcore")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from netcore import load_study
-from netcore.data.cache import through_cache
-from netcore.study.spec import dataset_of
+from netcore.data.prepared import through_cache
+from netcore.question.spec import dataset_of
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "experiments"))
 

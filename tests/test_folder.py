@@ -1,4 +1,4 @@
-"""Claims about netcore.study.folder: what lies in a study's folder, that nothing is overwritten, and who may write."""
+"""Claims about netcore.records.folder: what is in a study's folder, who may write, no overwriting."""
 
 import dataclasses
 import json
@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 
 from netcore.core.params import Params, init_params
-from netcore.core.training import Epoch
+from netcore.core.sgd import Epoch
 from netcore.errors import InputError, RecordError, WorkError
 from netcore.files import TEMPORARY
+from netcore.question.spec import Hyperparameters, StudySpec
+from netcore.records.folder import StudyFolder, find_study
+from netcore.records.job import State, TrialJob, TrialResult
+from netcore.records.record import Provenance, Record
 from netcore.results.tables import StudyTables
 from netcore.run import tables_there
 from netcore.seeds import Purpose, generator
-from netcore.study.folder import StudyFolder, find_study
-from netcore.study.record import Provenance, Record
-from netcore.study.spec import Hyperparameters, StudySpec
-from netcore.study.trial import State, TrialJob, TrialResult
 
 SPEC = StudySpec.model_validate(
     {
@@ -33,7 +33,7 @@ SPEC = StudySpec.model_validate(
 HOLDS_THE_LOCK = """
 import sys
 from pathlib import Path
-from netcore.study.folder import StudyFolder
+from netcore.records.folder import StudyFolder
 with StudyFolder(Path(sys.argv[1])).locked(*sys.argv[2:]):
     print("locked", flush=True)
     sys.stdin.read()

@@ -19,19 +19,20 @@ from sklearn.model_selection import StratifiedKFold
 import netcore
 from netcore.core.net import evaluate
 from netcore.core.params import init_params
-from netcore.core.training import Epoch, TrainConfig, epochs
+from netcore.core.sgd import Epoch, TrainConfig, epochs
 from netcore.data import Dataset, load_dataset, prepare
 from netcore.data.dataset import RawData
 from netcore.errors import DataError, InputError
+from netcore.question.spec import Hyperparameters, StudySpec, load_spec
+from netcore.records.folder import StudyFolder
+from netcore.records.job import METRICS, State, TrialJob, TrialResult, best_so_far
+from netcore.records.record import Record
 from netcore.results.tables import CURVE, TRIALS, StudyTables
 from netcore.run import Run
+from netcore.search.history import quiet_optuna
 from netcore.seeds import Purpose, generator, seed_sequence
-from netcore.step import compiled
-from netcore.study.folder import StudyFolder
-from netcore.study.history import quiet_optuna
-from netcore.study.record import Record
-from netcore.study.spec import Hyperparameters, StudySpec, load_spec
-from netcore.study.trial import FIGURES, State, TrialJob, TrialResult, best_so_far, run_trial
+from netcore.training.step import compiled
+from netcore.workers.trial import run_trial
 
 STUDY = """
 [study]
@@ -211,7 +212,7 @@ def test_a_batch_as_large_as_the_smallest_training_part() -> None:
     study = {"study": {"name": "x"}, "data": {"source": "wine", "folds": 3}, "space": SPACE}
     smallest = min(len(fold.y_train) for fold in load_dataset("wine", seed=0, folds=3).folds)
     assert smallest < max(len(fold.y_train) for fold in load_dataset("wine", seed=0, folds=3).folds)
-    from netcore.study.spec import dataset_of
+    from netcore.question.spec import dataset_of
 
     dataset_of(StudySpec.model_validate({**study, "training": {"batch_size": smallest}}))
     with pytest.raises(InputError, match=f"at most the {smallest} rows of the training set, got {smallest + 1}"):
@@ -246,7 +247,7 @@ def test_a_trial_is_judged_by_the_mean(metric: str) -> None:
     asked = job(metric=metric, learning_rate=2.0)
     result = run_trial(asked, iris())
     for epoch, of_folds in zip(result.curve, zip(*result.folds, strict=True), strict=True):
-        for name in FIGURES:
+        for name in METRICS:
             np.testing.assert_allclose(getattr(epoch, name), np.mean([getattr(fold, name) for fold in of_folds]))
         assert epoch.learning_rate == of_folds[0].learning_rate
     assert result.state is State.FINISHED
@@ -260,13 +261,13 @@ def test_a_trial_is_judged_by_the_mean(metric: str) -> None:
 
 @pytest.mark.parametrize("metric", ["val_loss", "val_accuracy"])
 def test_a_rung_looks_at_the_mean(metric: str) -> None:
-    """A trial is stopped where the best mean is worse than the ceiling, and all its nets stop there."""
+    """A trial is stopped where the best mean is worse than the threshold, and all its nets stop there."""
     free = run_trial(job(metric=metric), iris())
     best = best_so_far(free.curve, metric, 3)
-    tie = run_trial(job(metric=metric, ceilings={3: best}), iris())
+    tie = run_trial(job(metric=metric, thresholds={3: best}), iris())
     assert (tie.state, tie.curve) == (State.FINISHED, free.curve)
     worse = -math.inf if metric == "val_loss" else math.inf
-    stopped = run_trial(job(metric=metric, ceilings={3: math.nextafter(best, worse)}), iris())
+    stopped = run_trial(job(metric=metric, thresholds={3: math.nextafter(best, worse)}), iris())
     assert (stopped.state, stopped.value) == (State.PRUNED, best)
     assert stopped.folds == tuple(fold[:3] for fold in free.folds)
 
@@ -350,7 +351,7 @@ def test_tables(folded: Folded, records: list[Record]) -> None:
         assert best["fold"].tolist() == [0, 1, 2]
         np.testing.assert_allclose(best["val_loss"].mean(), row["value"])
         np.testing.assert_allclose(best["val_loss"].std(ddof=1), row["value_std"])
-        for name in FIGURES:
+        for name in METRICS:
             np.testing.assert_allclose(best[name].mean(), row[name])
     assert (folded[1] / "folded" / "curves.parquet").exists()
 

@@ -25,18 +25,18 @@ from test_hostile import ran  # noqa: F401  # a fixture
 
 import netcore
 from netcore.archive import pack, unpack
+from netcore.check import records_hold as verify
 from netcore.data import Dataset
 from netcore.errors import InputError, NetcoreError, RecordError
-from netcore.study import verify
-from netcore.study.engine import Trained
-from netcore.study.folder import StudyFolder
-from netcore.study.history import History
-from netcore.study.record import Record, differences, ranked
-from netcore.study.search import Search
-from netcore.study.spec import StudySpec, dataset_of, load_spec
-from netcore.study.trial import TrialJob
+from netcore.question.spec import StudySpec, dataset_of, load_spec
+from netcore.records.folder import StudyFolder
+from netcore.records.job import TrialJob
+from netcore.records.record import Record, differences, ranked
+from netcore.search.history import History
+from netcore.search.loop import Search
 from netcore.terminal import Tally, say_trial
 from netcore.tracking.journal import write_journal
+from netcore.workers.engine import Trained
 
 Study = tuple[StudyFolder, Record, Dataset]
 STUDIES = sorted((Path(__file__).parents[1] / "studies").glob("*.toml"))

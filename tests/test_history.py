@@ -1,4 +1,4 @@
-"""Claims about netcore.study.history: restored from its records, a study proposes what the live one does."""
+"""Claims about netcore.search.history: restored from its records, a study proposes what the live one does."""
 
 import dataclasses
 import math
@@ -9,12 +9,12 @@ import pytest
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from netcore.core.training import Epoch
-from netcore.study.history import TOLD_AS, History, direction_of, quiet_optuna, reported, told
-from netcore.study.record import Provenance, Record
-from netcore.study.space import Space
-from netcore.study.spec import Hyperparameters, StudySpec
-from netcore.study.trial import State, TrialJob, TrialResult, failed
+from netcore.core.sgd import Epoch
+from netcore.question.spec import Hyperparameters, StudySpec
+from netcore.records.job import State, TrialJob, TrialResult, failed
+from netcore.records.record import Provenance, Record
+from netcore.search.history import TOLD_AS, History, direction_of, quiet_optuna, reported, told
+from netcore.search.space import Space
 
 TRIALS, WINDOW, EPOCHS = 32, 5, 4
 WHEN = Provenance(0.0, 1.0, 1, {})
@@ -62,13 +62,13 @@ def record(spec: StudySpec, number: int, asked: Hyperparameters, result: TrialRe
 
 
 def go_on(spec: StudySpec, history: History, records: list[Record], begin: int) -> list[tuple[Any, Any]]:
-    """Ask trials from `begin` on, each committed when the window says; give proposals and ceilings."""
+    """Ask trials from `begin` on, each committed when the window says; give proposals and thresholds."""
     asked: list[tuple[Any, Any]] = []
     for number in range(begin, TRIALS):
         if begin < number and number >= WINDOW:
             history.commit(number - WINDOW, records[number - WINDOW].result)
         proposal = history.propose(number)
-        asked.append((proposal, history.ceilings()))
+        asked.append((proposal, history.thresholds()))
         if number == len(records):
             records.append(record(spec, number, proposal, outcome(number, proposal)))
     return asked
@@ -113,14 +113,14 @@ def seen(history: History) -> list[tuple[Any, ...]]:
 
 
 def test_every_state_is_in_the_history(live: Live) -> None:
-    """The made-up study has trials of all four states and ceilings: what follows is about something."""
+    """The made-up study has trials of all four states and thresholds: what follows is about something."""
     assert {one.result.state for one in live[2]} == set(State)
-    assert any(ceilings for _, ceilings in live[3])
+    assert any(thresholds for _, thresholds in live[3])
 
 
 @pytest.mark.parametrize("there", [0, 1, 4, 5, 6, 11, 17, 26, 31])
 def test_restored_proposes_what_live_does(live: Live, there: int) -> None:
-    """Restored at any trial, the study proposes the same hyperparameters and ceilings as if never interrupted."""
+    """Restored at any trial, the study proposes the same hyperparameters and thresholds as if never interrupted."""
     spec, _, records, asked = live
     assert go_on(spec, restored(spec, records, there), records[:], there) == asked[there:]
 

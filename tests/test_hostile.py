@@ -28,9 +28,9 @@ from test_cli_input import Command, quick, refused, server  # noqa: F401  # fixt
 import netcore
 from netcore.archive import pack, unpack
 from netcore.errors import InputError
-from netcore.model import read_model
-from netcore.study.folder import StudyFolder
-from netcore.study.spec import load_spec
+from netcore.final.model import read_model
+from netcore.question.spec import load_spec
+from netcore.records.folder import StudyFolder
 
 STUDY = """
 [study]
@@ -201,7 +201,7 @@ def see(done: Any, code_: int) -> None:  # noqa: ANN401  # a CompletedProcess
 
 def by_hand(folder: StudyFolder, target: str) -> None:
     """Read a file as the commands do, without their other work; whether it is refused is the commands' to show."""
-    from netcore.results.verify import tables
+    from netcore.check.tables_hold import tables
     from netcore.tracking.journal import journal_findings
 
     with suppress(InputError):

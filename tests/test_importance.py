@@ -6,9 +6,9 @@ import pytest
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import TrialState, create_trial
 
-from netcore.study.importance import LEAST, Importance, importances
-from netcore.study.space import Space
-from netcore.study.spec import Hyperparameters, Range, SpaceSection
+from netcore.question.spec import Hyperparameters, Range, SpaceSection
+from netcore.search.importance import LEAST, Importance, importances
+from netcore.search.space import Space
 
 SPACE = SpaceSection(
     learning_rate=Range[float](low=1e-3, high=1.0, log=True),

@@ -20,7 +20,7 @@ from netcore.core import Params, probabilities
 from netcore.data import Preprocessing
 from netcore.data.sources import read_source
 from netcore.errors import DataError, RecordError
-from netcore.model import Model, read_model
+from netcore.final.model import Model, read_model
 
 CASES: dict[str, dict[str, Any]] = {
     "pictures": {"source": "digits"},
@@ -383,7 +383,7 @@ def test_a_study_without_a_model_says_how_to_make_one(tmp_path: Path) -> None:
 def test_numpy_is_all_that_an_array_model_needs() -> None:
     """Importing the module brings neither pandas nor MLflow, Optuna or scikit-learn; it brings nothing unknown."""
     code = (
-        "import sys, numpy.random; before = {*sys.modules}; import netcore.model;"
+        "import sys, numpy.random; before = {*sys.modules}; import netcore.final.model;"
         "names = {name.partition('.')[0] for name in {*sys.modules} - before};"
         "print(sorted(names - {*sys.stdlib_module_names, 'numpy'}))"
     )

@@ -13,9 +13,9 @@ from test_hostile import ran  # noqa: F401  # a fixture
 
 import netcore
 from netcore.errors import InputError, NetcoreError, RecordError
+from netcore.question.spec import load_spec
+from netcore.records.folder import StudyFolder, find_study
 from netcore.run import Run
-from netcore.study.folder import StudyFolder, find_study
-from netcore.study.spec import load_spec
 
 NAMES = {
     "up": "../evil",
@@ -184,7 +184,7 @@ def test_the_folder_in_resolved_json_is_only_looked_into(own: Path, where: objec
     resolved = json.loads(folder.resolved.read_text()) | {"folder": where}
     folder.resolved.write_text(json.dumps(resolved))
     before = listing(own.parents[1])
-    from netcore.replay import replay, trials_of
+    from netcore.check.replay import replay, trials_of
 
     with pytest.raises(InputError) as caught:
         list(replay(folder.spec(), trials_of(folder, (0,)), 1))
@@ -231,7 +231,7 @@ def test_other_files_beside_the_records_are_none(own: Path, name: str) -> None:
 
 
 LINKS: dict[str, Callable[[StudyFolder], Path]] = {
-    "figures": lambda folder: folder.figures,
+    "plots": lambda folder: folder.plots,
     "trials": lambda folder: folder.trials,
     "weights": lambda folder: folder.weights,
     "superseded": lambda folder: folder.superseded,

@@ -10,9 +10,10 @@ from optuna.trial import TrialState
 from netcore import Objective, load_spec
 from netcore.data import load_dataset
 from netcore.errors import InputError
-from netcore.study.history import quiet_optuna
-from netcore.study.spec import Hyperparameters, StudySpec
-from netcore.study.trial import TrialJob, run_trial
+from netcore.question.spec import Hyperparameters, StudySpec
+from netcore.records.job import TrialJob
+from netcore.search.history import quiet_optuna
+from netcore.workers.trial import run_trial
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Claims about netcore.study.record: a record is read back as it was, and any change to it is noticed."""
+"""Claims about netcore.records.record: a record is read back as it was, and any change to it is noticed."""
 
 import dataclasses
 import hashlib
@@ -20,10 +20,12 @@ from hypothesis import strategies as st
 
 from netcore.archive import pack
 from netcore.core.params import Params
-from netcore.core.training import Epoch
+from netcore.core.sgd import Epoch
 from netcore.data import Dataset, load_dataset
 from netcore.errors import RecordError
-from netcore.study.record import (
+from netcore.question.spec import Hyperparameters, StudySpec
+from netcore.records.job import METRICS, State, TrialJob, TrialResult, failed
+from netcore.records.record import (
     CURVES,
     Provenance,
     Record,
@@ -33,8 +35,7 @@ from netcore.study.record import (
     setting_differences,
     unpack_weights,
 )
-from netcore.study.spec import Hyperparameters, StudySpec
-from netcore.study.trial import FIGURES, State, TrialJob, TrialResult, failed, run_trial
+from netcore.workers.trial import run_trial
 
 SPACE: dict[str, Any] = {"learning_rate": 0.1, "hidden_size": 3, "reg": 1e-3, "learning_rate_decay": 0.9}
 REMEDY = "`netcore run` moves it aside and trains the trial again"
@@ -67,7 +68,7 @@ def iris() -> Dataset:
 def records(iris: Dataset) -> dict[str, Record]:
     """Make one record of each state."""
     rates = {"finished": {}, "pruned": {2: -1.0}, "diverged": {}}
-    jobs = {name: job(ceilings=ceilings) for name, ceilings in rates.items()}
+    jobs = {name: job(thresholds=thresholds) for name, thresholds in rates.items()}
     jobs["diverged"] = job(hyperparameters=Hyperparameters(1e30, 3, 1e-3, 0.9))
     made = {name: Record.of(one, run_trial(one, iris), WHEN) for name, one in jobs.items()}
     made["failed"] = Record.of(job(), failed("error", "Traceback …\n\ud800"), WHEN)
@@ -80,7 +81,10 @@ STATES = ["finished", "pruned", "diverged", "failed"]
 
 def same(one: Record, other: Record) -> bool:
     """Say whether two records are equal, a NaN being equal to itself."""
-    return repr(dataclasses.astuple(one)) == repr(dataclasses.astuple(other)) and one.job.known == other.job.known
+    return (
+        repr(dataclasses.astuple(one)) == repr(dataclasses.astuple(other))
+        and one.job.history_hash == other.job.history_hash
+    )
 
 
 def without_weights(record: Record) -> Record:
@@ -139,7 +143,7 @@ EPOCHS = st.lists(st.tuples(FINITE, st.floats(), st.floats(), FINITE, FINITE), m
 def test_any_record_round_trips(
     curve: list[tuple[float, ...]],
     value: float,
-    ceilings: dict[int, float],
+    thresholds: dict[int, float],
     text: str,
     started: float,
     state: State,
@@ -147,7 +151,7 @@ def test_any_record_round_trips(
     """Whatever figures and texts a record has, they are read back exactly."""
     entries = tuple(Epoch(n, *figures) for n, figures in enumerate(curve, start=1))
     result = TrialResult(state, entries, 1, value, failure=text, traceback=text)
-    record = Record.of(job(ceilings=ceilings), result, dataclasses.replace(WHEN, started=started))
+    record = Record.of(job(thresholds=thresholds), result, dataclasses.replace(WHEN, started=started))
     assert same(Record.from_bytes(record.to_bytes(), "x.npz"), record)
 
 
@@ -200,7 +204,7 @@ def test_ended(records: dict[str, Record]) -> None:
 def folded() -> Record:
     """Make the record of a trial with three folds."""
     dataset = load_dataset("iris", seed=0, folds=3)
-    asked = job(ceilings={})
+    asked = job(thresholds={})
     return Record.of(asked, run_trial(asked, dataset), WHEN, dataset.preprocessing)
 
 
@@ -211,7 +215,7 @@ def test_a_record_with_folds_round_trips(folded: Record) -> None:
     assert len(again.result.folds) == 3
     assert again.to_bytes() == folded.to_bytes()
     with np.load(io.BytesIO(folded.to_bytes()), allow_pickle=False) as archive:
-        for name in FIGURES:
+        for name in METRICS:
             expected = [[getattr(epoch, name) for epoch in fold] for fold in folded.result.folds]
             np.testing.assert_array_equal(archive[f"fold_{name}"], np.array(expected))
             assert archive[f"fold_{name}"].shape == (3, 3)
@@ -249,7 +253,7 @@ WRONG_FOLDS: dict[str, np.ndarray[Any, Any] | None] = {
 
 
 @pytest.mark.parametrize("what", WRONG_FOLDS)
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", METRICS)
 def test_a_record_with_wrong_folds(folded: Record, name: str, what: str) -> None:
     """An array of the folds that is missing, or of another shape or type than the others, is refused in one line."""
     content = WRONG_FOLDS[what]
@@ -435,12 +439,12 @@ def test_a_pickle_in_a_record_is_never_run(records: dict[str, Record], tmp_path:
         {"hyperparameters": Hyperparameters(0.1, 3, 1e-3, 0.8)},
         {"hyperparameters": Hyperparameters(math.nextafter(0.1, 1), 3, 1e-3, 0.9)},
         {"seed": 1},
-        {"ceilings": {2: 0.75}},
-        {"ceilings": {2: 0.75, 3: 0.3}},
+        {"thresholds": {2: 0.75}},
+        {"thresholds": {2: 0.75, 3: 0.3}},
     ],
 )
 def test_the_digest_covers_the_job(records: dict[str, Record], change: dict[str, Any]) -> None:
-    """Another hyperparameter, seed or ceiling is another digest, though the result were the same."""
+    """Another hyperparameter, seed or threshold is another digest, though the result were the same."""
     result = records["finished"].result
     assert Record.of(job(**change), result, WHEN).digest != Record.of(job(), result, WHEN).digest
 
@@ -477,9 +481,11 @@ def test_the_digest_covers_no_times(records: dict[str, Record], change: dict[str
 
 
 def test_the_order_of_ceilings_does_not_matter(records: dict[str, Record]) -> None:
-    """The same ceilings in another order are the same digest."""
+    """The same thresholds in another order are the same digest."""
     result = records["finished"].result
-    one, other = (Record.of(job(ceilings=ceilings), result, WHEN) for ceilings in ({2: 0.5, 3: 0.4}, {3: 0.4, 2: 0.5}))
+    one, other = (
+        Record.of(job(thresholds=thresholds), result, WHEN) for thresholds in ({2: 0.5, 3: 0.4}, {3: 0.4, 2: 0.5})
+    )
     assert one.digest == other.digest
 
 
@@ -510,7 +516,7 @@ def test_weights_files_are_the_same_in_another_process() -> None:
     """The bytes of a weights file are a function of the weights: no clock, no order, no machine is in them."""
     code = (
         "import hashlib, numpy as np; from netcore.core.params import init_params; "
-        "from netcore.study.record import pack_weights; "
+        "from netcore.records.record import pack_weights; "
         "print(hashlib.sha256(pack_weights(init_params(np.random.default_rng(0), 4, 3, 2))).hexdigest())"
     )
     from netcore.core.params import init_params
@@ -557,7 +563,7 @@ def test_a_record_serves_the_job_it_was_made_for(records: dict[str, Record]) -> 
     [
         ({"seed": 1}, "seed is 0 where 1 is asked"),
         ({"step": "other"}, "step is 'compiled 2' where 'other' is asked"),
-        ({"ceilings": {}}, "ceilings is {2: 0.75, 3: 0.30000000000000004} where {} is asked"),
+        ({"thresholds": {}}, "thresholds is {2: 0.75, 3: 0.30000000000000004} where {} is asked"),
         ({"data_digest": "e"}, f"data_digest is '{'d' * 64}' where 'e' is asked"),
         ({"hyperparameters": Hyperparameters(0.1, 4, 1e-3, 0.9)}, "hidden_size is 3 where 4 is asked"),
     ],

@@ -14,13 +14,13 @@ from click.testing import CliRunner, Result
 from conftest import netcore_command
 from synced import address, run_of
 
+from netcore.check.comparison import Asked, Replayed, compared
+from netcore.check.replay import all_of, best_of, confirmation_of, replay, sample_of, trials_of
 from netcore.cli import commands
 from netcore.errors import InputError
-from netcore.replay import all_of, best_of, confirmation_of, replay, sample_of, trials_of
-from netcore.study.folder import StudyFolder
-from netcore.study.record import Record, pack_weights
-from netcore.study.replay import Asked, Replayed, compared
-from netcore.study.trial import State, TrialResult
+from netcore.records.folder import StudyFolder
+from netcore.records.job import State, TrialResult
+from netcore.records.record import Record, pack_weights
 from netcore.tracking.client import connect
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
@@ -268,7 +268,7 @@ def test_a_run_is_enough(damaged: Path, elsewhere: Path, monkeypatch: pytest.Mon
 
 
 def test_every_run_is_enough(elsewhere: Path) -> None:
-    """Runs of every state, stopped by ceilings or not, and those of a confirmation."""
+    """Runs of every state, stopped by thresholds or not, and those of a confirmation."""
     assert elsewhere.exists()
     client = connect()
     experiment = client.get_experiment_by_name("small")
@@ -276,7 +276,7 @@ def test_every_run_is_enough(elsewhere: Path) -> None:
     runs = client.search_runs([experiment.experiment_id])
     by_state = {run.data.tags["netcore.state"]: run for run in runs if "netcore.trial" in run.data.tags}
     assert set(by_state) == set(State)
-    assert json.loads(by_state["pruned"].data.tags["netcore.ceilings"]) != {}
+    assert json.loads(by_state["pruned"].data.tags["netcore.thresholds"]) != {}
     ids = [run.info.run_id for run in by_state.values()]
     ids += [run_of(f"{name}/1", tag="netcore.confirm") for name in ("softmax", "course")]
     for run_id in ids:
@@ -310,7 +310,7 @@ def test_data_are_looked_for_here(damaged: Path, elsewhere: Path) -> None:
 
 def lose_tag(run_id: str) -> None:
     """Lose what a replay needs."""
-    connect().delete_tag(run_id, "netcore.ceilings")
+    connect().delete_tag(run_id, "netcore.thresholds")
 
 
 def lose_file(run_id: str) -> None:
@@ -331,7 +331,7 @@ def change_file(run_id: str) -> None:
 @pytest.mark.parametrize(
     ("damage", "what"),
     [
-        (lose_tag, r"does not hold a training \(KeyError: 'netcore\.ceilings'\); `netcore sync`"),
+        (lose_tag, r"does not hold a training \(KeyError: 'netcore\.thresholds'\); `netcore sync`"),
         (lose_file, r"its parent must hold resolved\.json; `netcore sync`"),
         (change_file, r"param batch_size must be what resolved\.json of its parent says"),
     ],

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 from test_results_figures import a_study
 
-from netcore.results.audit import audited, epochs_saved
-from netcore.results.confirmation import Confirmation, confirmed
 from netcore.results.statistics import corrected_mean, wilson
+from netcore.results.stopping_cost import audited, epochs_saved
 from netcore.results.tables import AUDIT, CONFIRMATION, StudyTables
+from netcore.results.winner import Confirmation, confirmed
 
 NAN = float("nan")
 TRAIN, VAL = 60, 20

@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from netcore.results import figures, summary
+from netcore.records.folder import StudyFolder
+from netcore.results import plots, summary
 from netcore.results.tables import CURVE, TRIALS, WEIGHTS, StudyTables
-from netcore.study.folder import StudyFolder
 
 NAN = float("nan")
 SPACE = {
@@ -108,12 +108,12 @@ STUDIES = {
 def draw(tables: StudyTables) -> dict[str, Figure | None]:
     """Draw everything that a study has."""
     return {
-        "progress": figures.progress(tables),
-        "loss_curves": figures.loss_curves(tables),
-        "best_trial": figures.best_trial(tables),
-        "first_layer": figures.first_layer(tables),
-        "slice": figures.slice_plot(tables, "learning_rate", "log"),
-        "choice": figures.slice_plot(tables, "hidden_size", "choice"),
+        "progress": plots.progress(tables),
+        "loss_curves": plots.loss_curves(tables),
+        "best_trial": plots.best_trial(tables),
+        "first_layer": plots.first_layer(tables),
+        "slice": plots.slice_plot(tables, "learning_rate", "log"),
+        "choice": plots.slice_plot(tables, "hidden_size", "choice"),
     }
 
 
@@ -237,16 +237,16 @@ def test_a_figure_with_nothing_to_show_is_left_out(kind: str, drawn: set[str]) -
 
 def test_fixed_hyperparameters_have_no_slice() -> None:
     """Neither what the study file fixes nor what happens to be one value is drawn."""
-    assert figures.slice_plot(STUDIES["mixed"], "learning_rate_decay") is None
-    assert figures.slice_plot(STUDIES["mixed"], "reg", "fixed") is None
+    assert plots.slice_plot(STUDIES["mixed"], "learning_rate_decay") is None
+    assert plots.slice_plot(STUDIES["mixed"], "reg", "fixed") is None
 
 
 def test_legends_count_the_states() -> None:
     """The reader learns how many trials each mark stands for, and how many are off the axis or have no curve."""
-    assert in_legend(figures.progress(STUDIES["outlier"])) == (
+    assert in_legend(plots.progress(STUDIES["outlier"])) == (
         "finished (3) pruned (1) beyond the axis (1) best: trial 4 (0.3) best so far"
     )
-    curves = figures.loss_curves(STUDIES["outlier"])
+    curves = plots.loss_curves(STUDIES["outlier"])
     assert in_legend(curves) == "finished (3) pruned (1) best: trial 4 (val_loss 0.3)"
     assert curves is not None
     assert curves.axes[0].get_title(loc="right") == "not drawn: 1 diverged, 1 failed, 1 above the axis"
@@ -254,7 +254,7 @@ def test_legends_count_the_states() -> None:
 
 def test_trials_without_a_value_stand_where_they_were_tried() -> None:
     """A diverged trial keeps its learning rate in the plot, in a strip of its own."""
-    figure = figures.slice_plot(STUDIES["mixed"], "learning_rate", "log")
+    figure = plots.slice_plot(STUDIES["mixed"], "learning_rate", "log")
     assert figure is not None
     strip, axes = figure.axes
     assert [label.get_text() for label in strip.get_yticklabels()] == ["failed (1)", "diverged (1)"]
@@ -268,7 +268,7 @@ def test_trials_without_a_value_stand_where_they_were_tried() -> None:
 def test_axes_bear_the_words_of_the_tables() -> None:
     """A hyperparameter and a metric are called what they are called everywhere, with the metric's unit."""
     for kind, label in (("mixed", "val_loss (nats)"), ("accuracy", "val_accuracy (share right)")):
-        figure = figures.slice_plot(STUDIES[kind], "reg", "linear")
+        figure = plots.slice_plot(STUDIES[kind], "reg", "linear")
         assert figure is not None
         assert label in {axes.get_ylabel() for axes in figure.axes}
         assert "reg" in {axes.get_xlabel() for axes in figure.axes}
@@ -279,7 +279,7 @@ def test_curves_are_whole_where_losses_fall_far() -> None:
     tables = a_study(("finished", 1e-6, 30))
     falling = np.geomspace(1.0, 1e-6, 30)
     tables = dataclasses.replace(tables, curves=tables.curves.assign(train_loss=falling, val_loss=falling))
-    for figure in (figures.best_trial(tables), figures.loss_curves(tables)):
+    for figure in (plots.best_trial(tables), plots.loss_curves(tables)):
         assert figure is not None
         low, high = figure.axes[0].get_ylim()
         assert low < 1e-6
@@ -288,7 +288,7 @@ def test_curves_are_whole_where_losses_fall_far() -> None:
 
 def test_names_are_not_read_as_mathematics() -> None:
     """An input with a dollar sign in its name has just that; drawing it neither fails nor typesets."""
-    figure = figures.first_layer(a_study(("finished", 0.5, 1), weights=table_weights([r"$\frac{$", "x" * 200], 2)))
+    figure = plots.first_layer(a_study(("finished", 0.5, 1), weights=table_weights([r"$\frac{$", "x" * 200], 2)))
     assert figure is not None
     figure.savefig(io.BytesIO(), format="svg")
     assert len(figure.axes[0].get_yticklabels()[1].get_text()) == 40
@@ -297,7 +297,7 @@ def test_names_are_not_read_as_mathematics() -> None:
 def test_weights_share_one_symmetric_scale() -> None:
     """White is zero: the colours reach as far below it as above."""
     for weights in (image_weights(3, (4, 4, 1)), table_weights(["a", "b"], 3)):
-        figure = figures.first_layer(a_study(("finished", 0.5, 1), weights=weights))
+        figure = plots.first_layer(a_study(("finished", 0.5, 1), weights=weights))
         assert figure is not None
         low, high = figure.axes[0].images[0].get_clim()
         assert low == -high < 0
@@ -313,11 +313,11 @@ def test_drawing_changes_no_settings_of_matplotlib() -> None:
 def test_equal_tables_give_equal_files(tmp_path: Path) -> None:
     """Drawn twice, and once under another style of the user's: the same bytes, PNG and SVG."""
     folder = a_folder(tmp_path)
-    drawn = figures.draw_all(STUDIES["mixed"], folder)
-    first = {file.name: file.read_bytes() for file in folder.figures.iterdir()}
+    drawn = plots.draw_all(STUDIES["mixed"], folder)
+    first = {file.name: file.read_bytes() for file in folder.plots.iterdir()}
     with mpl.rc_context({"font.size": 30, "lines.linewidth": 9}):
-        figures.draw_all(STUDIES["mixed"], folder)
-    assert {file.name: file.read_bytes() for file in folder.figures.iterdir()} == first
+        plots.draw_all(STUDIES["mixed"], folder)
+    assert {file.name: file.read_bytes() for file in folder.plots.iterdir()} == first
     names = {
         "progress",
         "loss_curves",
@@ -327,15 +327,15 @@ def test_equal_tables_give_equal_files(tmp_path: Path) -> None:
         "slice_reg",
         "first_layer",
     }
-    assert drawn == {name: folder.figures / f"{name}.png" for name in drawn}
+    assert drawn == {name: folder.plots / f"{name}.png" for name in drawn}
     assert set(first) == {f"{name}.{kind}" for name in names for kind in ("png", "svg")}
 
 
 def test_stale_figures_are_removed_and_other_files_stay(tmp_path: Path) -> None:
     """A figure that the study no longer has does not linger; the user's own pictures and notes are not ours."""
     folder = a_folder(tmp_path)
-    folder.figures.mkdir()
+    folder.plots.mkdir()
     for name in ("slice_reg.png", "slice_reg.svg", "mine.png", "notes.txt"):
-        (folder.figures / name).write_text("x")
-    assert figures.draw_all(STUDIES["no trial"], folder) == {}
-    assert {file.name for file in folder.figures.iterdir()} == {"mine.png", "notes.txt"}
+        (folder.plots / name).write_text("x")
+    assert plots.draw_all(STUDIES["no trial"], folder) == {}
+    assert {file.name for file in folder.plots.iterdir()} == {"mine.png", "notes.txt"}

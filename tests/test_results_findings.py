@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 from test_results_confirmation import CLEAR, a_confirmation
 from test_results_figures import MIXED, a_study
 
-from netcore.results import figures, summary
-from netcore.results.confirmation import chosen
-from netcore.results.findings import confirmation_plot, confusion_matrix, importance_plot
+from netcore.results import plots, summary
+from netcore.results.confirmation_plots import confirmation_plot, confusion_matrix, importance_plot
 from netcore.results.statistics import wilson
-from netcore.results.testset import Reading
-from netcore.study.importance import Importance
+from netcore.results.test_set import Reading
+from netcore.results.winner import chosen
+from netcore.search.importance import Importance
 
 NAN = float("nan")
 
@@ -115,7 +115,7 @@ def test_curves_over_folds_are_their_mean() -> None:
     broken = pd.concat([two[0].assign(val_loss=NAN), two[1]], ignore_index=True)
     assert summary.mean_over_folds(broken)["val_loss"].isna().all()
     assert summary.mean_over_folds(tables.curves) is tables.curves
-    for draw in (figures.loss_curves, figures.best_trial):
+    for draw in (plots.loss_curves, plots.best_trial):
         drawn, expected = saved(draw(folds)), saved(draw(tables))
         assert drawn.axes[0].get_ylim() == pytest.approx(expected.axes[0].get_ylim())
         assert len(drawn.axes[0].lines) == len(expected.axes[0].lines)
@@ -126,5 +126,5 @@ def test_the_winners_training_is_the_confirmed_ones() -> None:
     tables = a_confirmation(CLEAR)
     assert summary.winner(tables) == 2
     assert chosen(tables) == 0
-    figure = saved(figures.best_trial(tables))
+    figure = saved(plots.best_trial(tables))
     assert "trial 0" in figure.legends[0].get_title().get_text()

@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from netcore.results.confirmation import confirmed
+from netcore.question.spec import StudySpec, question
+from netcore.records.folder import StudyFolder
 from netcore.results.receipt import receipt
 from netcore.results.report import write_report
 from netcore.results.tables import StudyTables, load_study
+from netcore.results.winner import confirmed
 from netcore.results.words import plus_minus, short
 from netcore.run import Run
-from netcore.study.folder import StudyFolder
-from netcore.study.spec import StudySpec, question
 
 Study = tuple[StudyTables, StudyFolder]
 NAUGHTY = "<script>alert('x')</script>&amp;"
@@ -125,7 +125,7 @@ def test_the_policy_names_this_style_and_this_script_alone(finished: Study) -> N
 def test_every_picture_has_words(finished: Study) -> None:
     """Who cannot see a figure is told what it shows and which trial is the search's best, or the winner."""
     page = Page(finished[1].report)
-    assert page.tags.count("img") == len(page.alternatives) == len(list(finished[1].figures.glob("*.png")))
+    assert page.tags.count("img") == len(page.alternatives) == len(list(finished[1].plots.glob("*.png")))
     assert len(set(page.alternatives)) == len(page.alternatives)
     best = int(finished[0].trials.query("state == 'finished'").sort_values("value")["trial"].iloc[0])
     of_winner = ("The winner's training.", "What was taken for what.")
@@ -142,7 +142,7 @@ def test_the_winners_figures_name_the_winner(study: Study) -> None:
     assert found.winner is not None
     best = int(tables.trials.query("state == 'finished' and trial != @found.winner.trial")["trial"].iloc[0])
     trials = tables.trials.assign(value=tables.trials["value"].mask(tables.trials["trial"] == best, 0.001))
-    picture = folder.figures / "progress.png"
+    picture = folder.plots / "progress.png"
     figures = dict.fromkeys(("best_trial", "confusion", "progress"), picture)
     page = Page(write_report(dataclasses.replace(tables, trials=trials), folder, figures))
     training, confusion, progress = page.alternatives
@@ -167,7 +167,7 @@ def test_the_first_layer_says_how_inputs_were_prepared(study: Study, how: dict[s
     resolved = folder.resolved_settings()
     resolved["settings"]["data"] = how if how["source"] == "table" else {"standardize": "feature", **how}
     folder.resolved.write_text(json.dumps(resolved))
-    text = Page(write_report(tables, folder, {"first_layer": folder.figures / "progress.png"})).text
+    text = Page(write_report(tables, folder, {"first_layer": folder.plots / "progress.png"})).text
     assert words in text
     assert ("standardised" in text) == ("standardised" in words)
 
@@ -298,7 +298,7 @@ def test_few_and_many_classes_are_told(study: Study, names: list[str]) -> None:
     folder.resolved.write_text(json.dumps(resolved))
     confusion = (5 * np.eye(len(names), dtype=int) + np.roll(np.eye(len(names), dtype=int), 1, axis=1)).tolist()
     folder.test.write_text(json.dumps({**(folder.test_figures() or {}), "confusion": confusion}))
-    page = Page(write_report(tables, folder, {"confusion": folder.figures / "progress.png"}))
+    page = Page(write_report(tables, folder, {"confusion": folder.plots / "progress.png"}))
     assert all(name in page.text for name in names)
     assert "numbers-confusion" in page.ids
     assert any(f"most often {names[0]} was taken for {names[1]} (1)" in words for words in page.alternatives)

@@ -8,8 +8,8 @@ import pytest
 from browser import Browser
 from test_results_report import audited_copy
 
+from netcore.question.spec import StudySpec
 from netcore.results.tables import StudyTables
-from netcore.study.spec import StudySpec
 
 COMPLAINTS = ("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled")
 SHOWN = "[...document.querySelectorAll('#trials-table tbody tr')].filter(row => !row.hidden)"

@@ -10,7 +10,7 @@ from test_results_figures import a_study
 
 from netcore.results.statistics import wilson
 from netcore.results.tables import StudyTables
-from netcore.results.testset import Confused, reading_of
+from netcore.results.test_set import Confused, reading_of
 
 OLD = {"trial": 1, "digest": "d" * 64, "data_digest": "x", "rows": 10, "right": 8, "accuracy": 0.8}
 NEW = OLD | {"candidate": "trial 1", "seed": 4, "readings": 3, "confusion": [[5, 0, 0], [1, 2, 1], [0, 0, 1]]}

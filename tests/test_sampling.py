@@ -1,4 +1,4 @@
-"""Claims about netcore.study.sampling: a proposal is a function of seed, number and (`tpe`, `gp`) what is known."""
+"""Claims about netcore.search.sampling: a proposal is a function of seed, number and (`tpe`, `gp`) what is known."""
 
 import inspect
 import itertools
@@ -21,9 +21,9 @@ from scipy.special import log_ndtr
 from scipy.stats import qmc
 
 from netcore.errors import InputError
+from netcore.question.spec import Hyperparameters, StudySpec
+from netcore.search.sampling import SAMPLER_ARGUMENTS, Sampling, _with_all_values, quick_tpe
 from netcore.seeds import Purpose, generator, seed_sequence
-from netcore.study.sampling import SAMPLER_ARGUMENTS, Sampling, _with_all_values, quick_tpe
-from netcore.study.spec import Hyperparameters, StudySpec
 
 SPACE: dict[str, Any] = {
     "learning_rate": {"low": 1e-3, "high": 1.0, "log": True},

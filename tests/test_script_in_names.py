@@ -14,10 +14,10 @@ from browser import Browser
 from test_results_report import Page
 
 import netcore
+from netcore.records.folder import StudyFolder
+from netcore.records.job import State, TrialResult
+from netcore.records.record import Record
 from netcore.results.report import write_report
-from netcore.study.folder import StudyFolder
-from netcore.study.record import Record
-from netcore.study.trial import State, TrialResult
 from netcore.tracking.pages import as_it_is, fenced, question_of
 
 NAUGHTY = [

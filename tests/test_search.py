@@ -10,14 +10,14 @@ from conftest import fingerprint, needs_gp, write_mixed
 
 import netcore
 from netcore.errors import InputError, WorkError
+from netcore.question.spec import StudySpec, load_spec
+from netcore.records.folder import StudyFolder
+from netcore.records.job import State
+from netcore.records.record import Record
 from netcore.results.tables import StudyTables
 from netcore.run import Run
-from netcore.study.folder import StudyFolder
-from netcore.study.history import History
-from netcore.study.record import Record
-from netcore.study.search import Notice
-from netcore.study.spec import StudySpec, load_spec
-from netcore.study.trial import State
+from netcore.search.history import History
+from netcore.search.loop import Notice
 
 Mixed = tuple[StudySpec, Path, StudyTables]
 

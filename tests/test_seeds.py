@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from netcore.errors import InputError
+from netcore.question.spec import load_spec
 from netcore.seeds import Purpose, generator, seed_sequence
-from netcore.study.spec import load_spec
 
 TRIPLES = st.tuples(st.integers(0, 2**63 - 1), st.integers(0, 2**20), st.sampled_from(Purpose))
 

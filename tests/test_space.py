@@ -1,4 +1,4 @@
-"""Claims about netcore.study.space: what is searched, what is fixed, and where each point of the unit cube lies."""
+"""Claims about netcore.search.space: what is searched, what is fixed, and where each point of the unit cube lies."""
 
 import itertools
 from collections import Counter
@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from netcore.study.space import Space
-from netcore.study.spec import Hyperparameters, SpaceSection, StartSection
+from netcore.question.spec import Hyperparameters, SpaceSection, StartSection
+from netcore.search.space import Space
 
 GIVEN: dict[str, Any] = {
     "learning_rate": {"low": 1e-3, "high": 10.0, "log": True},

@@ -1,4 +1,4 @@
-"""Claims about netcore.study.spec and its reading: what a study file may say, and the answer to each mistake."""
+"""Claims about netcore.question.spec and its reading: what a study file may say, and the answer to each mistake."""
 
 import json
 from collections.abc import Mapping
@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from netcore.data import SOURCES
 from netcore.errors import InputError
-from netcore.study.reading import LARGEST
-from netcore.study.spec import HYPERPARAMETERS, Range, StudySpec, json_schema, load_spec
+from netcore.question.reading import LARGEST
+from netcore.question.spec import HYPERPARAMETERS, Range, StudySpec, json_schema, load_spec
 
 ROOT = Path(__file__).parents[1]
 STUDY_FILES = sorted((ROOT / "studies").glob("*.toml"))

@@ -22,22 +22,23 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from synced import address
 
 import netcore
+from netcore.check.verify import Check, mend, verify
 from netcore.data import Dataset
-from netcore.data.cache import through_cache
+from netcore.data.prepared import through_cache
 from netcore.errors import InputError, NetcoreError
+from netcore.question.spec import StudySpec, dataset_of, load_spec
+from netcore.records.folder import StudyFolder
+from netcore.records.job import TrialJob
+from netcore.records.record import Provenance, Record
 from netcore.results.tables import StudyTables, write_tables
 from netcore.run import Run
-from netcore.study.engine import Trained
-from netcore.study.environment import environment
-from netcore.study.folder import StudyFolder
-from netcore.study.record import Provenance, Record
-from netcore.study.spec import StudySpec, dataset_of, load_spec
-from netcore.study.trial import TrialJob, run_trial
 from netcore.tracking.client import connect
 from netcore.tracking.follow import sync
 from netcore.tracking.journal import write_journal
 from netcore.tracking.sync import TRIAL, study_runs
-from netcore.verify import Check, mend, verify
+from netcore.workers.engine import Trained
+from netcore.workers.environment import environment
+from netcore.workers.trial import run_trial
 
 STUDY = """
 [study]
@@ -139,7 +140,7 @@ class Machine(RuleBasedStateMachine):
         self.patch.chdir(self.home)
         self.patch.setattr("netcore.run.LocalEngine", AtOnce)
         self.patch.setattr("netcore.run.through_cache", prepared)
-        self.patch.setattr("netcore.verify.through_cache", prepared)
+        self.patch.setattr("netcore.check.verify.through_cache", prepared)
 
     def teardown(self) -> None:
         """Leave nothing behind."""

@@ -1,4 +1,4 @@
-"""Claims about netcore.step: it agrees with the reference, gives the same bits everywhere, and may lose its cache."""
+"""Claims about netcore.training.step: it agrees with the reference, to the same bits, and may lose its cache."""
 
 import dataclasses
 import os
@@ -15,19 +15,19 @@ import pytest
 import scipy.special
 from filelock import FileLock
 
-from netcore import step
 from netcore.archive import unpack
 from netcore.core import Epoch, Params, TrainConfig, epochs, init_params
 from netcore.core.net import IntArray
 from netcore.core.params import FloatArray
 from netcore.errors import WorkError
-from netcore.step import compiled
+from netcore.training import step
+from netcore.training.step import compiled
 
 TRAIN = """
 import hashlib, sys
 import numpy as np
 from netcore.core import TrainConfig, epochs, init_params
-from netcore.step import compiled
+from netcore.training.step import compiled
 
 rng = np.random.default_rng(0)
 digest = hashlib.sha256()
@@ -48,7 +48,7 @@ print(digest.hexdigest(), sorted(loaded))
 
 AGREES = """
 import numpy as np
-from netcore import step
+from netcore.training import step
 from netcore.core import Params, TrainConfig, epochs, init_params
 
 rng = np.random.default_rng(0)
@@ -378,7 +378,7 @@ def test_scipy_is_whole_afterwards() -> None:
     """The BLAS is taken from SciPy without its package, and the package can be imported afterwards."""
     code = """
 import numpy
-from netcore.step import load
+from netcore.training.step import load
 load("float64")
 import scipy.linalg.cython_blas
 print(scipy.linalg.solve(numpy.eye(2), numpy.ones(2)), len(scipy.linalg.cython_blas.__pyx_capi__))

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from conftest import netcore_command, write_mixed
 
+from netcore.question.spec import StudySpec
+from netcore.records.record import Record
 from netcore.results.tables import StudyTables
 from netcore.run import Run
-from netcore.study.record import Record
-from netcore.study.spec import StudySpec
 
 Mixed = tuple[StudySpec, Path, StudyTables]
 

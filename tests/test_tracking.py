@@ -28,8 +28,8 @@ from optuna.trial import TrialState
 
 import netcore
 from netcore.errors import WorkError
+from netcore.records.folder import StudyFolder
 from netcore.results.tables import StudyTables
-from netcore.study.folder import StudyFolder
 from netcore.tracking import client
 from netcore.tracking.follow import Follower
 
@@ -262,8 +262,8 @@ def test_the_parent_holds_what_the_study_made(tracked: Path) -> None:
     """The parent run has the study file, tables, figures and report, the outcome as metrics, and a note."""
     client, parent, runs = runs_of(tracked)
     names = {item.path for item in client.list_artifacts(parent.info.run_id)}
-    assert names >= {"study.toml", "resolved.json", "report.html", "trials.parquet", "curves.parquet", "figures"}
-    assert {item.path for item in client.list_artifacts(parent.info.run_id, "figures")} >= {
+    assert names >= {"study.toml", "resolved.json", "report.html", "trials.parquet", "curves.parquet", "plots"}
+    assert {item.path for item in client.list_artifacts(parent.info.run_id, "plots")} >= {
         "figures/loss_curves.png",
         "figures/loss_curves.svg",
     }

@@ -30,10 +30,10 @@ from mlflow.entities.model_registry import ModelVersion
 from models import TREE_KEYS, TREES, run_study_with, trained
 
 from netcore.errors import RecordError, WorkError
-from netcore.model import MODEL, Model, read_model
-from netcore.study.folder import StudyFolder
+from netcore.final.model import MODEL, Model, read_model
+from netcore.records.folder import StudyFolder
 from netcore.tracking.follow import sync
-from netcore.tracking.model import _is_worse
+from netcore.tracking.registry import _is_worse
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::UserWarning")
 
@@ -177,7 +177,7 @@ def test_the_version_bears_file_and_data(shipped: Path) -> None:
     """Registered under the study's name: SHA-256 of model.npz, digest of the data, alias, a line of what it is."""
     content = (shipped / "results" / "digits" / MODEL).read_bytes()
     _, (registered,), about = state(shipped, "digits")
-    assert registered.tags["netcore.model"] == hashlib.sha256(content).hexdigest()
+    assert registered.tags["netcore.final.model"] == hashlib.sha256(content).hexdigest()
     assert (
         registered.tags["netcore.data_digest"]
         == read_model(shipped / "results" / "digits" / MODEL).facts["data_digest"]
@@ -335,7 +335,9 @@ def test_a_logging_that_was_cut_short_is_done_anew(copied: Path) -> None:
     digest = hashlib.sha256((copied / "results" / "digits" / MODEL).read_bytes()).hexdigest()
     client = client_of(copied)
     (whole,), _, _ = state(copied, "digits")
-    cut = client.create_logged_model(whole.experiment_id, "digits", whole.source_run_id, {"netcore.model": digest})
+    cut = client.create_logged_model(
+        whole.experiment_id, "digits", whole.source_run_id, {"netcore.final.model": digest}
+    )
     sync_digits(copied)
     logged, versions, _ = state(copied, "digits")
     assert len(logged) == len(versions) == 2

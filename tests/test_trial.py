@@ -1,4 +1,4 @@
-"""Claims about netcore.study.trial: a trial is a pure function of its job and its data, and ends as its state says."""
+"""Claims about netcore.records.job: a trial is a pure function of its job and its data, and ends as its state says."""
 
 import dataclasses
 import math
@@ -11,12 +11,13 @@ import pytest
 
 from netcore.core.net import evaluate
 from netcore.core.params import init_params
-from netcore.core.training import Epoch, TrainConfig, epochs
+from netcore.core.sgd import Epoch, TrainConfig, epochs
 from netcore.data import Dataset, load_dataset
+from netcore.question.spec import Hyperparameters, StudySpec
+from netcore.records.job import State, TrialJob, TrialResult, best_so_far, failed
 from netcore.seeds import Purpose, generator
-from netcore.step import compiled
-from netcore.study.spec import Hyperparameters, StudySpec
-from netcore.study.trial import State, TrialJob, TrialResult, best_so_far, failed, run_trial
+from netcore.training.step import compiled
+from netcore.workers.trial import run_trial
 
 SPACE = {"learning_rate": 0.1, "hidden_size": 6, "reg": 1e-3, "learning_rate_decay": 0.9}
 
@@ -65,10 +66,10 @@ def test_the_data_do_not_change(iris: Dataset) -> None:
     """A trial leaves its data and its job as they were."""
     arrays = [value for value in vars(iris).values() if isinstance(value, np.ndarray)]
     before = [array.tobytes() for array in arrays]
-    asked = job(ceilings={2: 0.1})
+    asked = job(thresholds={2: 0.1})
     run_trial(asked, iris)
     assert [array.tobytes() for array in arrays] == before
-    assert asked == job(ceilings={2: 0.1})
+    assert asked == job(thresholds={2: 0.1})
 
 
 @pytest.mark.parametrize(
@@ -116,13 +117,13 @@ def test_some_best_epoch_is_not_the_last(iris: Dataset) -> None:
 @pytest.mark.parametrize("metric", ["val_loss", "val_accuracy"])
 @pytest.mark.parametrize("rung", [1, 2, 5])
 def test_pruned_exactly_at_the_rung(iris: Dataset, metric: str, rung: int) -> None:
-    """A trial whose best so far is worse than the ceiling ends at that rung; a tie goes on, and a better one too."""
+    """A trial whose best so far is worse than the threshold ends at that rung; a tie goes on, and a better one too."""
     free = run_trial(job(metric=metric), iris)
     best = best_so_far(free.curve, metric, rung)
     worse, better = (math.inf, -math.inf) if metric == "val_accuracy" else (-math.inf, math.inf)
-    for ceiling in (best, math.nextafter(best, better)):
-        assert bits(run_trial(job(metric=metric, ceilings={rung: ceiling}), iris)) == bits(free)
-    pruned = run_trial(job(metric=metric, ceilings={rung: math.nextafter(best, worse)}), iris)
+    for threshold in (best, math.nextafter(best, better)):
+        assert bits(run_trial(job(metric=metric, thresholds={rung: threshold}), iris)) == bits(free)
+    pruned = run_trial(job(metric=metric, thresholds={rung: math.nextafter(best, worse)}), iris)
     assert pruned.state is State.PRUNED
     assert pruned.curve == free.curve[:rung]
     assert pruned.value == best
@@ -137,13 +138,13 @@ def test_the_best_so_far_counts_not_the_last(iris: Dataset) -> None:
     free = run_trial(job(learning_rate=0.9, seed=1), iris)
     losses = [epoch.val_loss for epoch in free.curve]
     rung = next(n for n in range(2, 6) if losses[n - 1] > min(losses[: n - 1]))
-    ceiling = (losses[rung - 1] + min(losses[: rung - 1])) / 2
-    assert run_trial(job(learning_rate=0.9, seed=1, ceilings={rung: ceiling}), iris).state is State.FINISHED
+    threshold = (losses[rung - 1] + min(losses[: rung - 1])) / 2
+    assert run_trial(job(learning_rate=0.9, seed=1, thresholds={rung: threshold}), iris).state is State.FINISHED
 
 
 def test_nothing_is_pruned_at_the_last_epoch(iris: Dataset) -> None:
-    """A trial that has trained to its end is finished, whatever the ceiling there."""
-    assert run_trial(job(ceilings={6: -1.0}), iris).state is State.FINISHED
+    """A trial that has trained to its end is finished, whatever the threshold there."""
+    assert run_trial(job(thresholds={6: -1.0}), iris).state is State.FINISHED
 
 
 @pytest.mark.parametrize("learning_rate", [1e3, 1e6, 1e30, 1e300])
@@ -163,22 +164,22 @@ def test_diverged(iris: Dataset, learning_rate: float, dtype: str) -> None:
 
 
 def test_a_divergence_is_not_pruned(iris: Dataset) -> None:
-    """A trial whose loss is not finite at a rung has diverged; the ceiling is not asked."""
+    """A trial whose loss is not finite at a rung has diverged; the threshold is not asked."""
     first = len(run_trial(job(learning_rate=1e30), iris).curve)
-    result = run_trial(job(learning_rate=1e30, ceilings={first: 0.0}), iris)
+    result = run_trial(job(learning_rate=1e30, thresholds={first: 0.0}), iris)
     assert result.state is State.DIVERGED
 
 
 @pytest.mark.parametrize("end", [1, 3])
 def test_stop_callback(iris: Dataset, end: int) -> None:
-    """`stop` is asked after each epoch with that epoch and the best so far, instead of the ceilings, and obeyed."""
+    """`stop` is asked after each epoch with that epoch and the best so far, instead of the thresholds, and obeyed."""
     seen: list[tuple[Epoch, float]] = []
 
     def stop(epoch: Epoch, best: float) -> bool:
         seen.append((epoch, best))
         return epoch.epoch == end
 
-    result = run_trial(job(ceilings={1: -1.0}), iris, stop=stop)
+    result = run_trial(job(thresholds={1: -1.0}), iris, stop=stop)
     assert result.state is State.PRUNED
     assert tuple(epoch for epoch, _ in seen) == result.curve
     assert [best for _, best in seen] == [best_so_far(result.curve, "val_loss", n) for n in range(1, end + 1)]

@@ -17,7 +17,7 @@ from servers import Server, ask, served
 import netcore
 from netcore.errors import InputError
 from netcore.tracking.pages import VIEW, trials_page, trials_view
-from netcore.tracking.ui import Address
+from netcore.tracking.server import Address
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 

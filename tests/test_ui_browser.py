@@ -12,8 +12,8 @@ from conftest import netcore_command, write_mixed
 from servers import Server, served
 
 import netcore
+from netcore.question.spec import HYPERPARAMETERS
 from netcore.results.tables import StudyTables
-from netcore.study.spec import HYPERPARAMETERS
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 

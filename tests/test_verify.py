@@ -19,21 +19,22 @@ from mlflow import MlflowClient
 from synced import STUDY, run_of
 
 import netcore
+from netcore.check.verify import Check, mend, verify
 from netcore.cli import commands
-from netcore.core.training import Epoch
+from netcore.core.sgd import Epoch
 from netcore.data import Dataset
-from netcore.model import MODEL, read_model
+from netcore.final.model import MODEL, read_model
+from netcore.question.spec import dataset_of, load_spec
+from netcore.records.folder import StudyFolder
+from netcore.records.job import State, TrialJob
+from netcore.records.record import Record
 from netcore.results.tables import write_tables
 from netcore.run import Run
-from netcore.study.folder import StudyFolder
-from netcore.study.record import Record
-from netcore.study.spec import dataset_of, load_spec
-from netcore.study.trial import State, TrialJob, run_trial
 from netcore.tracking import sync as projection
 from netcore.tracking.client import connect
 from netcore.tracking.follow import sync
 from netcore.tracking.journal import write_journal
-from netcore.verify import Check, mend, verify
+from netcore.workers.trial import run_trial
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 
@@ -193,9 +194,9 @@ def change_rate(folder: StudyFolder) -> None:
 
 
 def change_ceilings(folder: StudyFolder) -> None:
-    """State ceilings that would have stopped a trial which went on."""
+    """State thresholds that would have stopped a trial which went on."""
     record = folder.read(number_of(folder, State.FINISHED))
-    put(folder, replace(record, job=replace(record.job, ceilings={2: 1e-9})))
+    put(folder, replace(record, job=replace(record.job, thresholds={2: 1e-9})))
 
 
 def change_job(folder: StudyFolder, **changes: Any) -> None:  # noqa: ANN401  # any field of a job
@@ -257,12 +258,12 @@ DAMAGE: dict[str, tuple[Callable[[StudyFolder], object], str, str]] = {
     "a value changed": (change_value, "outcomes", r"value must be [\d.]+, as its curve says, got 0\.1"),
     "a state changed": (change_state, "outcomes", "state must be pruned, as its curve says, got finished"),
     "a learning rate changed": (change_rate, "outcomes", r"epoch 2: learning_rate must be .*, got 0\.5"),
-    "ceilings changed": (change_ceilings, "outcomes", "state must be one of an earlier end, as its curve says"),
-    "ceilings changed, asked again": (change_ceilings, "proposals", "ceilings is {2: 1e-09} where"),
+    "thresholds changed": (change_ceilings, "outcomes", "state must be one of an earlier end, as its curve says"),
+    "thresholds changed, asked again": (change_ceilings, "proposals", "thresholds is {2: 1e-09} where"),
     "another seed": (partial(change_job, seed=7), "settings", "trial 4: .*question, got seed is 7 where 0 is asked"),
     "other data": (partial(change_job, data_digest="0" * 64), "settings", "data_digest is '0000"),
     "another step": (partial(change_job, step="other"), "settings", "step is 'other' where 'compiled 2' is asked"),
-    "another history": (partial(change_job, known="0" * 64), "history", "trial 4: must have known trials 0 to 2"),
+    "another history": (partial(change_job, history_hash="0" * 64), "history", "trial 4: must have known trials 0 to 2"),
     "weights changed": (change_weights, "weights", r"is not the weights file of trial \d"),
     "weights lost": (lose_weights, "weights", "must be kept and is not there"),
     "study file changed": (swap_states_of_study_file, "settings", "got training.epochs was 7, is 6"),
@@ -377,7 +378,7 @@ def test_what_no_netcore_has_written_ends_in_a_finding(apart: StudyFolder) -> No
     """A record whose checksum holds over something else than numbers is answered like any damage."""
     was = apart.read(6).job.hyperparameters
     absurd: dict[str, Any] = {"learning_rate": "fast", "reg": None}
-    change_job(apart, hyperparameters=was._replace(**absurd), ceilings={0: None, 2: "low"})
+    change_job(apart, hyperparameters=was._replace(**absurd), thresholds={0: None, 2: "low"})
     found = problems_of(apart)
     assert "does not hold a record" in found["records"]
 

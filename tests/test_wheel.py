@@ -55,4 +55,4 @@ def test_the_wheel_runs_a_study_elsewhere(wheel: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "8 trials in sqlite:///mlflow.db" in done.stdout
     made = {path.name for path in (work / "results" / "mixed").iterdir()}
-    assert {"report.html", "figures", "trials.parquet", "optuna.log", "test.json"} <= made
+    assert {"report.html", "plots", "trials.parquet", "optuna.log", "test.json"} <= made

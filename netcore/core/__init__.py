@@ -7,7 +7,7 @@ Read in this order: `params` (what is learned), `net` (the equations), `training
 from netcore.core.gradcheck import numerical_gradient, relative_error
 from netcore.core.net import loss, loss_and_gradients, predict, probabilities, scores
 from netcore.core.params import Params, init_params
-from netcore.core.training import Epoch, TrainConfig, epochs, sgd_step
+from netcore.core.sgd import Epoch, TrainConfig, epochs, sgd_step
 
 __all__ = [
     "Epoch",

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netcore.archive import Header, read_header
-from netcore.data.cache import spill
 from netcore.data.dataset import RawData
+from netcore.data.prepared import spill
 from netcore.data.preprocessing import chunks
 from netcore.errors import DataError, nearest
 from netcore.files import is_file

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from netcore.question.spec import HYPERPARAMETERS
 from netcore.results.summary import ranked
 from netcore.results.tables import StudyTables
-from netcore.study.spec import HYPERPARAMETERS
 
 __all__ = ["Diverging", "Edge", "diverging", "edges"]
 

@@ -1,13 +1,13 @@
 """What the search learned: which hyperparameters mattered, from the study's tables and its settings.
 
-The computing is Optuna's and stands in `netcore.study.importance`; here the tables are brought into its form.
+The computing is Optuna's and stands in `netcore.search.importance`; here the tables are brought into its form.
 """
 
 from typing import Any
 
+from netcore.question.spec import HYPERPARAMETERS, Hyperparameters, StudySpec
 from netcore.results.tables import StudyTables
-from netcore.study.importance import Importance, importances
-from netcore.study.spec import HYPERPARAMETERS, Hyperparameters, StudySpec
+from netcore.search.importance import Importance, importances
 
 __all__ = ["searched_importances"]
 

@@ -6,12 +6,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from netcore.results.confirmation import Confirmation, chosen
 from netcore.results.summary import mean_over_folds
 from netcore.results.tables import StudyTables
-from netcore.results.testset import Reading
+from netcore.results.test_set import Reading
+from netcore.results.winner import Confirmation, chosen
 from netcore.results.words import between, figure, plus_minus
-from netcore.study.importance import Importance
+from netcore.search.importance import Importance
 
 __all__ = ["Numbers", "numbers_of"]
 

@@ -6,8 +6,8 @@ say counts, not what is installed where the report is written.
 
 from typing import Any
 
+from netcore.records.folder import StudyFolder
 from netcore.results.tables import StudyTables
-from netcore.study.folder import StudyFolder
 
 __all__ = ["receipt"]
 

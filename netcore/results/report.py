@@ -16,21 +16,21 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from netcore.files import write_atomically
+from netcore.question.spec import HYPERPARAMETERS, question
+from netcore.records.folder import StudyFolder
 from netcore.results import words
-from netcore.results.audit import audited, epochs_saved
 from netcore.results.canvas import STATES
-from netcore.results.confirmation import Confirmation, chosen, confirmed
 from netcore.results.edges import diverging, edges
-from netcore.results.figures import draw_all
 from netcore.results.learned import searched_importances
 from netcore.results.numbers import numbers_of
+from netcore.results.plots import draw_all
 from netcore.results.receipt import receipt
+from netcore.results.stopping_cost import audited, epochs_saved
 from netcore.results.summary import ranked, winner
 from netcore.results.tables import StudyTables
-from netcore.results.testset import Reading, reading_of
-from netcore.study.folder import StudyFolder
-from netcore.study.importance import RESAMPLES, Importance
-from netcore.study.spec import HYPERPARAMETERS, question
+from netcore.results.test_set import Reading, reading_of
+from netcore.results.winner import Confirmation, chosen, confirmed
+from netcore.search.importance import RESAMPLES, Importance
 
 __all__ = ["write_report"]
 

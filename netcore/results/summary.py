@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from netcore.records.job import State
 from netcore.results.tables import StudyTables
-from netcore.study.trial import State
 
 __all__ = [
     "FloatArray",

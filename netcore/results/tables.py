@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from netcore.confirm.audit import read_audit
+from netcore.confirm.confirmation import read_confirmation
 from netcore.errors import RecordError
 from netcore.files import write_atomically
-from netcore.study.audit import read_audit
-from netcore.study.confirm import read_confirmation
-from netcore.study.folder import StudyFolder, find_study
-from netcore.study.record import CURVES, Record, ranked
-from netcore.study.spec import HYPERPARAMETERS, StudySpec
-from netcore.study.trial import FIGURES, State, TrialResult
+from netcore.question.spec import HYPERPARAMETERS, StudySpec
+from netcore.records.folder import StudyFolder, find_study
+from netcore.records.job import METRICS, State, TrialResult
+from netcore.records.record import CURVES, Record, ranked
 
 __all__ = ["TABLES", "StudyTables", "load_study", "tables_of", "write_tables"]
 
@@ -39,7 +39,7 @@ TRIALS = {
     "value": "float64",
     "best_epoch": "Int64",
     "epochs": "int64",
-    **dict.fromkeys(FIGURES, "float64"),
+    **dict.fromkeys(METRICS, "float64"),
     "seconds": "float64",
     "seed": "int64",
     "digest": "str",
@@ -77,7 +77,7 @@ CONFIRMATION = {
     "reg": "float64",
     "learning_rate_decay": "float64",
     "epochs": "int64",
-    **dict.fromkeys(FIGURES, "float64"),
+    **dict.fromkeys(METRICS, "float64"),
     "train_rows": "int64",
     "val_rows": "int64",
     "seconds": "float64",
@@ -184,7 +184,7 @@ def _trial(record: Record) -> dict[str, Any]:
         "value_std": _spread(result, job.metric),
         "best_epoch": result.best_epoch,
         "epochs": len(result.curve),
-        **{name: getattr(best, name) if best else np.nan for name in FIGURES},
+        **{name: getattr(best, name) if best else np.nan for name in METRICS},
         "seconds": provenance.seconds,
         "seed": job.seed,
         "digest": record.digest,
@@ -225,7 +225,7 @@ def _confirmation(
                 "state": str(record.result.state),
                 **candidate.hyperparameters._asdict(),
                 "epochs": len(record.result.curve),
-                **{name: getattr(last, name) if last else np.nan for name in FIGURES},
+                **{name: getattr(last, name) if last else np.nan for name in METRICS},
                 "train_rows": pool - val_rows,
                 "val_rows": val_rows,
                 "seconds": record.provenance.seconds,

@@ -8,8 +8,8 @@ import math
 
 import pandas as pd
 
-from netcore.results.confirmation import SOFTMAX, Candidate, Confirmation
 from netcore.results.statistics import Estimate, Interval
+from netcore.results.winner import SOFTMAX, Candidate, Confirmation
 
 __all__ = [
     "between",

@@ -17,7 +17,7 @@ from types import FrameType
 from typing import IO, Self
 
 from netcore.errors import RecordError, WorkError
-from netcore.study.folder import StudyFolder
+from netcore.records.folder import StudyFolder
 from netcore.tracking.client import connect, shown_uri, speaking_plainly, writing_ahead
 
 __all__ = ["Follower", "follow", "sync"]

@@ -15,14 +15,13 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 from optuna.trial import FrozenTrial
 
-from netcore.errors import Problem
+from netcore.errors import Finding, Problem, Remark
 from netcore.files import is_file, write_atomically
-from netcore.study.folder import StudyFolder
-from netcore.study.history import direction_of, quiet_optuna, told
-from netcore.study.record import Record
-from netcore.study.space import Space
-from netcore.study.spec import StudySpec
-from netcore.study.verify import Finding, Remark
+from netcore.question.spec import StudySpec
+from netcore.records.folder import StudyFolder
+from netcore.records.record import Record
+from netcore.search.history import direction_of, quiet_optuna, told
+from netcore.search.space import Space
 
 __all__ = ["journal_findings", "write_journal"]
 

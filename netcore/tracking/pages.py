@@ -10,10 +10,10 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, urlencode
 
-from netcore.study.confirm import Candidate
-from netcore.study.folder import StudyFolder
-from netcore.study.record import Record
-from netcore.study.spec import HYPERPARAMETERS, question
+from netcore.confirm.confirmation import Candidate
+from netcore.question.spec import HYPERPARAMETERS, question
+from netcore.records.folder import StudyFolder
+from netcore.records.record import Record
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment

@@ -13,7 +13,7 @@ from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from netcore.errors import DataError
-from netcore.model import Model, read_model
+from netcore.final.model import Model, read_model
 
 
 class Served(PythonModel):

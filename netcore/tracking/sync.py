@@ -17,20 +17,20 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, Experiment, InputTag, Metric, Param, Run, RunTag, ViewType
 
+from netcore.confirm.confirmation import Confirmed, read_confirmation, winner_of
 from netcore.errors import RecordError
 from netcore.files import is_file
-from netcore.study.confirm import Confirmed, read_confirmation, winner_of
-from netcore.study.folder import StudyFolder
-from netcore.study.record import Record, ranked
-from netcore.study.spec import StudySpec
-from netcore.study.trial import FIGURES, State
+from netcore.question.spec import StudySpec
+from netcore.records.folder import StudyFolder
+from netcore.records.job import METRICS, State
+from netcore.records.record import Record, ranked
 from netcore.tracking.client import settle_database
-from netcore.tracking.model import ship
 from netcore.tracking.pages import DIGEST_LENGTH, NOTE, VIEW, StudyRun, fenced, question_of, trials_view
+from netcore.tracking.registry import ship
 
 __all__ = [
     "CONFIRM",
-    "METRICS",
+    "LOGGED",
     "STATUS",
     "TRIAL",
     "VIEWS",
@@ -61,10 +61,10 @@ Key = tuple[str, str]
 TRIAL, CONFIRM = "netcore.trial", "netcore.confirm"
 """The tags that say what a run is of."""
 
-VIEWS = ("study.toml", "resolved.json", "test.json", "report.html", "optuna.log", "*.parquet", "figures/*")
+VIEWS = ("study.toml", "resolved.json", "test.json", "report.html", "optuna.log", "*.parquet", "plots/*")
 """The files of a study's folder that its own run holds."""
 
-METRICS = {*FIGURES, "best_epoch", *(f"best_{name}" for name in FIGURES)}
+LOGGED = {*METRICS, "best_epoch", *(f"best_{name}" for name in METRICS)}
 """The names of a training's metrics, those that it may lack included."""
 
 _METRICS_PER_CALL = 1_000
@@ -312,7 +312,7 @@ def figures_of(records: list[Record], confirmed: Confirmed, folder: StudyFolder)
     winner = winner_of(confirmed)
     if winner is not None:
         figures["winner_trial"] = winner.trial or 0
-        for name in FIGURES[1::2]:
+        for name in METRICS[1::2]:
             finished = (record for record in confirmed[winner] if record.result.state is State.FINISHED)
             values = [getattr(record.result.curve[-1], name) for record in finished]
             figures[f"confirmed_{name}"] = sum(values) / len(values)
@@ -336,7 +336,7 @@ def tags_of(record: Record, study: str, parent: str) -> dict[str, str]:
         "netcore.state": str(record.result.state),
         "netcore.digest": record.digest,
         "netcore.weights_sha256": record.weights_sha256,
-        "netcore.ceilings": json.dumps(record.job.ceilings),
+        "netcore.thresholds": json.dumps(record.job.thresholds),
         "netcore.environment": json.dumps(record.provenance.environment),
         "netcore.failure": record.result.failure,
     }
@@ -358,12 +358,12 @@ def metrics_of(record: Record) -> Iterable[Metric]:
     result, provenance = record.result, record.provenance
     for epoch in result.curve:
         at = _milliseconds(provenance.started + provenance.seconds * epoch.epoch / len(result.curve))
-        for name in FIGURES:
+        for name in METRICS:
             yield Metric(name, finite(getattr(epoch, name)), at, epoch.epoch)
     if result.best_epoch:
         best, at = result.curve[result.best_epoch - 1], _milliseconds(provenance.ended)
         yield Metric("best_epoch", result.best_epoch, at, 0)
-        for name in FIGURES:
+        for name in METRICS:
             yield Metric(f"best_{name}", getattr(best, name), at, 0)
 
 

@@ -18,17 +18,16 @@ from mlflow.artifacts import download_artifacts
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from netcore.errors import Problem
+from netcore.confirm.confirmation import Confirmed, read_confirmation
+from netcore.errors import Finding, Problem, Remark
 from netcore.files import is_file
-from netcore.model import MODEL
-from netcore.study.confirm import Confirmed, read_confirmation
-from netcore.study.folder import StudyFolder
-from netcore.study.record import Record
-from netcore.study.spec import StudySpec
-from netcore.study.verify import Finding, Remark
+from netcore.final.model import MODEL
+from netcore.question.spec import StudySpec
+from netcore.records.folder import StudyFolder
+from netcore.records.record import Record
 from netcore.tracking.client import connect, shown_uri, speaking_plainly, there_is_none, tracking_uri
 from netcore.tracking.sync import (
-    METRICS,
+    LOGGED,
     STATUS,
     TRIAL,
     VIEWS,
@@ -163,7 +162,7 @@ def _unlike(it: _Study, run: Run, parent: Run, name: str, record: Record) -> Ite
         curves.setdefault(metric.key, []).append((metric.step, shown[metric.key]))
     last = {key: repr(float(value)) for key, value in run.data.metrics.items()}
     yield from _other(it, "metric", shown, last, name)  # MLflow keeps it apart from its history
-    for key in sorted(METRICS & last.keys() - shown.keys()):
+    for key in sorted(LOGGED & last.keys() - shown.keys()):
         yield _problem(name, f"metric {key} must not be there: its record gives none", last[key], it)
     for key, curve in curves.items():
         history = it.client.get_metric_history(_id(run), key)
@@ -219,7 +218,7 @@ def _model(it: _Study, run: Run) -> Iterator[Look]:
     if not is_file(path):
         return
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    condition = f"tags.`netcore.model` = '{digest}'"
+    condition = f"tags.`netcore.final.model` = '{digest}'"
     logged = [
         model
         for model in it.client.search_logged_models([run.info.experiment_id], condition)

@@ -24,9 +24,9 @@ from synced import STUDY
 import netcore
 from netcore.errors import Problem
 from netcore.files import is_file
-from netcore.model import MODEL
+from netcore.final.model import MODEL
+from netcore.records.folder import StudyFolder
 from netcore.results.tables import write_tables
-from netcore.study.folder import StudyFolder
 from netcore.tracking.client import ENVIRONMENT
 from netcore.tracking.journal import write_journal
 from netcore.tracking.verify import look

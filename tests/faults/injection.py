@@ -23,8 +23,8 @@ import pytest
 from conftest import fingerprint
 
 import netcore
-from netcore.study.folder import StudyFolder
-from netcore.verify import Check, verify
+from netcore.check.verify import Check, verify
+from netcore.records.folder import StudyFolder
 
 __all__ = [
     "AWAY",
@@ -71,8 +71,9 @@ seeds = 1
 
 SERVER = """
 import json, os, signal, sys, traceback
-import netcore.cli, netcore.run, netcore.terminal, netcore.results.tables, netcore.results.report, netcore.study.folder
-import netcore.results.figures, netcore.tracking.journal, matplotlib.backends.backend_agg, netcore.verify
+import netcore.cli, netcore.run, netcore.terminal, netcore.results.tables, netcore.results.report
+import netcore.records.folder
+import netcore.results.plots, netcore.tracking.journal, matplotlib.backends.backend_agg, netcore.check.verify
 if "mlflow" in sys.argv:
     import netcore.tracking.sync, mlflow.store.tracking.sqlalchemy_store
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job may have it ignored

@@ -12,7 +12,7 @@ import pytest
 from injection import Ended, Forge, checked, forged, needs, one_line, tables_of, write_study
 
 from netcore.files import TEMPORARY
-from netcore.study.folder import StudyFolder
+from netcore.records.folder import StudyFolder
 
 Told = Callable[[str, object], None]
 ROOM = 256 * 1024

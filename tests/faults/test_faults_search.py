@@ -14,8 +14,8 @@ from injection import Call, Forge, calls, checked, forged, hit, needs, one_line,
 
 import netcore
 from netcore.files import TEMPORARY
-from netcore.study.folder import StudyFolder
-from netcore.study.trial import State
+from netcore.records.folder import StudyFolder
+from netcore.records.job import State
 
 Told = Callable[[str, object], None]
 

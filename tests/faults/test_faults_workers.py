@@ -15,11 +15,11 @@ from injection import Forge, Process, forged, survivors, tables_of, write_study
 
 import netcore
 from netcore.data import Dataset
-from netcore.data.cache import through_cache
-from netcore.study.engine import LocalEngine
-from netcore.study.folder import StudyFolder
-from netcore.study.spec import Hyperparameters, StudySpec, dataset_of, load_spec
-from netcore.study.trial import State, TrialJob
+from netcore.data.prepared import through_cache
+from netcore.question.spec import Hyperparameters, StudySpec, dataset_of, load_spec
+from netcore.records.folder import StudyFolder
+from netcore.records.job import State, TrialJob
+from netcore.workers.engine import LocalEngine
 
 Told = Callable[[str, object], None]
 MEMORY = 64 * 2**20

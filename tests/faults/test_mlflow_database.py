@@ -16,16 +16,16 @@ from away import faults, problems
 from synced import address, run_of
 
 from netcore.errors import WorkError
-from netcore.study.folder import StudyFolder
-from netcore.study.record import ranked
+from netcore.records.folder import StudyFolder
+from netcore.records.record import ranked
 from netcore.tracking.client import connect
 from netcore.tracking.follow import sync
-from netcore.tracking.ui import links
+from netcore.tracking.server import links
 from netcore.tracking.verify import clear, look
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::UserWarning")
 
-FIGURES = (
+METRICS = (
     "SELECT run_uuid, key, value, is_nan, step FROM metrics",
     "SELECT run_uuid, key, value, is_nan, step FROM latest_metrics",
     "SELECT run_uuid, key, value FROM params",
@@ -38,7 +38,7 @@ def figures(folder: Path) -> list[list[tuple[object, ...]]] | None:
     """Read what counts in the database without MLflow; nothing if SQLite refuses."""
     database = sqlite3.connect(folder / "mlflow.db")
     try:
-        return [sorted(database.execute(query), key=repr) for query in FIGURES]
+        return [sorted(database.execute(query), key=repr) for query in METRICS]
     except (sqlite3.DatabaseError, UnicodeDecodeError):
         return None
     finally:

@@ -16,8 +16,8 @@ from away import RUNS, Proxy, Server, copied, drop, faults, forgotten, make_stud
 from mlflow import MlflowClient
 
 from netcore.errors import WorkError
-from netcore.model import MODEL
-from netcore.study.folder import StudyFolder
+from netcore.final.model import MODEL
+from netcore.records.folder import StudyFolder
 from netcore.tracking import follow as following
 from netcore.tracking.follow import Follower, sync
 

@@ -1,0 +1,124 @@
+"""An MLflow run, read back as the record that it was made from: all that a replay needs, without the results folder.
+
+params, tags, metrics by epoch  +  study.toml and resolved.json of the parent  ->  spec and record
+"""
+
+import json
+import math
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from pydantic import ValidationError
+
+from netcore.check.comparison import Asked
+from netcore.core.sgd import Epoch
+from netcore.errors import InputError
+from netcore.question.spec import HYPERPARAMETERS, Hyperparameters, StudySpec
+from netcore.records.job import METRICS, Role, State, TrialJob, TrialResult
+from netcore.records.record import Provenance, Record
+from netcore.tracking.client import connect, shown_uri, speaking_plainly, there_is_none
+from netcore.tracking.sync import CONFIRM, TRIAL, key_of, params_of
+
+__all__ = ["asked_of_run"]
+
+_NOT_WHOLE = (ArithmeticError, AttributeError, KeyError, TypeError, ValueError, ValidationError)
+_STUDY_FILES = ("study.toml", "resolved.json")
+
+
+def asked_of_run(run_id: str) -> tuple[StudySpec, Asked]:
+    """Read the run of a training; data that are files are looked for in the current folder and the data folder.
+
+    Raises:
+        InputError: there is no such run, it is of no training, or does not hold all that is needed.
+        WorkError: MLflow refuses.
+    """
+    place = f"{shown_uri()}: run {run_id!a}"
+    missing = InputError.at(place, "there is no such run", remedy="MLFLOW_TRACKING_URI says where to look")
+    if there_is_none():
+        raise missing
+    with speaking_plainly("see that it runs, then try again"):
+        client = connect()
+        try:
+            run = client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+                raise missing from error
+            raise
+        key = key_of(run)
+        if key is None:
+            remedy = f"take one that bears the tag {TRIAL} or {CONFIRM}"
+            raise InputError.at(place, "must be the run of a training", remedy=remedy)
+        curves = {
+            name: {metric.step: metric.value for metric in client.get_metric_history(run_id, name)} for name in METRICS
+        }
+        text, resolved = (_file_of_parent(client, run, name, place) for name in _STUDY_FILES)
+    try:
+        settings = json.loads(resolved)
+        spec = StudySpec.model_validate(settings["settings"]).located(text, Path.cwd())
+        record = _record(run, curves, _job(run, key, spec, settings["data"]["digest"]))
+    except _NOT_WHOLE as error:
+        remedy = "`netcore sync`, where its records are, writes it again"
+        raise InputError.at(
+            place, f"does not hold a training ({type(error).__name__}: {error})"[:300], remedy=remedy
+        ) from error
+    if (different := _unlike(run, record)) is not None:
+        raise InputError.at(place, f"param {different} must be what resolved.json of its parent says")
+    return spec, Asked(f"{spec.name}: {' '.join(key).removeprefix('netcore.')}", record)
+
+
+def _file_of_parent(client: MlflowClient, run: Run, name: str, place: str) -> bytes:
+    parent = run.data.tags.get("mlflow.parentRunId", "")
+    with tempfile.TemporaryDirectory() as into:
+        try:
+            return Path(client.download_artifacts(parent, name, into)).read_bytes()
+        except (MlflowException, OSError) as error:
+            remedy = "`netcore sync`, where its records are, sends it"
+            raise InputError.at(place, f"its parent must hold {name}", remedy=remedy) from error
+
+
+def _job(run: Run, key: tuple[str, str], spec: StudySpec, digest: str) -> TrialJob:
+    params, tags = run.data.params, run.data.tags
+    given = {name: params[name] for name in HYPERPARAMETERS}
+    hyperparameters = Hyperparameters(
+        float(given["learning_rate"]),
+        int(given["hidden_size"]),
+        float(given["reg"]),
+        float(given["learning_rate_decay"]),
+    )
+    thresholds = {int(epoch): float(value) for epoch, value in json.loads(tags["netcore.thresholds"]).items()}
+    number = int(key[1].rpartition("/")[2])
+    job = TrialJob.of(spec, number, hyperparameters, thresholds, digest, "")
+    role = Role.TRIAL if key[0] == TRIAL else Role.CONFIRM
+    return replace(job, role=role, epochs=int(params["epochs"]))
+
+
+def _record(run: Run, curves: dict[str, dict[int, float]], job: TrialJob) -> Record:
+    """Put the record together; a figure that is not there, and one that is not finite, is NaN."""
+    tags, metrics = run.data.tags, run.data.metrics
+    last = max((step for curve in curves.values() for step in curve), default=0)
+    first, _, _, decay = job.hyperparameters
+    curve = tuple(
+        Epoch(epoch, first * decay ** (epoch - 1), *(curves[name].get(epoch, math.nan) for name in METRICS))
+        for epoch in range(1, last + 1)
+    )
+    best_epoch = int(metrics["best_epoch"]) if "best_epoch" in metrics else None
+    result = TrialResult(
+        state=State(tags["netcore.state"]),
+        curve=curve,
+        best_epoch=best_epoch,
+        value=getattr(curve[best_epoch - 1], job.metric) if best_epoch else math.nan,
+        failure=tags.get("netcore.failure", ""),
+    )
+    environment: dict[str, Any] = json.loads(tags["netcore.environment"])
+    provenance = Provenance(run.info.start_time / 1_000, 0.0, 1, environment)
+    return Record(job, result, provenance, tags["netcore.digest"], tags.get("netcore.weights_sha256", ""))
+
+
+def _unlike(run: Run, record: Record) -> str | None:
+    """Name a param that does not say what its record would."""
+    return next((name for name, value in params_of(record).items() if run.data.params.get(name) != value), None)

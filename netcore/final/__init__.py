@@ -1,0 +1,1 @@
+"""The final model: raw rows to probabilities, from one file; and the prediction of new rows."""

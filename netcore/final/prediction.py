@@ -1,0 +1,159 @@
+"""New rows in a file -> what a model says of them: the reading and writing around `netcore predict`.
+
+Rows come raw, as the study's own data did: a table (.csv, .parquet), an array (.npy, .npz) or pictures (IDX, plain or
+.gz). They are read by the readers of `netcore.data`, so a damaged or hostile file is answered in one line here too.
+"""
+
+import zipfile
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netcore.core.params import FloatArray
+from netcore.data.arrays import map_file, read_member
+from netcore.data.idx import read_idx_file
+from netcore.data.table import read_csv, read_parquet
+from netcore.errors import DataError, InputError
+from netcore.files import is_file, write_atomically
+from netcore.final.model import Model
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["as_csv", "ignored", "predict", "read_rows", "refuse_place", "write_csv"]
+
+_GZIP, _IDX = b"\x1f\x8b", b"\x00\x00\x08"
+"""How such files begin."""
+_YES_NO = {"true": "True", "TRUE": "True", "false": "False", "FALSE": "False"}
+"""How else a CSV spells them."""
+_ELSEWHERE = "choose another place with --out, or change its permissions"
+_NOT_A_ZIP = (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile)
+
+
+def read_rows(path: Path, model: Model) -> "NDArray[Any] | pd.DataFrame":
+    """Read the rows of a file: a frame, or an array of two dimensions or more.
+
+    Of an .npz, that is the array that bears the name of the study's own features, else the one called X, else the only
+    one.
+
+    Raises:
+        DataError: it is missing, empty, damaged, or none of the formats.
+    """
+    if not is_file(path):
+        raise DataError.at(path, "there is no such file", remedy="rows come as .csv, .parquet, .npy, .npz or IDX")
+    try:
+        with path.open("rb") as file:
+            begins = file.read(len(_IDX))
+    except OSError as error:
+        raise DataError.at(path, f"cannot be read ({error.strerror or error})") from error
+    if not begins:
+        raise DataError.at(path, "is empty", remedy="is this the right file?")
+    suffix = path.suffix.lower()
+    if suffix == ".npy":
+        return map_file(path.parent, path.stem)[0]
+    if suffix == ".npz":
+        return read_member(path, _array_name(path, model))[0]
+    if begins == _IDX or begins.startswith(_GZIP):
+        return read_idx_file(path, 3)
+    return read_parquet(path) if suffix in {".parquet", ".pq"} else _read_csv(path, model)
+
+
+def predict(model: Model, rows: "NDArray[Any] | pd.DataFrame", path: Path) -> FloatArray:
+    """Give the probabilities of the rows of a file, shape (N, C).
+
+    Raises:
+        DataError: the rows are not what the model takes; the line names the file.
+    """
+    try:
+        return model.probabilities(rows)
+    except DataError as error:
+        raise DataError(*(replace(it, place=f"{path}: {it.place}") for it in error.problems)) from error
+
+
+def ignored(model: Model, rows: "NDArray[Any] | pd.DataFrame") -> list[str]:
+    """Name the columns of a table that the model does not look at."""
+    if isinstance(rows, np.ndarray):
+        return []
+    known = set(model.columns)
+    return [name for name in rows.columns if name not in known]
+
+
+def as_csv(model: Model, p2: FloatArray) -> bytes:
+    """Give the predictions as CSV: `row`, counted from 1, `class`, the most probable one, and `p_NAME` for each class.
+
+    Probabilities are written with as many digits as bring them back to the bit.
+    """
+    names = [_cell(name) for name in model.class_names]
+    lines = [",".join(["row", "class", *(_cell(f"p_{name}") for name in model.class_names)])]
+    best = p2.argmax(axis=1).tolist()
+    for row, (number, texts) in enumerate(zip(best, p2.astype(str).tolist(), strict=True), start=1):
+        lines.append(",".join([str(row), names[number], *texts]))
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def refuse_place(out: Path, source: Path) -> None:
+    """Refuse, before any work is done, to write where no file can be, or over the rows themselves.
+
+    Raises:
+        InputError: the place is a folder, in a folder that is not there, or the file that the rows come from.
+    """
+    try:
+        is_folder, has_folder = out.is_dir(), out.parent.is_dir()
+    except (OSError, ValueError) as error:  # a name that the system does not take
+        why = getattr(error, "strerror", None) or error
+        raise InputError.at(ascii(str(out))[1:-1], f"cannot be written ({why})", remedy=_ELSEWHERE) from error
+    if is_folder:
+        raise InputError.at(out, "must be a file", "a folder", "name the file to write with --out")
+    if not has_folder:
+        raise InputError.at(out, "its folder does not exist", remedy=f"make {out.parent}, or choose another with --out")
+    if is_file(out) and is_file(source) and out.samefile(source):
+        raise InputError.at(out, "must not be the file that the rows come from", remedy="choose another with --out")
+
+
+def write_csv(out: Path, text: bytes) -> None:
+    """Write predictions, whole or not at all.
+
+    Raises:
+        InputError: the place is not for writing.
+        WorkError: the system refuses otherwise.
+    """
+    try:
+        write_atomically(out, text)
+    except InputError as error:
+        raise InputError(*(replace(it, remedy=_ELSEWHERE) for it in error.problems)) from error
+
+
+def _read_csv(path: Path, model: Model) -> "pd.DataFrame":
+    """Read a CSV with categories as they are spelled: what they look like in one file says nothing of the others.
+
+    Yes and no are spelled as training, where they had a type, wrote them down.
+    """
+    columns = model.preprocessing.facts["columns"] if model.is_table else []
+    categories = {column["name"]: column["categories"] for column in columns if column["kind"] == "category"}
+    frame = read_csv(path, categories)
+    for name, known in categories.items():
+        if name in frame.columns and set(known) <= set(_YES_NO.values()):
+            frame[name] = frame[name].replace(_YES_NO)
+    return frame
+
+
+def _array_name(path: Path, model: Model) -> str:
+    """Say which array of an .npz holds the rows."""
+    names: list[str] = []
+    with suppress(*_NOT_A_ZIP), zipfile.ZipFile(path) as archive:  # whoever reads it says what is wrong
+        names = [name.removesuffix(".npy") for name in archive.namelist()]
+    own = model.feature_names[0].rpartition("_")[0]
+    for name in (own, "X"):
+        if name in names:
+            return name
+    return names[0] if len(names) == 1 else "X"
+
+
+def _cell(text: str) -> str:
+    """Give a text as a cell of a CSV: in quotes where it needs them (RFC 4180)."""
+    plain = text and text == text.strip() and not set(text) & set(',"\r\n')
+    return text if plain else '"' + text.replace('"', '""') + '"'

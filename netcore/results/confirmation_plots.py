@@ -1,0 +1,149 @@
+"""Figures of what was made of a search: what mattered, how the winner held up, and what it takes for what.
+
+Each takes numbers that were made before and gives a matplotlib Figure, or None where there are none.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from netcore.results.canvas import BEST, GREY, INK, STATES, UNITS, new_figure, plain, set_scale, styled, titled
+from netcore.results.statistics import Estimate
+from netcore.results.summary import FloatArray, readable_range
+from netcore.results.tables import StudyTables
+from netcore.results.test_set import Reading
+from netcore.results.winner import Candidate, Confirmation, confirmed
+from netcore.search.importance import Importance
+
+__all__ = ["confirmation_plot", "confusion_matrix", "importance_plot"]
+
+_COUNTED = 24
+"""With more classes the counts would not be legible: colours alone."""
+
+_BLUE = STATES["finished"]["color"]
+
+
+@styled
+def importance_plot(importances: Mapping[str, Importance], tables: StudyTables) -> Figure | None:
+    """Draw each hyperparameter's share of the importance, with its bootstrap interval."""
+    if not importances:
+        return None
+    figure = new_figure(1.6 + 0.45 * len(importances))
+    axes = figure.subplots()
+    for place, (share, low, high) in enumerate(importances.values()):
+        axes.plot([low, high], [place, place], color=_BLUE, linewidth=2.4, alpha=0.55, solid_capstyle="butt")
+        axes.plot(share, place, "o", color=_BLUE, markersize=9)
+    _rows(axes, list(importances))
+    axes.set(xlim=(0, 1), xlabel="importance (share of all searched hyperparameters')")
+    finished = int((tables.trials["state"] == "finished").sum())
+    title = f"What mattered, of the {finished} finished trials of {tables.name}: share and 95 % interval"
+    return titled(figure, title, [])
+
+
+@styled
+def confirmation_plot(tables: StudyTables) -> Figure | None:
+    """Draw each candidate's confirmed figure with its interval and its seeds, and beside it the paired difference."""
+    found = confirmed(tables)
+    shown = [c for c in found.candidates if c.of(tables.metric)] if found else []
+    if not found or not shown:
+        return None
+    figure = new_figure(2.1 + 0.5 * len(shown))
+    left, right = figure.subplots(1, 2, sharey=True, width_ratios=[3, 2])
+    rows = tables.confirmation[tables.confirmation["state"] == "finished"]
+    for place, candidate in enumerate(shown):
+        colour = _colour(candidate, found)
+        seeds = rows.loc[rows["candidate"] == candidate.name, tables.metric].to_numpy(np.float64)
+        # Seeds lie in a strip below their mean, spread by the golden ratio: evenly, without a random number.
+        spread = place + 0.25 + 0.12 * (np.arange(len(seeds)) * 0.618034 % 1 - 0.5)
+        left.plot(seeds, spread, ".", color=colour, alpha=0.6, markersize=7, markeredgewidth=0)
+        _bar(left, candidate.of(tables.metric), place, colour)
+        if candidate.promised is not None:
+            left.plot(candidate.promised, place, "D", color=colour, markerfacecolor="white", markersize=7)
+        _bar(right, candidate.difference, place, colour)
+    right.axvline(0, color=BEST, linewidth=1.2, linestyle=(0, (4, 3)))
+    _rows(left, [plain(_label(candidate), 44) for candidate in shown])
+    unit = UNITS[tables.metric.removeprefix("val_")]
+    _confirmed_axis(left, tables.metric, shown, rows[tables.metric].to_numpy(np.float64))
+    left.set_xlabel(f"val_{unit}")
+    right.set_xlabel("minus the winner's, pair by pair")
+    right.locator_params(axis="x", nbins=5)
+    handles = [
+        Line2D([], [], color=INK, marker="o", markersize=8, linewidth=2.4, label="mean and 95 % interval"),
+        Line2D([], [], color=INK, marker=".", linestyle="none", alpha=0.6, label="one seed"),
+    ]
+    if any(candidate.promised is not None for candidate in shown):
+        diamond: dict[str, Any] = {"color": INK, "marker": "D", "markerfacecolor": "white", "linestyle": "none"}
+        handles.append(Line2D([], [], **diamond, label="what the search had promised"))
+    seeds_trained = f"{found.seeds} fresh seed{'' if found.seeds == 1 else 's'} each"
+    return titled(figure, f"Confirmation of {tables.name}: {seeds_trained}, on {found.train_rows} rows", handles)
+
+
+@styled
+def confusion_matrix(reading: Reading | None, name: str) -> Figure | None:
+    """Draw which class the test set's rows were taken for: true classes by rows, predicted ones by columns."""
+    if reading is None or reading.confusion is None:
+        return None
+    counts, classes = reading.confusion, len(reading.classes)
+    figure = new_figure(min(2.2 + 0.36 * classes, 8.4))
+    figure.set_layout_engine("compressed")  # a square matrix leaves room: to both sides, not within
+    axes = figure.subplots()
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    # The root brings a mistake of one row in a hundred out of the white.
+    picture = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1), interpolation="nearest")
+    bar = figure.colorbar(picture, ax=axes, label="share of the true class's rows", fraction=0.04, pad=0.02)
+    bar.set_ticks([0, 0.05, 0.2, 0.5, 1], labels=["0", "0.05", "0.2", "0.5", "1"])
+    axes.grid(visible=False)
+    each = math.ceil(classes / _COUNTED)
+    ticks, names = range(0, classes, each), [plain(name, 18) for name in reading.classes[::each]]
+    axes.set_yticks(ticks, names)
+    upright = max(map(len, names)) * len(names) <= 30  # noqa: PLR2004  # so many letters fit side by side
+    axes.set_xticks(ticks, names, rotation=0 if upright else 90)
+    axes.tick_params(length=0)
+    axes.set(xlabel="predicted class", ylabel="true class")
+    if classes <= _COUNTED:
+        for i, j in zip(*np.nonzero(counts), strict=True):
+            light: dict[str, Any] = {"color": "white" if shares[i, j] > 0.35 else INK}  # noqa: PLR2004  # by eye
+            axes.text(j, i, str(counts[i, j]), ha="center", va="center", fontsize=9, **light)
+    who = reading.candidate if reading.seed is None else f"{reading.candidate}, seed {reading.seed}"
+    return titled(figure, f"Test set of {name}: {reading.right} of {reading.rows} rows right ({who})", [])
+
+
+def _bar(axes: Axes, estimate: Estimate | None, place: int, colour: str) -> None:
+    if estimate is not None:
+        if estimate.interval is not None:
+            axes.plot(estimate.interval, [place, place], color=colour, linewidth=2.4, solid_capstyle="butt")
+        axes.plot(estimate.mean, place, "o", color=colour, markersize=8, zorder=3)
+
+
+def _confirmed_axis(axes: Axes, metric: str, shown: list[Candidate], seeds: FloatArray) -> None:
+    """Make room for seeds, promises and the finalists' intervals, but for what is so far off as to hide the rest."""
+    promises = [candidate.promised for candidate in shown if candidate.promised is not None]
+    low, high = readable_range(np.append(seeds, promises), metric)
+    estimates = [candidate.of(metric) for candidate in shown if candidate.kind == "finalist"]
+    ends = [end for estimate in estimates if estimate and estimate.interval for end in estimate.interval]
+    set_scale(axes, "x", "linear", min([low, *ends]), max([high, *ends]))
+
+
+def _rows(axes: Axes, names: list[str]) -> None:
+    """Label the rows of a plot, the first on top."""
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.45, -0.55)
+    axes.grid(visible=False, axis="y")
+    axes.tick_params(axis="y", length=0)
+
+
+def _colour(candidate: Candidate, found: Confirmation) -> str:
+    if found.winner is not None and candidate.name == found.winner.name:
+        return BEST
+    return _BLUE if candidate.kind == "finalist" else GREY
+
+
+def _label(candidate: Candidate) -> str:
+    units = f"{candidate.hidden_size} units" if candidate.hidden_size else "no hidden layer"
+    return f"{candidate.name} ({units})"

@@ -1,0 +1,127 @@
+"""What is known: the committed trials as Optuna's samplers and the stopping rule see them.
+
+An Optuna study in memory, told in the order of the trials' numbers, with the ones in flight as running. It is made
+anew from the records at every start and thrown away at the end; nothing here is stored.
+"""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import optuna
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from netcore.errors import RecordError
+from netcore.question.spec import Hyperparameters, StudySpec
+from netcore.records.job import State, TrialResult
+from netcore.records.record import Record
+from netcore.search.sampling import Sampling, quick_tpe
+from netcore.search.space import Space
+from netcore.search.stopping import Stopping
+
+__all__ = ["TOLD_AS", "History", "direction_of", "quiet_optuna", "reported", "told"]
+
+TOLD_AS = {
+    State.FINISHED: TrialState.COMPLETE,
+    State.PRUNED: TrialState.PRUNED,
+    State.DIVERGED: TrialState.PRUNED,
+    State.FAILED: TrialState.FAIL,
+}
+"""What Optuna is told. A divergence told as FAIL would teach the sampler nothing: it would go on diverging there."""
+
+
+class History:
+    """The committed trials of a study, and the ones in flight."""
+
+    def __init__(self, spec: StudySpec) -> None:
+        self._metric = spec.study.metric
+        self._sampling = Sampling(spec)
+        self._stopping = Stopping(spec.stopping, spec.study.metric)
+        with quiet_optuna():
+            self._study = optuna.create_study(study_name=spec.name, direction=direction_of(spec))
+
+    def propose(self, number: int) -> Hyperparameters:
+        """Propose the next trial, which is in flight from now on. `number` is how many there were before."""
+        outright = self._sampling.outright(number)
+        if outright is not None:
+            self.in_flight(outright)
+            return outright
+        self._study.sampler = self._sampling.informed(number)
+        with quick_tpe(), quiet_optuna():
+            trial = self._study.ask(self._sampling.space.distributions)
+        return self._sampling.space.complete(trial.params)
+
+    def thresholds(self) -> dict[int, float]:
+        """Give the stopping thresholds of a trial that is proposed now."""
+        return self._stopping.thresholds()
+
+    def in_flight(self, hyperparameters: Hyperparameters) -> None:
+        """Take note of the next trial, whose result is not known yet."""
+        space = self._sampling.space
+        self._study.add_trial(_trial(hyperparameters, space, state=TrialState.RUNNING))
+
+    def commit(self, number: int, result: TrialResult) -> None:
+        """Learn the result of a trial in flight. Only ever called in the order of the numbers."""
+        trial = optuna.Trial(self._study, number)  # a fresh in-memory store numbers its ids from 0, like the trials
+        for epoch, value in reported(result, self._metric).items():
+            trial.report(value, epoch)
+        state = TOLD_AS[result.state]
+        self._study.tell(number, result.value if state is TrialState.COMPLETE else None, state=state)
+        self._stopping.commit(result)
+
+    def commit_next(self, record: Record) -> None:
+        """Learn a trial that was never in flight here, from its record."""
+        self._study.add_trial(told(record, self._sampling.space))
+        self._stopping.commit(record.result)
+
+
+def direction_of(spec: StudySpec) -> StudyDirection:
+    """Say which way is better, in Optuna's word."""
+    return StudyDirection.MAXIMIZE if spec.maximize else StudyDirection.MINIMIZE
+
+
+@contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Keep Optuna from announcing every study that is made and every new feature, and leave its log as it was."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+def told(record: Record, space: Space) -> FrozenTrial:
+    """Give a trial in Optuna's form, as samplers see it after its commit."""
+    curve, state = reported(record.result, record.job.metric), TOLD_AS[record.result.state]
+    value = None
+    if state is TrialState.COMPLETE:
+        value = record.result.value
+    elif state is TrialState.PRUNED and curve:
+        value = curve[max(curve)]  # what Optuna itself makes of a pruned trial
+    return _trial(record.job.hyperparameters, space, state=state, value=value, intermediate_values=curve)
+
+
+def _trial(hyperparameters: Hyperparameters, space: Space, **facts: Any) -> FrozenTrial:  # noqa: ANN401  # Optuna's
+    """Make a trial in Optuna's form.
+
+    Raises:
+        RecordError: it is not in the space that the study searches, so that no sampler can be told of it.
+    """
+    try:
+        return create_trial(params=space.searched(hyperparameters), distributions=space.distributions, **facts)
+    except (TypeError, ValueError) as error:
+        what = ", ".join(f"{name} {value!r}" for name, value in hyperparameters._asdict().items())
+        remedy = "`netcore verify` names it; move it away, and `netcore run` trains it again"
+        raise RecordError.at("a record's trial", "must be within the study's [space]", what, remedy) from error
+
+
+def reported(result: TrialResult, metric: str) -> dict[int, float]:
+    """Give the metric by epoch as Optuna is told: nothing of a divergence, for a NaN in a curve misleads TPE."""
+    if result.state not in {State.FINISHED, State.PRUNED}:
+        return {}
+    return {epoch.epoch: getattr(epoch, metric) for epoch in result.curve}

@@ -1,0 +1,219 @@
+"""The search: ask, run, commit, in the order of the trials' numbers.
+
+    ask      trial n is proposed exactly when trial n - window has been committed: never earlier, never later
+    run      the engine trains it; its record is written as soon as it returns
+    commit   wait for the oldest trial in flight, then let the sampler and the stopping rule know it
+
+So what is known when n is proposed depends on the study file alone: not on timing, not on the number of workers, not
+on interruptions. Resuming is the same loop, begun later: where a trial is asked whose record exists, the record serves.
+It begins at the first trial without a record, or earlier, at the first that is not the one its successors knew of.
+"""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, replace
+
+from netcore.data import Dataset
+from netcore.errors import InputError, RecordError, WorkError
+from netcore.question.spec import Hyperparameters, StudySpec
+from netcore.records.folder import StudyFolder
+from netcore.records.job import State, TrialJob
+from netcore.records.record import Record, chained, differences, outline, rank
+from netcore.search.history import History
+from netcore.workers.engine import Engine, Trained
+
+__all__ = ["KEPT", "Notice", "Search", "Stage"]
+
+KEPT = 5
+"""So many of the best finished trials have their weights kept."""
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something that the user should know although the search goes on."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What is done next, and how many records it gives."""
+
+    text: str
+    total: int
+
+
+class Search:
+    """One study's search, over the records that are there and those still to come."""
+
+    def __init__(
+        self,
+        spec: StudySpec,
+        dataset: Dataset,
+        folder: StudyFolder,
+        engine: Engine,
+        *,
+        retrain: bool = False,
+        retry_failed: bool = False,
+    ) -> None:
+        self._spec, self._dataset, self._folder, self._engine = spec, dataset, folder, engine
+        self._retrain, self._retry_failed = retrain, retry_failed
+        self._records: dict[int, Record] = {}
+        self._best: list[tuple[float, int]] = []
+        self._failures: list[int] = []
+        self._known = [""]  # by number of committed trials
+        self.seconds = {"asking": 0.0, "writing": 0.0}
+        self.trained = 0.0
+        """Seconds that the workers trained, summed."""
+        self._pending: dict[Future[Trained], TrialJob] = {}
+        self._history = History(spec)
+
+    def run(self) -> Iterator[Record | Notice]:
+        """Give every trial's record at its commit, in order, and notices in between; end when all are committed.
+
+        Raises:
+            InputError: a record does not match what is asked.
+            WorkError: the system refuses to write, no worker can be started, or more than `max_failures` trials failed.
+        """
+        yield from self._read_records()
+        trials, window = self._spec.study.trials, self._spec.study.window
+        while trials in self._records:  # fewer trials than there are: all of them stay part of the study
+            trials += 1
+        there = self._first_to_ask()
+        committed = there if there >= trials else max(0, there - window + 1)
+        for number in range(committed):
+            self._history.commit_next(self._records[number])
+            yield from self._committed(number)
+        for number in range(committed, there):
+            self._history.in_flight(self._records[number].job.hyperparameters)
+        asked = there
+
+        while committed < trials:
+            while asked < trials and asked - window < committed:
+                yield from self._ask(asked)
+                asked += 1
+            while committed not in self._records:
+                self._collect()
+            self._history.commit(committed, self._records[committed].result)
+            yield from self._committed(committed)
+            committed += 1
+
+    def _read_records(self) -> Iterator[Notice]:
+        """Read what is there; move aside what is not whole, what does not match, and what is to be tried again."""
+        for number in self._folder.numbers():
+            try:
+                record = self._folder.read(number)
+            except RecordError as error:
+                target, problem = self._folder.supersede(number), error.problems[0]
+                yield Notice(f"{problem.place}: {problem.rule}; moved to {target}, the trial is trained again")
+                continue
+            # What was proposed, and with which thresholds, is compared where the trial is asked; here, all the rest.
+            asked = self._job(number, record.job.hyperparameters, record.job.thresholds, record.job.history_hash)
+            if record.job != asked:
+                yield self._set_aside(record, asked)
+            elif self._retry_failed and record.result.state is State.FAILED:
+                target = self._folder.supersede(number)
+                yield Notice(f"trial {number} had failed and is tried again; its old record is {target}")
+            else:
+                self._records[number] = record
+
+    def _first_to_ask(self) -> int:
+        """Give the first trial that has no record, or whose record is not the one that later trials were told of."""
+        known, window = [""], self._spec.study.window
+        while (record := self._records.get(number := len(known) - 1)) is not None:
+            if record.job.history_hash != known[max(0, number - window + 1)]:
+                return max(0, number - window)
+            known.append(chained(known[-1], record.digest))
+        return number
+
+    def _ask(self, number: int) -> Iterator[Notice]:
+        """Propose a trial; its record serves if it matches, else it is trained."""
+        begun = time.perf_counter()
+        known = self._known[max(0, number - self._spec.study.window + 1)]
+        job = self._job(number, self._history.propose(number), self._history.thresholds(), known)
+        self.seconds["asking"] += time.perf_counter() - begun
+        record = self._records.get(number)
+        if record and record.job != job:
+            yield self._set_aside(record, job)
+            del self._records[number]
+            record = None
+        elif record and record.job.history_hash != known:
+            # It was proposed knowing another history and serves in this one too: say so, or it is asked at every start.
+            self._folder.supersede(number, weights=False)
+            self._records[number] = replace(record, job=job)
+            self._folder.write(self._records[number])
+        if record is None:
+            self._pending[self._engine.submit(job, self._dataset)] = job
+
+    def _collect(self) -> None:
+        """Wait for any trial in flight; write the records of all that have returned."""
+        done, _ = wait(self._pending, return_when=FIRST_COMPLETED)
+        for future in done:
+            job = self._pending.pop(future)
+            result, provenance = future.result()
+            self.trained += provenance.seconds
+            begun = time.perf_counter()
+            record = Record.of(job, result, provenance, self._dataset.preprocessing)
+            if result.weights is not None and self._worth_keeping(record):
+                self._folder.write_weights(record, result.weights)
+            self._folder.write(record)
+            self._records[job.number] = replace(record, result=replace(result, weights=None))
+            self.seconds["writing"] += time.perf_counter() - begun
+
+    def _worth_keeping(self, record: Record) -> bool:
+        """Say whether a trial is among the best so far; `settle_weights` puts right what order of arrival did."""
+        if self._spec.study.weights == "all":
+            return True
+        if record.result.state is not State.FINISHED:
+            return False
+        self._best = sorted([*self._best, rank(record)])[:KEPT]
+        return rank(record) in self._best
+
+    def _set_aside(self, record: Record, asked: TrialJob) -> Notice:
+        """Move a record that does not match aside, if that is what the user wants; else stop."""
+        number, what = record.number, "; ".join(differences(record.job, asked))
+        same_question = record.job == replace(
+            asked, hyperparameters=record.job.hyperparameters, thresholds=record.job.thresholds
+        )
+        if not (self._retrain or (same_question and self._knew_of_a_failure(record, asked))):
+            raise InputError.at(
+                f"{self._spec.name}: trial {number}",
+                f"its record does not match what is asked: {what}",
+                remedy="`--retrain` moves such records to superseded/ and trains their trials again",
+            )
+        target = self._folder.supersede(number)
+        return Notice(f"trial {number}: {what}; its old record is {target}, the trial is trained again")
+
+    def _knew_of_a_failure(self, record: Record, asked: TrialJob) -> bool:
+        """Say whether a record was proposed knowing of a failed trial that has been tried again since.
+
+        What was tried again stands in superseded/, so an interrupted `--retry-failed` goes on as any other run.
+        """
+        latest = record.number - self._spec.study.window
+        failed = (n for n, old in self._folder.superseded_records() if old.result.state is State.FAILED)
+        return record.job.history_hash != asked.history_hash and any(number <= latest for number in failed)
+
+    def _committed(self, number: int) -> Iterator[Record]:
+        """Hand a committed trial over, then stop if too many have failed, once those in flight have returned."""
+        yield self._records[number]
+        self._records[number] = outline(self._records[number])
+        self._known.append(chained(self._known[-1], self._records[number].digest))
+        if self._records[number].result.state is State.FAILED:
+            self._failures.append(number)
+        if len(self._failures) <= self._spec.study.max_failures:
+            return
+        while self._pending:
+            self._collect()
+        name, last = self._spec.name, self._failures[-1]
+        raise WorkError.at(
+            name,
+            f"at most max_failures = {self._spec.study.max_failures} trials may fail",
+            f"{len(self._failures)}: {', '.join(map(str, self._failures))}",
+            f"`netcore show {self._folder.path} {last}` shows why; the same command with `--retry-failed` tries again",
+        )
+
+    def _job(
+        self, number: int, hyperparameters: Hyperparameters, thresholds: dict[int, float], history_hash: str
+    ) -> TrialJob:
+        return TrialJob.of(self._spec, number, hyperparameters, thresholds, self._dataset.digest, history_hash)

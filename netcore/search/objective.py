@@ -1,0 +1,53 @@
+"""The same trial for people who drive Optuna themselves.
+
+    optuna.create_study().optimize(Objective(load_spec("digits")), n_trials=20)
+
+Any sampler and any pruner works: the trial suggests from the study file's space, reports its metric after every
+epoch, and stops where `trial.should_prune()` says so. The study file's own sampler and stopping rule are not used.
+"""
+
+from optuna import Trial, TrialPruned
+
+from netcore.core.sgd import Epoch
+from netcore.errors import InputError
+from netcore.question.spec import StudySpec, dataset_of
+from netcore.records.job import State, TrialJob
+from netcore.search.history import direction_of
+from netcore.search.space import Space
+from netcore.workers.trial import run_trial
+
+__all__ = ["Objective"]
+
+
+class Objective:
+    """A function of an Optuna trial: the best validation metric of a net trained with what the trial suggests."""
+
+    def __init__(self, spec: StudySpec) -> None:
+        self._spec = spec
+        self._space = Space(spec.space)
+        self._dataset = dataset_of(spec)
+
+    def __call__(self, trial: Trial) -> float:
+        """Train one net.
+
+        Raises:
+            TrialPruned: the study's pruner stopped it, or its loss was not finite.
+            InputError: the study goes the wrong way for the metric.
+        """
+        spec = self._spec
+        direction = direction_of(spec)
+        if trial.study.direction is not direction:
+            wanted = direction.name.lower()
+            rule = f"metric {spec.study.metric} needs optuna.create_study(direction={wanted!r})"
+            raise InputError.at(spec.name, rule, trial.study.direction.name.lower())
+        suggested = {name: trial._suggest(name, d) for name, d in self._space.distributions.items()}  # noqa: SLF001
+        job = TrialJob.of(spec, trial.number, self._space.complete(suggested), {}, self._dataset.digest, "")
+
+        def stop(epoch: Epoch, _best: float) -> bool:
+            trial.report(getattr(epoch, spec.study.metric), epoch.epoch)
+            return trial.should_prune()
+
+        result = run_trial(job, self._dataset, stop=stop)
+        if result.state is not State.FINISHED:
+            raise TrialPruned(str(result.state))
+        return result.value

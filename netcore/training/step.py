@@ -1,0 +1,239 @@
+"""The training step of all trials: the loop of `kernel.py`, compiled once for each machine and kept in the cache.
+
+`compiled` is handed to `netcore.core.epochs`. It agrees with the reference there within rounding, and gives the same
+bits in every process of a machine: what it runs is one file of machine code, its name made of all that it depends on.
+The matrix products are those of the BLAS that SciPy brings.
+"""
+
+import ctypes
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from importlib.machinery import PathFinder
+from importlib.metadata import version
+from importlib.util import find_spec, module_from_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_info
+
+from netcore.archive import pack, unpack
+from netcore.core.net import IntArray
+from netcore.core.params import FloatArray, Params
+from netcore.core.sgd import TrainConfig, TrainEpoch
+from netcore.data.prepared import cache_folder
+from netcore.errors import NetcoreError, RecordError, WorkError
+from netcore.files import write_atomically
+
+__all__ = ["STEP", "blas", "compiled", "load"]
+
+STEP = "compiled 2"
+"""The name of the training step, as it stands in every record: two steps agree within rounding, not bit for bit.
+
+Whoever changes the bits, here or in `netcore.training.kernel`, gives it the next number.
+"""
+
+_KERNEL = Path(__file__).with_name("kernel.py")
+_CODE = "epoch.o"
+_GEMM = {"float32": "sgemm", "float64": "dgemm"}
+_APART = 16
+"""Numbers between two rows of a batch: rows that begin a power of 2 apart fall onto the same places of a cache."""
+_LINE = 64
+"""Bytes of a line of a cache."""
+_PATIENCE = 30.0
+"""Seconds that a process waits for another's compiler before it compiles for itself."""
+_ROOM = 256
+"""Rows that are evaluated at once, or a batch if that is more."""
+_SMALL = 1_000_000
+"""So many products of two numbers OpenBLAS makes right where they lie; for more it copies both matrices first, which a
+narrow layer does not pay back (kernel/x86_64/sgemm_small_kernel_permit_skylakex.c, OpenBLAS 0.3.30)."""
+_HAS_SMALL = frozenset({"SkylakeX", "Cooperlake", "SapphireRapids"})
+"""The processors for which it does, as OpenBLAS calls them: those with AVX-512."""
+_LANES = 32
+"""The inputs that go to BLAS at once are a multiple of this."""
+
+
+def compiled(
+    params: Params, X_train: FloatArray, y_train: IntArray, X_val: FloatArray, y_val: IntArray, config: TrainConfig
+) -> TrainEpoch:
+    """Give what trains `params` by one epoch, in place.
+
+    Raises:
+        ValueError: shapes that do not fit, or classes that are none.
+        WorkError: the step cannot be compiled.
+    """
+    dtype, D, H, C = params.W1.dtype, X_train.shape[1], params.hidden_size, len(params.b2)
+    width = H or D
+    run, stride = load(dtype.name), D + _APART
+    X_train, X_val = (np.ascontiguousarray(X, dtype) for X in (X_train, X_val))
+    y_train, y_val = (np.ascontiguousarray(y, np.int64) for y in (y_train, y_val))
+    _check(params, X_train, y_train)
+    _check(params, X_val, y_val)
+
+    batch_size = min(config.batch_size, len(X_train))
+    room = max(batch_size, min(_ROOM, len(X_val)))
+    W1, W2, b1, b2 = _zeros((D, H), dtype), _zeros((C, width), dtype), _zeros(H, dtype), _zeros(C, dtype)
+    shapes = ((room, stride), (room, H), (room, H), (C, room), room, room, H, 2)
+    work = [W1, b1, W2, b2, *(_zeros(shape, dtype) for shape in shapes)]
+    work += [_zeros(shape, np.dtype(np.int32)) for shape in (room, room, 8)]
+    places = [array.ctypes.data_as(ctypes.c_void_p) for array in work]  # each keeps its array alive
+    pairs = ((params.W1, W1), (params.b1, b1), (params.W2, W2.T), (params.b2, b2))
+
+    def go_through(
+        X: FloatArray, y: IntArray, order: IntArray, rates: tuple[float, float], batch_size: int
+    ) -> tuple[float, float]:
+        """Train or, where the learning rate is 0, evaluate; give the loss and the accuracy."""
+        part = _part(batch_size, D, H)
+        sizes = np.array([len(X), D, H, C, batch_size, room, stride, part, rates[0] > 0], np.int64)
+        figures = np.array(rates, np.float64)
+        run(*(array.ctypes.data for array in (sizes, figures, X, y, order)), *places)
+        return float(figures[0]), float(figures[1])
+
+    in_order = np.arange(len(X_val), dtype=np.int64)
+
+    def train(learning_rate: float, order: IntArray) -> tuple[float, float, float, float]:
+        order = np.ascontiguousarray(order, np.int64)
+        for given, ours in pairs:
+            ours[...] = given
+        decay = 1 - 2 * learning_rate * float(config.reg)
+        loss, accuracy = go_through(X_train, y_train, order, (learning_rate, decay), batch_size)
+        val_loss, val_accuracy = go_through(X_val, y_val, in_order, (0.0, 1.0), room)
+        for given, ours in pairs:
+            given[...] = ours
+        return loss, val_loss, accuracy, val_accuracy
+
+    return train
+
+
+def _part(N: int, D: int, H: int) -> int:
+    """Say how many of D inputs are multiplied at once, in both products of N rows with the first layer."""
+    part = _SMALL // max(N * H, 1) // _LANES * _LANES
+    return part if 0 < part < D and _has_small() else D
+
+
+@cache
+def _has_small() -> bool:
+    """Say whether BLAS has another way for small products here."""
+    return not _HAS_SMALL.isdisjoint(pool.get("architecture") for pool in threadpool_info())
+
+
+@cache
+def blas() -> dict[str, int]:
+    """Load SciPy's BLAS; give the addresses of its products, which SciPy publishes for Cython.
+
+    The module is loaded by its place: the package around it would take longer than all else that a worker needs.
+    """
+    scipy = find_spec("scipy")
+    folders = [f"{folder}/linalg" for folder in (scipy and scipy.submodule_search_locations) or ()]
+    spec = PathFinder.find_spec("scipy.linalg.cython_blas", folders)
+    if spec is None or spec.loader is None:
+        raise WorkError.at("SciPy", "its BLAS is not to be found", remedy="install SciPy again")
+    known = sys.modules.get(spec.name)
+    module = known or module_from_spec(spec)
+    if known is None:
+        spec.loader.exec_module(module)
+        sys.modules.pop(spec.name, None)  # it enters itself there, and the package does not know of it
+    name_of = ctypes.PYFUNCTYPE(ctypes.c_char_p, ctypes.py_object)(("PyCapsule_GetName", ctypes.pythonapi))
+    address_of = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
+        ("PyCapsule_GetPointer", ctypes.pythonapi)
+    )
+    capsules = {name: module.__pyx_capi__[name] for name in _GEMM.values()}
+    return {name: address_of(capsule, name_of(capsule)) for name, capsule in capsules.items()}
+
+
+@cache
+def load(dtype: str) -> Callable[..., None]:
+    """Give the compiled loop for `float32` or `float64`."""
+    import llvmlite.binding as llvm  # noqa: PLC0415  # only who trains needs it
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    cpu, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+    machine = llvm.Target.from_default_triple().create_target_machine(cpu=cpu, features=features, opt=3)
+    code = _machine_code(dtype, f"{machine.triple} {cpu} {features}")
+    llvm.add_symbol(f"netcore_{_GEMM[dtype]}", blas()[_GEMM[dtype]])
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    run = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 20)(engine.get_function_address("epoch"))
+    run.engine = engine  # type: ignore[attr-defined]  # the code lives as long as its engine
+    return run
+
+
+def _machine_code(dtype: str, target: str) -> bytes:
+    """Give the object file from the cache or, where it is not there or not whole, compiled anew.
+
+    Of several processes that miss it at once, one compiles it, and the others wait for that.
+    """
+    versions = [version(package) for package in ("llvmlite", "numba")]
+    name = hashlib.sha256("\n".join((dtype, target, *versions, _KERNEL.read_text("utf-8"))).encode()).hexdigest()
+    path = cache_folder() / f"step-{name}.npz"
+    with suppress(OSError, RecordError, KeyError):
+        return unpack(path.read_bytes(), path)[_CODE]
+    with suppress(OSError):  # without the cache, each process compiles it
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with _one_at_a_time(path.parent / "step.lock"):
+        with suppress(OSError, RecordError, KeyError):
+            return unpack(path.read_bytes(), path)[_CODE]
+        code = _compile(dtype)
+        with suppress(OSError, NetcoreError):
+            write_atomically(path, pack({_CODE: code}))
+    return code
+
+
+@contextmanager
+def _one_at_a_time(path: Path) -> Iterator[None]:
+    """Hold a lock, unless it cannot be had: whoever holds it may have been stopped in the middle."""
+    lock = FileLock(path)
+    with suppress(OSError, Timeout):
+        lock.acquire(timeout=_PATIENCE)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _compile(dtype: str) -> bytes:
+    """Compile in a process of its own, out of reach of what this one has set or imported."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
+    done = subprocess.run(  # noqa: S603  # our own program
+        [sys.executable, "-P", str(_KERNEL), dtype],
+        capture_output=True,
+        cwd=_KERNEL.parent,  # Numba reads settings there, too
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        remedy = "install the versions of numba and llvmlite that requirements.lock names"
+        raise WorkError.at(
+            _KERNEL, "the training step cannot be compiled", said or f"exit code {done.returncode}", remedy
+        )
+    return done.stdout
+
+
+def _check(params: Params, X: FloatArray, y: IntArray) -> None:
+    """Refuse what would lead the compiled loop out of its arrays."""
+    D, H, C = params.W1.shape[0], params.hidden_size, len(params.b2)
+    shapes = (X.shape, y.shape, params.W1.shape, params.W2.shape)
+    if shapes != ((len(y), D), (len(X),), (D, H), (H or D, C)):
+        raise ValueError(f"shapes do not fit: X {X.shape}, y {y.shape}, W1 {params.W1.shape}, W2 {params.W2.shape}")
+    if len(y) and not (y.min() >= 0 and y.max() < C):
+        raise ValueError(f"classes must be 0 … {C - 1}, got {y.min()} … {y.max()}")
+
+
+def _zeros(shape: int | tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Give an array that begins where a line of the cache does."""
+    count = int(np.prod(shape))
+    room = np.zeros(count * dtype.itemsize + _LINE, np.uint8)
+    start = -room.ctypes.data % _LINE
+    array: NDArray[Any] = room[start : start + count * dtype.itemsize].view(dtype).reshape(shape)
+    return array

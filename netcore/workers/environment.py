@@ -1,0 +1,70 @@
+"""What a result may depend on besides its job and its data: versions, processor, and the library that multiplies.
+
+Bit for bit holds where these are equal; every record carries them, so that one can see which of them differs.
+"""
+
+import platform
+import subprocess
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from threadpoolctl import threadpool_info
+
+from netcore.training.step import blas
+
+__all__ = ["environment"]
+
+_PATIENCE = 2.0
+_PACKAGES = ("netcore", "llvmlite", "numba", "numpy", "optuna", "scikit-learn", "scipy")
+
+
+@cache
+def environment() -> dict[str, str]:
+    """Describe this process: code, package versions, Python, system, processor, what NumPy uses of it, BLAS, libc."""
+    blas()  # what trains is among the libraries from here on
+    pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    libraries = ", ".join(
+        sorted({f"{pool['internal_api']} {pool['version']} {pool.get('architecture', '')}".strip() for pool in pools})
+    )
+    return {
+        "code": _code(Path(__file__).parents[2]),
+        **{package: version(package) for package in _PACKAGES},
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "simd": " ".join(np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])),
+        "blas": libraries,
+        "libc": " ".join(platform.libc_ver()).strip(),
+    }
+
+
+def _processor() -> str:
+    """Name the processor's model, where the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _code(checkout: Path) -> str:
+    """Give netcore's version and, where it runs from a git checkout, the commit and whether the files are its own.
+
+    Files that git does not know of do not count as a change. Without git there is the version alone.
+    """
+    code, folder = version("netcore"), checkout / ".git"
+    if not folder.exists():
+        return code
+    command = ["git", "--no-optional-locks", f"--git-dir={folder}", f"--work-tree={checkout}"]
+    command += ["describe", "--always", "--exclude=*", "--abbrev=10", "--dirty=, changed"]
+    try:
+        done = subprocess.run(  # noqa: S603  # fixed words and our own folder
+            command, capture_output=True, text=True, timeout=_PATIENCE, check=True, stdin=subprocess.DEVNULL
+        )
+    except (OSError, subprocess.SubprocessError):
+        return code
+    commit = done.stdout.strip()
+    return f"{code}, commit {commit}" if commit.endswith(", changed") else f"{code}, commit {commit}, clean"
