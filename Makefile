@@ -1,10 +1,10 @@
-# Every target first makes .venv from requirements.lock if it is missing or older than what it is made from.
+# Every target first creates .venv from requirements.lock if it is missing or out of date.
 
 PYTHON ?= python3
 STUDY  ?= digits
 BIN    := .venv/bin
 READY  := .venv/.ready
-# One process more than there are cores, for tests wait a good deal; who has nothing left takes of what others have.
+# One process more than cores, because tests often wait; idle processes take tests from busy ones.
 SIDE_BY_SIDE = --numprocesses $(shell n=$$(nproc); echo $$((n < 8 ? n + 1 : 9))) --dist worksteal
 
 export MLFLOW_DISABLE_TELEMETRY = true
@@ -16,32 +16,32 @@ help: ## list the targets
 	@echo "make TARGET [STUDY=digits] [PYTHON=python3]"
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-study: $(READY) ## run a study, or go on with it: trials, tables, plots, report, MLflow
+study: $(READY) ## start or resume a study: trials, tables, plots, report, MLflow
 	@$(BIN)/netcore run "$(STUDY)"
 
-ui: $(READY) ## open the MLflow UI on this machine
+ui: $(READY) ## start the MLflow UI, on this machine only
 	@$(BIN)/netcore ui
 
-report: $(READY) ## make a study's tables, plots and report again from its records
+report: $(READY) ## rebuild a study's tables, plots and report from its records
 	@$(BIN)/netcore report "$(STUDY)"
 
 test: $(READY) ## run the tests
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(PYTEST)
 
-fuzz: $(READY) ## put ten thousand damaged files of each format through the readers
+fuzz: $(READY) ## read ten thousand damaged files of each format
 	$(BIN)/python -m pytest -m fuzz
 
 faults: $(READY) ## kill, starve and disturb real runs, hundreds of times: about half an hour on two cores
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) --faults --timeout 3600 tests/faults
 
-check: $(READY) ## all that must hold before a change is merged: style, types, imports, tests with branch coverage
+check: $(READY) ## what CI runs: style, types, import contracts, all tests with branch coverage
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(MAKE) test PYTEST="--cov --cov-report=term"
 
-bench: $(READY) ## measure what experiments/README.md claims
+bench: $(READY) ## measure the performance claims of experiments/README.md
 	$(BIN)/python experiments/cost.py
 	$(BIN)/python experiments/memory.py --quick
 	$(BIN)/python experiments/scale.py
@@ -49,7 +49,7 @@ bench: $(READY) ## measure what experiments/README.md claims
 	$(BIN)/python experiments/scale.py trials --quick
 	$(BIN)/python experiments/peers.py --rounds 5 --studies 1 --trials 10
 
-lock: $(READY) ## resolve the dependencies anew into requirements.lock
+lock: $(READY) ## update requirements.lock from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links --no-strip-extras --custom-compile-command "make lock" --upgrade --quiet -o requirements.lock
 
@@ -60,7 +60,7 @@ clean: ## remove the environment and all caches; results, mlflow.db and mlruns s
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 	    { echo "netcore needs Python 3.11 or newer, got $$($(PYTHON) --version 2>&1); name one: make PYTHON=python3.12 …" >&2; exit 2; }
-	@echo "making .venv (about two minutes, once) …"
+	@echo "creating .venv (about two minutes, once) …"
 	@$(PYTHON) -m venv --clear .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
