@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from netcore.confirm.confirmation import Confirmation, winner_of
+from netcore.confirm.confirmation import confirm, read_confirmation, winner_of
 from netcore.core import TrainConfig, epochs, init_params
 from netcore.data import Dataset, prepare
 from netcore.data.dataset import RawData
@@ -105,13 +105,13 @@ def repetition(number: int, folder: Path) -> tuple[Hyperparameters, int, Estimat
     study.prepare()
     dataset = through_cache(partial(dataset_of, spec))
     records = [step for step in Search(spec, dataset, study, engine).run() if isinstance(step, Record)]
-    confirmation = Confirmation(spec, dataset, records, study, engine)
-    for _ in confirmation.run():
+    for _ in confirm(spec, dataset, records, study, engine):
         pass
-    winner = winner_of(confirmation.confirmed)
+    confirmed = read_confirmation(spec, records, study)
+    winner = winner_of(confirmed)
     if winner is None:
         raise RuntimeError("nothing finished")
-    losses = np.array([record.result.curve[-1].val_loss for record in confirmation.confirmed[winner]])
+    losses = np.array([record.result.curve[-1].val_loss for record in confirmed[winner]])
     promised = records[winner.trial or 0].result.value
     return (
         winner.hyperparameters,

@@ -10,7 +10,6 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -19,13 +18,13 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from threadpoolctl import threadpool_limits
 
 from netcore.confirm.audit import audit
-from netcore.confirm.confirmation import Chosen, Confirmation, median_of
-from netcore.confirm.final_model import facts_of, read_test_set, settle_weights, shipped_model
+from netcore.confirm.confirmation import confirm, read_confirmation
+from netcore.confirm.final_model import write_final_model
+from netcore.confirm.kept_weights import keep_weights
 from netcore.data import Dataset
 from netcore.data.prepared import through_cache
 from netcore.errors import InputError, Problem, RecordError, WorkError
 from netcore.files import cannot_write, is_file, make_folder, write_atomically
-from netcore.final.model import MODEL, Model
 from netcore.question.spec import StudySpec, check_sampler, dataset_of, load_spec
 from netcore.records.folder import StudyFolder
 from netcore.records.record import Record, outline, setting_differences
@@ -153,7 +152,7 @@ class Run:
         """Search, then confirm; give each record at its commit, and what else should be known, in between.
 
         Raises:
-            NetcoreError: as `Search.run` and `Confirmation.run` say.
+            NetcoreError: as `Search.run` and `netcore.confirm` say.
         """
         records: list[Record] = []
         with engine_for(self.spec, self.dataset, self._workers, self._dask) as engine:
@@ -175,7 +174,7 @@ class Run:
                 there = (self._workers or usable_cores()) * (time.perf_counter() - begun)
                 self.busy = search.trained / there
                 self.seconds["all workers, while searching"] = there
-            yield from settle_weights(records, self.folder, engine, self.dataset, keep=self.spec.study.weights)
+            yield from keep_weights(records, self.folder, engine, self.dataset, keep=self.spec.study.weights)
             self.seconds |= search.seconds
             self.searched = True
             if confirm:
@@ -186,7 +185,7 @@ class Run:
 
         Raises:
             InputError: it is not.
-            WorkError: as `Confirmation.run` says.
+            WorkError: as `netcore.confirm` says.
         """
         records = self._complete()
         with engine_for(self.spec, self.dataset, self._workers, self._dask) as engine:
@@ -213,23 +212,9 @@ class Run:
         return records
 
     def _confirm(self, records: list[Record], engine: Engine) -> Iterator[Record | Notice | Stage]:
-        confirmation = Confirmation(self.spec, self.dataset, records, self.folder, engine)
-        yield from confirmation.run()
-        chosen = median_of(confirmation.confirmed)
-        if chosen is not None:
-            self._ship(chosen, confirmation)
-
-    def _ship(self, chosen: Chosen, confirmation: Confirmation) -> None:
-        """Write model.npz as the confirmation has it; the test set is read if the net is another one."""
-        model, test = shipped_model(self.folder), self.folder.test_figures()
-        if model is None or test is None or not chosen.record.digest == model.facts.get("digest") == test.get("digest"):
-            shipped = confirmation.ship(chosen)
-            test, data = read_test_set(shipped, self.folder), shipped.dataset
-            names = (data.class_names, data.feature_names, data.image_shape)
-            model = Model(shipped.weights, data.preprocessing, *names, {})
-        facts = facts_of(self.spec, chosen, confirmation.confirmed[chosen.candidate], test)
-        if model.facts != facts:
-            write_atomically(self.folder.path / MODEL, replace(model, facts=facts).to_bytes())
+        yield from confirm(self.spec, self.dataset, records, self.folder, engine)
+        confirmed = read_confirmation(self.spec, records, self.folder)
+        write_final_model(self.spec, confirmed, self.folder, engine)
 
     def _same_question(self) -> None:
         """Refuse a study file that has become another question than the folder's records answer."""

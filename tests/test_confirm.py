@@ -11,7 +11,8 @@ from conftest import netcore_command
 from sklearn.datasets import load_iris
 
 import netcore
-from netcore.confirm.confirmation import COURSE, candidates, read_confirmation, winner_of
+from netcore.confirm.candidates import COURSE, candidates
+from netcore.confirm.confirmation import read_confirmation, winner_of
 from netcore.data import prepare
 from netcore.data.dataset import RawData
 from netcore.data.prepared import cache_folder, through_cache

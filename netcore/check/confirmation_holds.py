@@ -14,21 +14,20 @@ import numpy as np
 
 from netcore.archive import pack
 from netcore.check.records_hold import digests, misfits
-from netcore.confirm.audit import task_of as audit_task
-from netcore.confirm.confirmation import (
+from netcore.confirm.audit import audit_task
+from netcore.confirm.candidates import (
     COURSE_FOLDER,
-    PILOTS,
-    SOFTMAX,
+    PILOTS_FOLDER,
+    SOFTMAX_FOLDER,
     Candidate,
+    confirm_task,
     course,
     finalist,
-    median_of,
     pilots,
-    read_confirmation,
     softmax,
-    task_of,
 )
-from netcore.confirm.final_model import facts_of
+from netcore.confirm.confirmation import read_confirmation
+from netcore.confirm.final_model import facts_of, final_training
 from netcore.data.preprocessing import to_members
 from netcore.errors import Finding, Problem, RecordError, Remark
 from netcore.files import is_file
@@ -53,7 +52,7 @@ def confirmation(records: list[Record], folder: StudyFolder, spec: StudySpec, di
         below = StudyFolder(path)
         there, problems = _whole(below)
         yield from problems
-        if path.name == PILOTS:
+        if path.name == PILOTS_FOLDER:
             yield from _pilots(there, below, records, folder, spec)
             continue
         candidate = _candidate(path.name, records, folder, spec)
@@ -61,7 +60,7 @@ def confirmation(records: list[Record], folder: StudyFolder, spec: StudySpec, di
             yield Remark(f"{path} is of no candidate that the records know, and is not looked at")
             continue
         for record in there:
-            asked = task_of(spec, digest, folder, candidate, record.number).job
+            asked = confirm_task(spec, digest, folder, candidate, record.number).job
             yield from _unlike(record, asked, f"{path.name}, seed {record.number}", below)
         for seed in sorted({*range(max(below.numbers(), default=0))} - {*below.numbers()}):
             yield Problem(f"{path.name}, seed {seed}", "has no record, though a later seed has", remedy=_CONFIRM)
@@ -96,7 +95,7 @@ def shipped(records: list[Record], folder: StudyFolder, spec: StudySpec) -> Iter
         yield Remark("no net has shipped: the test set has not been read")
         return
     confirmed = read_confirmation(spec, records, folder)
-    chosen = median_of(confirmed)
+    chosen = final_training(confirmed)
     if test is None:
         yield Problem(str(path), "is missing or not whole", remedy="`netcore confirm` reads the test set again")
         return
@@ -144,8 +143,8 @@ def _candidate(name: str, records: list[Record], folder: StudyFolder, spec: Stud
     """Give the candidate whose records are in a folder of this name; None if the records know none."""
     if name == COURSE_FOLDER:
         return course(spec)
-    if name == SOFTMAX:
-        tried, _ = _whole(StudyFolder(folder.path / "confirm" / PILOTS))
+    if name == SOFTMAX_FOLDER:
+        tried, _ = _whole(StudyFolder(folder.path / "confirm" / PILOTS_FOLDER))
         return softmax(tried) if tried else None
     return next((found for found in map(finalist, ranked(records)) if found.folder == name), None)
 
@@ -159,7 +158,7 @@ def _pilots(
         (jobs for jobs in asked if there and jobs[there[0].number : there[0].number + 1] == [there[0].job]), None
     )
     for record in there:
-        place = f"{PILOTS}, {record.number}"
+        place = f"{PILOTS_FOLDER}, {record.number}"
         if best is None or record.number >= len(best):
             yield Problem(place, "must have its hyperparameters from a finished trial", remedy=_CONFIRM)
         else:

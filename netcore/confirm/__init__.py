@@ -1,1 +1,1 @@
-"""What follows the search: the best trials again with fresh seeds, the audit of the stopping rule, the final model."""
+"""After the search: confirm the best trials with fresh seeds, audit the stopping rule, write the final model."""

@@ -1,9 +1,9 @@
-"""The audit of the stopping rule: where would the trials that it stopped have come to?
+"""The audit of the stopping rule: what would the trials that it stopped have achieved?
 
-A share of the stopped trials, chosen by the study's seed, is trained again without thresholds. The same seeds make it
-the same training, only longer. The sampler never hears of it. A larger share holds the smaller one.
+A share of the pruned trials, drawn with the study's seed, is trained again without thresholds. Equal seeds make it the
+same training, continued to the last epoch. The sampler never sees the results. A larger share includes the smaller one.
 
-    audit/trials/000017.npz     the record of trial 17, trained to the end
+    audit/trials/000017.npz     the record of trial 17, trained to its last epoch
 """
 
 import math
@@ -21,42 +21,42 @@ from netcore.search.loop import Notice, Stage
 from netcore.seeds import Purpose, generator
 from netcore.workers.engine import Engine
 
-__all__ = ["audit", "read_audit", "task_of"]
+__all__ = ["audit", "audit_task", "read_audit"]
 
 
 def audit(
     records: list[Record], share: float, folder: StudyFolder, dataset: Dataset, engine: Engine
 ) -> Iterator[Record | Notice | Stage]:
-    """Train a share of the stopped trials to the end; give their records.
+    """Train a share (0 to 1) of the pruned trials to the last epoch, and yield their records.
 
     Raises:
         WorkError: the system refuses, or no worker can be started.
     """
-    stopped = [record for record in records if record.result.state is State.PRUNED]
-    if not stopped:
+    pruned = [record for record in records if record.result.state is State.PRUNED]
+    if not pruned:
         yield Notice("the stopping rule stopped no trial, so there is nothing to audit")
         return
-    order = generator(stopped[0].job.seed, 0, Purpose.AUDIT).permutation(len(stopped))
-    tasks = [task_of(stopped[place], folder) for place in order[: math.ceil(share * len(stopped))]]
+    order = generator(pruned[0].job.seed, 0, Purpose.AUDIT).permutation(len(pruned))
+    tasks = [audit_task(pruned[place], folder) for place in order[: math.ceil(share * len(pruned))]]
     yield Stage("auditing", len(tasks))
     yield from Batch(tasks, lambda: dataset, engine).results()
 
 
 def read_audit(records: list[Record], folder: StudyFolder) -> list[tuple[Record, Record]]:
-    """Read what was audited of these trials: pairs of the stopped record and the whole one.
+    """Return the audited ones of these trials, each as a pair: the record of the search, the record of the audit.
 
-    What is damaged is left out; `netcore audit` trains it again.
+    Damaged records of the audit are left out; `netcore audit` trains them again.
     """
     pairs = []
     for record in records:
         if record.result.state is State.PRUNED:
             with suppress(RecordError):
-                if (whole := matching(task_of(record, folder))) is not None:
-                    pairs.append((record, whole))
+                if (complete := matching(audit_task(record, folder))) is not None:
+                    pairs.append((record, complete))
     return pairs
 
 
-def task_of(stopped: Record, folder: StudyFolder) -> Task:
-    """Give the training of a stopped trial to its end."""
-    job = replace(stopped.job, thresholds={}, role=Role.AUDIT)
+def audit_task(pruned: Record, folder: StudyFolder) -> Task:
+    """Return the task that trains a pruned trial to its last epoch."""
+    job = replace(pruned.job, thresholds={}, role=Role.AUDIT)
     return Task(StudyFolder(folder.path / "audit"), job)

@@ -1,8 +1,8 @@
-"""Trainings that no sampler hears of: a list of jobs, each with the folder that its record belongs to.
+"""A batch: trainings that no sampler learns of, each with the folder in which its record is stored.
 
-Where a record is there and matches, it serves; what is missing is trained and written. So whatever is made of batches
-goes on where it was interrupted, like the search. A training whose worker died or ran out of time is tried again by the
-next run: that says something of the machine, and nothing of the setting.
+A stored record that matches its job is used; every other job is trained, and its record is written. A confirmation or
+an audit therefore resumes like the search does. A training whose worker died or ran out of time is tried again by the
+next run: that failure belongs to the machine, not to the hyperparameters.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -24,18 +24,18 @@ __all__ = ["Batch", "Task", "matching"]
 
 
 class Task(NamedTuple):
-    """One training."""
+    """One training and the place of its record."""
 
     folder: StudyFolder
-    """Its records are those of `folder.trials`, by the job's number."""
+    """The record is in `folder.trials`, under the job's number."""
     job: TrialJob
 
 
 def matching(task: Task) -> Record | None:
-    """Give the record that a task already has.
+    """Return the stored record of a task; None if there is none, or it is the record of another job.
 
     Raises:
-        RecordError: it is not whole.
+        RecordError: the stored record is damaged.
     """
     if not task.folder.has(task.job.number):
         return None
@@ -44,42 +44,42 @@ def matching(task: Task) -> Record | None:
 
 
 class Batch:
-    """Jobs that share their data, under way from the moment that this is made."""
+    """Jobs on one data set. They are submitted when the batch is created."""
 
     def __init__(self, tasks: Iterable[Task], data: Callable[[], Dataset], engine: Engine) -> None:
         self._dataset: Dataset | None = None
-        self._under_way: list[tuple[Task, Record | Future[Trained]]] = []
+        self._submitted: list[tuple[Task, Record | Future[Trained]]] = []
         for task in tasks:
-            found: Record | None = None
+            stored: Record | None = None
             with suppress(RecordError):
-                found = matching(task)
-            if found is None or found.result.failure in MACHINE_FAILURES:
-                self._dataset = self._dataset or data()  # may take long, and is not needed where all records are there
-                self._under_way.append((task, engine.submit(task.job, self._dataset)))
+                stored = matching(task)
+            if stored is None or stored.result.failure in MACHINE_FAILURES:
+                self._dataset = self._dataset or data()  # may take long; not needed if all records are stored
+                self._submitted.append((task, engine.submit(task.job, self._dataset)))
             else:
-                self._under_way.append((task, found))
+                self._submitted.append((task, stored))
 
     def results(self) -> Iterator[Record | Notice]:
-        """Give the tasks' records in order, each written by then.
+        """Yield the record of each task, in order; each is on disk before it is yielded.
 
         Raises:
             WorkError: the system refuses, or no worker can be started.
         """
-        for task, found in self._under_way:
-            if isinstance(found, Record):
-                yield found
+        for task, stored in self._submitted:
+            if isinstance(stored, Record):
+                yield stored
             elif self._dataset is not None:
-                result, provenance = found.result()
+                result, provenance = stored.result()
                 record = Record.of(task.job, result, provenance, self._dataset.preprocessing)
                 make_folder(task.folder.trials)
                 if task.folder.has(task.job.number):
-                    target = task.folder.supersede(task.job.number)
-                    yield Notice(f"{target} is a record that did not serve any more; its training was done again")
+                    moved = task.folder.supersede(task.job.number)
+                    yield Notice(f"a record did not match its job: trained again, and moved the old record to {moved}")
                 task.folder.write(record)
                 yield record
         self.close()
 
     def close(self) -> None:
-        """Let go of data that were split for this batch alone."""
+        """Discard the data, if they were prepared for this batch alone."""
         if self._dataset is not None:
             discard(self._dataset)

@@ -1,105 +1,86 @@
-"""What is done once: whose weights are kept, when all trials are committed; what the test set says, when one net ships.
+"""The final model: the net that `predict`, MLflow and the report use, in model.npz.
 
-`settle_weights` makes the kept weights those of the study, whatever order the trials returned in: weights that are
-missing come back by training, which repeats bit for bit. `read_test_set` is the only place that looks at the test set.
+It is the winner's net of its median seed: a typical net, not a lucky one. Records keep no weights of a confirmation, so
+this net is trained once more, which repeats bit for bit. Then it reads the test set, and the answer goes to test.json.
+No other code of netcore looks at the test set.
 """
 
 import json
-from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from netcore.confirm.confirmation import Chosen, Shipped
+from netcore.confirm.candidates import Candidate
+from netcore.confirm.confirmation import Confirmed, split_of, winner_of
 from netcore.core.net import predict
+from netcore.core.params import Params
 from netcore.data import Dataset
+from netcore.data.prepared import discard
 from netcore.data.preprocessing import chunks
-from netcore.errors import RecordError
+from netcore.errors import RecordError, WorkError
 from netcore.files import write_atomically
 from netcore.final.model import MODEL, Model, read_model
 from netcore.question.spec import StudySpec
 from netcore.records.folder import StudyFolder
 from netcore.records.job import METRICS, State
-from netcore.records.record import Record, ranked
-from netcore.search.loop import KEPT, Notice
+from netcore.records.record import Record
 from netcore.workers.engine import Engine
 
-__all__ = ["facts_of", "read_test_set", "settle_weights", "shipped_model"]
+__all__ = ["FinalTraining", "facts_of", "final_training", "write_final_model"]
 
 
-def settle_weights(
-    records: list[Record], folder: StudyFolder, engine: Engine, dataset: Dataset, *, keep: str
-) -> Iterator[Notice]:
-    """Keep the weights of the best finished trials (`best`) or of all that have any (`all`), and no others."""
-    wanted = ranked(records)[:KEPT] if keep == "best" else [r for r in records if r.weights_sha256]
-    for number in folder.kept_weights() - {record.number for record in wanted}:
-        folder.drop_weights(number)
-    missing = []
-    for record in wanted:
-        try:
-            folder.read_weights(record)
-        except RecordError:
-            missing.append((record, engine.submit(record.job, dataset)))
-    for record, future in missing:
-        result = future.result().result
-        again = Record.of(record.job, result, record.provenance)
-        if result.weights is not None and again.digest == record.digest:
-            folder.write_weights(record, result.weights)
-        else:
-            yield Notice(
-                f"trial {record.number}: training it again gave other numbers here, so its weights are not kept"
-            )
+class FinalTraining(NamedTuple):
+    """The training whose net is the final model."""
+
+    candidate: Candidate
+    record: Record
 
 
-def shipped_model(folder: StudyFolder) -> Model | None:
-    """Give the model that is there, if it is whole."""
-    with suppress(RecordError):
-        return read_model(folder.path / MODEL)
-    return None
+def final_training(confirmed: Confirmed) -> FinalTraining | None:
+    """Return the winner's training of its median seed (of two, the one with the lower value); None without a winner."""
+    winner = winner_of(confirmed)
+    if winner is None:
+        return None
+    finished = (record for record in confirmed[winner] if record.result.state is State.FINISHED)
+    by_value = sorted(finished, key=lambda record: record.result.value)
+    return FinalTraining(winner, by_value[(len(by_value) - 1) // 2])
 
 
-def read_test_set(shipped: Shipped, folder: StudyFolder) -> dict[str, Any]:
-    """Judge the net that ships on the test set, and keep the answer in test.json.
+def write_final_model(spec: StudySpec, confirmed: Confirmed, folder: StudyFolder, engine: Engine) -> None:
+    """Write model.npz as a confirmation determines it; a new final model reads the test set.
 
-    Every other net that is judged counts: who looks twice, and chooses after the first look, has learned from the test
-    set.
+    Raises:
+        WorkError: no worker can be started, or the training gave other numbers than its record.
     """
-    y = shipped.dataset.y_test
-    X = shipped.dataset.X_test
-    predicted = np.concatenate([predict(shipped.weights, X[rows]) for rows in chunks(*X.shape)])
-    C = shipped.dataset.classes
-    confusion = np.bincount(C * y + predicted, minlength=C * C).reshape(C, C)
-    before = folder.test_figures() or {}
-    again = before.get("digest") == shipped.record.digest
-    model = shipped_model(folder)  # it counts too: who deletes test.json has read the test set all the same
-    readings = max(before.get("readings", 0), model.facts.get("test", {}).get("readings", 0) if model else 0)
-    figures = {
-        "candidate": shipped.candidate.name,
-        "trial": shipped.candidate.trial,
-        "seed": shipped.record.number,
-        "digest": shipped.record.digest,
-        "data_digest": shipped.record.job.data_digest,
-        "rows": len(y),
-        "right": int(np.trace(confusion)),
-        "accuracy": float(np.trace(confusion) / len(y)),
-        "readings": max(1, readings + (not again)),
-        "confusion": confusion.tolist(),
-    }
-    write_atomically(folder.test, json.dumps(figures, indent=1).encode())
-    return figures
+    final = final_training(confirmed)
+    if final is None:
+        return
+    model, test = _stored_model(folder), folder.test_figures()
+    if model is None or test is None or not final.record.digest == model.facts.get("digest") == test.get("digest"):
+        weights, dataset = _train(spec, final, folder, engine)
+        test = _read_test_set(final, weights, dataset, folder)
+        names = (dataset.class_names, dataset.feature_names, dataset.image_shape)
+        model = Model(weights, dataset.preprocessing, *names, {})
+    facts = facts_of(spec, final, confirmed[final.candidate], test)
+    if model.facts != facts:
+        write_atomically(folder.path / MODEL, replace(model, facts=facts).to_bytes())
 
 
-def facts_of(spec: StudySpec, chosen: Chosen, confirmed: list[Record], test: dict[str, Any]) -> dict[str, Any]:
-    """Give what is known of the net that ships."""
-    record = chosen.record
-    finished = [record.result.curve[-1] for record in confirmed if record.result.state is State.FINISHED]
+def facts_of(spec: StudySpec, final: FinalTraining, trained: list[Record], test: dict[str, Any]) -> dict[str, Any]:
+    """Return the facts that model.npz holds: the model's origin, its confirmed means, its test accuracy.
+
+    `trained` are all records of the winner; `test` is the content of test.json.
+    """
+    record = final.record
+    finished = [each.result.curve[-1] for each in trained if each.result.state is State.FINISHED]
     means = {name: sum(getattr(epoch, name) for epoch in finished) / len(finished) for name in METRICS[1::2]}
     return {
         "study": spec.name,
         "metric": spec.study.metric,
-        "candidate": chosen.candidate.name,
-        "trial": chosen.candidate.trial,
+        "candidate": final.candidate.name,
+        "trial": final.candidate.trial,
         "seed": record.number,
         "digest": record.digest,
         "data_digest": record.job.data_digest,
@@ -108,3 +89,53 @@ def facts_of(spec: StudySpec, chosen: Chosen, confirmed: list[Record], test: dic
         "confirmed": {**means, "seeds": len(finished)},
         "test": {name: test[name] for name in ("accuracy", "rows", "right", "readings")},
     }
+
+
+def _stored_model(folder: StudyFolder) -> Model | None:
+    with suppress(RecordError):
+        return read_model(folder.path / MODEL)
+    return None
+
+
+def _train(spec: StudySpec, final: FinalTraining, folder: StudyFolder, engine: Engine) -> tuple[Params, Dataset]:
+    """Train the final model once more; return its weights and the split that it was trained on."""
+    record, dataset = final.record, split_of(spec, final.record.number)
+    try:
+        result = engine.submit(record.job, dataset).result().result
+    finally:
+        discard(dataset)
+    again = Record.of(record.job, result, record.provenance)
+    if again.digest != record.digest or result.weights is None:
+        place = f"{spec.name}: {final.candidate.name}, seed {record.number}"
+        rule = "training it again gave other numbers than its record"
+        remedy = f"if another machine trained it, remove {folder.path / 'confirm'} and confirm again on this one"
+        raise WorkError.at(place, rule, result.failure, remedy)
+    return result.weights, dataset
+
+
+def _read_test_set(final: FinalTraining, weights: Params, dataset: Dataset, folder: StudyFolder) -> dict[str, Any]:
+    """Judge the final model on the test set, write test.json and return its content.
+
+    Every model that is judged counts as one reading: choosing after a first look means learning from the test set.
+    """
+    X, y, C = dataset.X_test, dataset.y_test, dataset.classes
+    predicted = np.concatenate([predict(weights, X[rows]) for rows in chunks(*X.shape)])
+    confusion = np.bincount(C * y + predicted, minlength=C * C).reshape(C, C)
+    before = folder.test_figures() or {}
+    same = before.get("digest") == final.record.digest
+    model = _stored_model(folder)  # it has counted too: deleting test.json does not undo a reading
+    readings = max(before.get("readings", 0), model.facts.get("test", {}).get("readings", 0) if model else 0)
+    test = {
+        "candidate": final.candidate.name,
+        "trial": final.candidate.trial,
+        "seed": final.record.number,
+        "digest": final.record.digest,
+        "data_digest": final.record.job.data_digest,
+        "rows": len(y),
+        "right": int(np.trace(confusion)),
+        "accuracy": float(np.trace(confusion) / len(y)),
+        "readings": max(1, readings + (not same)),
+        "confusion": confusion.tolist(),
+    }
+    write_atomically(folder.test, json.dumps(test, indent=1).encode())
+    return test

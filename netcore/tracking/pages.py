@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, urlencode
 
-from netcore.confirm.confirmation import Candidate
+from netcore.confirm.candidates import Candidate
 from netcore.question.spec import HYPERPARAMETERS, question
 from netcore.records.folder import StudyFolder
 from netcore.records.record import Record
