@@ -10,8 +10,8 @@ FOLDER holds fashion-mnist with the four official files; the strategies of `gp` 
 Two data sets, one split of each: the best known loss is that of a split, so what varies from seed to seed is the study.
 Each search is netcore's own (`History` proposes and gives the thresholds, `run_trial` trains, trial n is asked when
 trial n - window is committed), without folder and workers. What it costs are the epochs of all trials, in the order of
-their commits; what it has reached is the best of its finished trials. `random` and `qmc` do not look at results, so what
-stopping makes of them follows from their full curves.
+their commits; what it has reached is the best of its finished trials. `random` and `qmc` do not look at results, so
+what stopping makes of them follows from their full curves.
 
 The best known loss is not the lowest that was ever seen, which is a lucky draw of weights: it is the lowest mean over
 draws of weights and order that any setting is known to have.

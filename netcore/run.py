@@ -2,20 +2,18 @@
 
     check everything  ->  lock the folder  ->  search  ->  confirm  ->  read the test set  ->  tables
 
-`run_study` is that for Python; `netcore run` adds what a person at a terminal wants: progress, figures, report, MLflow.
+`run_study` is the run for Python. `netcore run` adds progress, plots, report and MLflow.
 """
 
 import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
-
-from threadpoolctl import threadpool_limits
+from typing import Any, Self, TypeVar
 
 from netcore.confirm.audit import audit
 from netcore.confirm.confirmation import confirm, read_confirmation
@@ -25,24 +23,21 @@ from netcore.data import Dataset
 from netcore.data.prepared import through_cache
 from netcore.errors import InputError, Problem, RecordError, WorkError
 from netcore.files import cannot_write, is_file, make_folder, write_atomically
+from netcore.progress import Notice, Stage
 from netcore.question.spec import StudySpec, check_sampler, dataset_of, load_spec
 from netcore.records.folder import StudyFolder
 from netcore.records.record import Record, outline, setting_differences
-from netcore.search.loop import Notice, Search, Stage
+from netcore.results.tables import StudyTables, load_study, write_tables
+from netcore.search.loop import Search
 from netcore.search.sampling import SAMPLER_ARGUMENTS
 from netcore.training.step import STEP
 from netcore.workers.cluster import DaskEngine
-from netcore.workers.engine import Engine, LocalEngine, usable_cores
+from netcore.workers.engine import Engine, usable_cores
+from netcore.workers.start import check_workers, engine_for
 
-if TYPE_CHECKING:
-    from netcore.results.tables import StudyTables
-
-__all__ = ["Run", "described", "engine_for", "run_study", "tables_there"]
+__all__ = ["Run", "described", "read_tables", "run_study"]
 
 T = TypeVar("T")
-
-_MOST_WORKERS = 1_024
-"""All workers are started at once, so that a slip of the finger must not fill the machine with processes."""
 
 
 def run_study(
@@ -53,45 +48,41 @@ def run_study(
     workers: int | None = None,
     dask: str | None = None,
     confirm: bool = True,
-) -> "StudyTables":
-    """Run a study, or go on with it, and give its tables.
+) -> StudyTables:
+    """Run a study, or continue it, and return its tables.
 
-    `study` is the path of a study file, the name of one in ./studies, or a spec that `load_spec` gave. `trials`
-    overrides the file's number; `workers` is the number of processes, by default one for each core that this process
-    may use; `dask` is the address of a Dask scheduler, whose workers train instead; `confirm=False` leaves the
-    confirmation out. The workers import the calling script: call this under `if __name__ == "__main__":`.
+    `study` is the path of a study file, the name of one in ./studies, or a spec from `load_spec`. `trials` overrides
+    the file's number. `workers` is the number of processes, by default one for each core that this process may use.
+    `dask` is the address of a Dask scheduler; its workers train instead. `confirm=False` skips the confirmation.
+    Workers import the calling script: call this function under `if __name__ == "__main__":`.
 
     Raises:
-        InputError: the study file, the data or a record is not right.
-        WorkError: the system refuses, or too many trials failed.
+        InputError: the study file, the data or a record is wrong.
+        WorkError: a file cannot be written, or too many trials failed.
     """
-    from netcore.results.tables import write_tables  # noqa: PLC0415  # pandas: only when it is needed
-
     spec = study if isinstance(study, StudySpec) else load_spec(study)
     with Run(spec.with_trials(trials), results=results, workers=workers, dask=dask) as run:
         for _ in run.search(confirm=confirm):
             pass
-        tables = tables_there(run.folder)
+        tables = read_tables(run.folder)
         write_tables(tables, run.folder)
     return tables
 
 
-def tables_there(folder: StudyFolder) -> "StudyTables":
-    """Give the tables of a study whose folder was there a moment ago.
+def read_tables(folder: StudyFolder) -> StudyTables:
+    """Return the tables of a study that has just run.
 
     Raises:
-        WorkError: somebody took it away.
-        RecordError: one of its records is not whole.
+        WorkError: its folder was removed in the meantime.
+        RecordError: one of its records is damaged.
     """
-    from netcore.results.tables import load_study  # noqa: PLC0415  # pandas: only when it is needed
-
     try:
         return load_study(folder.path)
     except InputError as error:
         if is_file(folder.study_file):
             raise
-        gone = "was taken away meanwhile (No such file or directory)"
-        raise WorkError.at(folder.path, gone, remedy="the same command makes all of it again") from error
+        gone = "was removed during the run (No such file or directory)"
+        raise WorkError.at(folder.path, gone, remedy="run the same command again to rebuild it") from error
 
 
 class Run:
@@ -109,22 +100,21 @@ class Run:
         retry_failed: bool = False,
         after_search: bool = False,
     ) -> None:
-        _check_workers(workers, dask)
+        check_workers(workers, dask)
         self.spec = spec
         self._workers, self._dask = workers, dask
         self.folder = StudyFolder(Path(results) / spec.name)
         self.seconds: dict[str, float] = {}
-        """What was spent on what, for the report."""
-        self.busy: float | None = None
-        """The share of this machine's workers' time, from their start to the last commit, in which they trained."""
+        """Seconds by activity, for the report."""
+        """Share of the time from the workers' start to the last commit in which they trained; None on a cluster."""
         self.searched = False
-        """Whether the search is complete, so that everything but a confirmation can be made of it."""
+        """Whether the search is complete, so that derived files can be written even if the confirmation fails."""
         self._fresh, self._retrain, self._retry_failed = fresh, retrain, retry_failed
         self._after_search = after_search
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        """Check everything that can be checked, then take the folder."""
+        """Check everything that can be checked, then lock the folder."""
         if not self._after_search:
             check_sampler(self.spec)
         self.dataset = through_cache(partial(dataset_of, self.spec))
@@ -149,10 +139,10 @@ class Run:
         self._stack.close()
 
     def search(self, *, confirm: bool = True) -> Iterator[Record | Notice | Stage]:
-        """Search, then confirm; give each record at its commit, and what else should be known, in between.
+        """Search, then confirm; yield each record at its commit, with notices and stages in between.
 
         Raises:
-            NetcoreError: as `Search.run` and `netcore.confirm` say.
+            NetcoreError: see `Search.run` and `netcore.confirm`.
         """
         records: list[Record] = []
         with engine_for(self.spec, self.dataset, self._workers, self._dask) as engine:
@@ -181,22 +171,22 @@ class Run:
                 yield from _with_news(engine, self._confirm(records, engine))
 
     def confirm(self) -> Iterator[Record | Notice | Stage]:
-        """Confirm the best trials of a search that is complete.
+        """Confirm the best trials of a complete search.
 
         Raises:
-            InputError: it is not.
-            WorkError: as `netcore.confirm` says.
+            InputError: the search is not complete.
+            WorkError: see `netcore.confirm`.
         """
         records = self._complete()
         with engine_for(self.spec, self.dataset, self._workers, self._dask) as engine:
             yield from _with_news(engine, self._confirm(records, engine))
 
     def audit(self, share: float) -> Iterator[Record | Notice | Stage]:
-        """Train a share of the trials that the stopping rule stopped to the end.
+        """Train a share of the pruned trials to the end.
 
         Raises:
             InputError: the search is not complete.
-            WorkError: as `audit` says.
+            WorkError: see `audit`.
         """
         records = self._complete()
         with engine_for(self.spec, self.dataset, self._workers, self._dask) as engine:
@@ -206,7 +196,7 @@ class Run:
         records = self.folder.committed()
         if len(records) < self.spec.study.trials:
             found = f"{len(records)} of {self.spec.study.trials} trials"
-            remedy = "`netcore run` goes on with it"
+            remedy = "`netcore run` continues it"
             raise InputError.at(self.spec.name, "its search must be complete", found, remedy)
         self.searched = True
         return records
@@ -217,7 +207,7 @@ class Run:
         write_final_model(self.spec, confirmed, self.folder, engine)
 
     def _same_question(self) -> None:
-        """Refuse a study file that has become another question than the folder's records answer."""
+        """Refuse a study file that asks another question than the folder's records answer."""
         before = self._settings_before()
         if before is None:
             return
@@ -228,7 +218,7 @@ class Run:
             raise InputError(*(Problem(place, change, remedy=remedy) for change in changes))
 
     def _settings_before(self) -> dict[str, Any] | None:
-        """Give the settings that the folder's records answer: resolved.json's, or a record's if that is damaged."""
+        """Return the settings of the folder's records: from resolved.json or, if that is damaged, from a record."""
         try:
             return StudySpec.identity_of(self.folder.resolved_settings()["settings"])
         except InputError:
@@ -252,30 +242,8 @@ class Run:
         write_atomically(self.folder.resolved, json.dumps(resolved, indent=1).encode())
 
 
-@contextmanager
-def engine_for(spec: StudySpec, dataset: Dataset, workers: int | None, dask: str | None) -> Iterator[Engine]:
-    """Start workers on this machine or, where `dask` is a scheduler's address, connect to those of that cluster.
-
-    Proposals and splits are made in this process: its sums must keep their order too. The libraries that bring
-    threads are loaded by now, or they would escape the limit.
-
-    Raises:
-        InputError: both are asked for, or the cluster is not right.
-        WorkError: the cluster has no worker.
-    """
-    _check_workers(workers, dask)
-    timeout = spec.study.trial_timeout
-    with threadpool_limits(1):
-        if dask is None:
-            with LocalEngine(workers or usable_cores(), timeout=timeout, dtype=spec.training.dtype) as local:
-                yield local
-        else:
-            with DaskEngine(dask, dataset, timeout=timeout) as cluster:
-                yield cluster
-
-
 def _with_news(engine: Engine, steps: Iterable[T]) -> Iterator[T | Notice]:
-    """Give the steps of some work, and in between what one should know of a cluster's workers."""
+    """Yield the steps of some work, and the news of a cluster's workers in between."""
     news: Callable[[], Sequence[str]] = engine.news if isinstance(engine, DaskEngine) else tuple
     yield from map(Notice, news())
     for step in steps:
@@ -283,18 +251,8 @@ def _with_news(engine: Engine, steps: Iterable[T]) -> Iterator[T | Notice]:
         yield from map(Notice, news())
 
 
-def _check_workers(workers: int | None, dask: str | None) -> None:
-    if workers is not None and workers < 1:
-        raise InputError.at("workers", "must be >= 1", workers)
-    if workers is not None and workers > _MOST_WORKERS:
-        remedy = f"one for each core is enough, here {usable_cores()}"
-        raise InputError.at("workers", f"must be <= {_MOST_WORKERS}", workers, remedy)
-    if workers is not None and dask is not None:
-        raise InputError.at("workers", "must be left out with a Dask cluster, which has its own", workers)
-
-
 def described(dataset: Dataset) -> dict[str, Any]:
-    """Say what the data were, without the data."""
+    """Return a description of the data, for resolved.json."""
     return {
         "name": dataset.name,
         "digest": dataset.digest,
@@ -306,7 +264,7 @@ def described(dataset: Dataset) -> dict[str, Any]:
 
 
 def _move_aside(folder: StudyFolder) -> None:
-    """Move a study's folder to _superseded/ beside it, which no study can be called."""
+    """Move a study's folder to _superseded/ beside it; no study can have this name."""
     aside = folder.path.parent / "_superseded"
     make_folder(aside)
     target = next(path for n in count(1) if not (path := aside / f"{folder.name}.{n}").exists())

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from netcore.errors import printable
+from netcore.progress import Notice, Stage
 from netcore.question.spec import HYPERPARAMETERS
 from netcore.records.job import State
 from netcore.records.record import Record, rank
-from netcore.search.loop import Notice, Stage
 
 if TYPE_CHECKING:
     from netcore.check.comparison import Replayed

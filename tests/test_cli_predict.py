@@ -82,7 +82,7 @@ def test_a_table_may_have_other_columns_and_they_are_named(folder: Path, tmp_pat
     frame = pd.read_csv(TREES).head(9).assign(note="x")
     frame.to_csv(tmp_path / "new.csv", index=False)
     done = netcore_command("predict", "trees", tmp_path / "new.csv", cwd=folder)
-    assert (done.returncode, done.stderr) == (0, "note: not looked at: 'plot', 'species', 'note'\n")
+    assert (done.returncode, done.stderr) == (0, "note: ignored: 'plot', 'species', 'note'\n")
     header, classes, p2 = predictions(done.stdout)
     assert header == ["row", "class", "p_ash", "p_beech", "p_larch", "p_oak"]
     assert p2.tobytes() == model_of(folder, "trees").probabilities(frame).tobytes()
@@ -130,7 +130,7 @@ def test_a_reader_that_leaves_is_no_error(folder: Path) -> None:
     done = subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S602
     assert (done.stdout, done.stderr) == (
         "row,class,p_ash,p_beech,p_larch,p_oak\n",
-        "note: not looked at: 'plot', 'species'\n",
+        "note: ignored: 'plot', 'species'\n",
     )
 
 

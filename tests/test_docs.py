@@ -47,6 +47,8 @@ from netcore.results.tables import AUDIT, CONFIRMATION, CURVE, TRIALS, WEIGHTS
 from netcore.search.sampling import SAMPLER_ARGUMENTS
 
 ROOT = Path(__file__).parent.parent
+CONTEXT = click.Context(commands)
+COMMANDS = {name: found for name in commands.list_commands(CONTEXT) if (found := commands.get_command(CONTEXT, name))}
 STUDY_FILE = ROOT / "docs" / "study-file.md"
 DATA = ROOT / "docs" / "data.md"
 RESULTS = ROOT / "docs" / "results.md"
@@ -280,7 +282,7 @@ def test_make_targets_exist(page: Path) -> None:
 def test_commands_and_options_exist(page: Path) -> None:
     """Every netcore command on a page exists, and accepts the options shown with it."""
     general = {"-h", "--help", "--version"}
-    options = {name: {o for p in command.params for o in p.opts} for name, command in commands.commands.items()}
+    options = {name: {o for p in command.params for o in p.opts} for name, command in COMMANDS.items()}
     for span in spans(page):
         words = [word for word in span.split() if word != ">"]
         given = {word.partition("=")[0].rstrip(",.;") for word in words if word.startswith("-")}
@@ -314,8 +316,8 @@ def test_the_guards_can_fail(tmp_path: Path, guard: Callable[[Path], None], text
 def test_every_command_is_documented() -> None:
     """Every command, and every visible option of `run`, is mentioned in docs/."""
     text = " ".join(span for page in ROOT.glob("docs/*.md") for span in spans(page))
-    run = [p for p in commands.commands["run"].params if isinstance(p, click.Option) and not p.hidden]
-    for name in [f"netcore {command}" for command in commands.commands] + [p.opts[0] for p in run]:
+    run = [p for p in COMMANDS["run"].params if isinstance(p, click.Option) and not p.hidden]
+    for name in [f"netcore {command}" for command in COMMANDS] + [p.opts[0] for p in run]:
         assert name in text, name
 
 

@@ -197,20 +197,6 @@ def test_a_script_without_a_main_guard_is_told_so(slow: tuple[Path, str], tmp_pa
     assert 'does so under `if __name__ == "__main__":`' in done.stderr.splitlines()[-1]
 
 
-def test_an_interrupt_in_the_middle_of_an_import_is_exit_code_130(tmp_path: Path) -> None:
-    """Packages run text while they are imported; Python would end by SIGINT what was interrupted there."""
-    (tmp_path / "interrupted.py").write_text("""
-from netcore import cli
-def stopped(**_):
-    exec("import os; os.kill(os.getpid(), 15)\\nfor _ in range(2): pass")
-cli.commands.main = stopped
-cli.main()
-""")
-    command = [sys.executable, "-m", "interrupted"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (130, "interrupted\n")
-
-
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130)])
 def test_an_interrupted_command_says_how_to_go_on(
     slow: tuple[Path, str], tmp_path: Path, number: signal.Signals, code: int

@@ -20,7 +20,7 @@ from netcore.records.folder import StudyFolder, find_study
 from netcore.records.job import State, TrialJob, TrialResult
 from netcore.records.record import Provenance, Record
 from netcore.results.tables import StudyTables
-from netcore.run import tables_there
+from netcore.run import read_tables
 from netcore.seeds import Purpose, generator
 
 SPEC = StudySpec.model_validate(
@@ -331,10 +331,10 @@ def test_a_folder_that_goes_before_its_tables_are_made(
     """It is said as such, as failed work; a folder that is there and not whole is said as what it is."""
     shutil.copytree(mixed[1] / "mixed", tmp_path / "mixed")
     folder = StudyFolder(tmp_path / "mixed")
-    assert tables_there(folder).trials.equals(mixed[2].trials)
+    assert read_tables(folder).trials.equals(mixed[2].trials)
     folder.resolved.write_text("{}")
     with pytest.raises(InputError, match="is missing or not whole"):
-        tables_there(folder)
+        read_tables(folder)
     shutil.rmtree(folder.path)
     with pytest.raises(WorkError, match=r"mixed: was taken away meanwhile .*; the same command makes all of it again"):
-        tables_there(folder)
+        read_tables(folder)

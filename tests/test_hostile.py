@@ -143,14 +143,14 @@ def test_the_payloads_bite(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a folder in which the study has run, confirmed, with all its views. Look, do not touch."""
-    from netcore.cli import _write_views
+    from netcore.derived import write_derived_files
 
     folder = tmp_path_factory.mktemp("ran")
     (folder / "x.toml").write_text(STUDY)
     rng = np.random.default_rng(0)
     np.savez(folder / "rows.npz", X=rng.standard_normal((60, 3)), y=np.arange(60) % 3)
     netcore.run_study(folder / "x.toml", results=folder / "results", workers=1)
-    _write_views(StudyFolder(folder / "results" / "x"))
+    write_derived_files(StudyFolder(folder / "results" / "x"))
     return folder
 
 

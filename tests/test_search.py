@@ -10,6 +10,7 @@ from conftest import fingerprint, needs_gp, write_mixed
 
 import netcore
 from netcore.errors import InputError, WorkError
+from netcore.progress import Notice
 from netcore.question.spec import StudySpec, load_spec
 from netcore.records.folder import StudyFolder
 from netcore.records.job import State
@@ -17,7 +18,6 @@ from netcore.records.record import Record
 from netcore.results.tables import StudyTables
 from netcore.run import Run
 from netcore.search.history import History
-from netcore.search.loop import Notice
 
 Mixed = tuple[StudySpec, Path, StudyTables]
 

@@ -263,7 +263,11 @@ DAMAGE: dict[str, tuple[Callable[[StudyFolder], object], str, str]] = {
     "another seed": (partial(change_job, seed=7), "settings", "trial 4: .*question, got seed is 7 where 0 is asked"),
     "other data": (partial(change_job, data_digest="0" * 64), "settings", "data_digest is '0000"),
     "another step": (partial(change_job, step="other"), "settings", "step is 'other' where 'compiled 2' is asked"),
-    "another history": (partial(change_job, history_hash="0" * 64), "history", "trial 4: must have known trials 0 to 2"),
+    "another history": (
+        partial(change_job, history_hash="0" * 64),
+        "history",
+        "trial 4: must have known trials 0 to 2",
+    ),
     "weights changed": (change_weights, "weights", r"is not the weights file of trial \d"),
     "weights lost": (lose_weights, "weights", "must be kept and is not there"),
     "study file changed": (swap_states_of_study_file, "settings", "got training.epochs was 7, is 6"),

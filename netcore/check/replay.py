@@ -17,9 +17,9 @@ from netcore.question.spec import StudySpec, dataset_of
 from netcore.records.folder import StudyFolder
 from netcore.records.job import Role
 from netcore.records.record import Record, ranked
-from netcore.run import engine_for
 from netcore.seeds import Purpose, generator
 from netcore.workers.engine import Engine
+from netcore.workers.start import engine_for
 
 __all__ = ["all_of", "best_of", "confirmation_of", "replay", "sample_of", "trials_of"]
 

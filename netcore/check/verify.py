@@ -18,12 +18,12 @@ from netcore.check import confirmation_holds as after
 from netcore.check import records_hold as search
 from netcore.data.prepared import through_cache
 from netcore.errors import Finding, NetcoreError, Problem, Remark
+from netcore.progress import Stage
 from netcore.question.spec import StudySpec, dataset_of
 from netcore.records.folder import StudyFolder
 from netcore.records.job import Role
 from netcore.records.record import Record
 from netcore.run import described
-from netcore.search.loop import Stage
 
 __all__ = ["Check", "mend", "verify"]
 

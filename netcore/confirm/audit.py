@@ -14,10 +14,10 @@ from dataclasses import replace
 from netcore.confirm.batch import Batch, Task, matching
 from netcore.data import Dataset
 from netcore.errors import RecordError
+from netcore.progress import Notice, Stage
 from netcore.records.folder import StudyFolder
 from netcore.records.job import Role, State
 from netcore.records.record import Record
-from netcore.search.loop import Notice, Stage
 from netcore.seeds import Purpose, generator
 from netcore.workers.engine import Engine
 

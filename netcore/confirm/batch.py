@@ -14,10 +14,10 @@ from netcore.data import Dataset
 from netcore.data.prepared import discard
 from netcore.errors import RecordError
 from netcore.files import make_folder
+from netcore.progress import Notice
 from netcore.records.folder import StudyFolder
 from netcore.records.job import MACHINE_FAILURES, TrialJob
 from netcore.records.record import Record
-from netcore.search.loop import Notice
 from netcore.workers.engine import Engine, Trained
 
 __all__ = ["Batch", "Task", "matching"]

@@ -17,11 +17,11 @@ from netcore.confirm.candidates import PILOT_RATES, Candidate, candidates, confi
 from netcore.data import Dataset
 from netcore.data.prepared import through_cache
 from netcore.errors import RecordError
+from netcore.progress import Notice, Stage
 from netcore.question.spec import StudySpec, dataset_of
 from netcore.records.folder import StudyFolder
 from netcore.records.job import State
 from netcore.records.record import Record, ranked
-from netcore.search.loop import Notice, Stage
 from netcore.seeds import Purpose, seed_sequence
 from netcore.workers.engine import Engine
 

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 
 from netcore.data import Dataset
 from netcore.errors import RecordError
+from netcore.progress import Notice
 from netcore.records.folder import StudyFolder
 from netcore.records.record import Record, ranked
-from netcore.search.loop import KEPT, Notice
+from netcore.search.loop import KEPT
 from netcore.workers.engine import Engine
 
 __all__ = ["keep_weights"]

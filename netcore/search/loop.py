@@ -12,10 +12,11 @@ It begins at the first trial without a record, or earlier, at the first that is 
 import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from netcore.data import Dataset
 from netcore.errors import InputError, RecordError, WorkError
+from netcore.progress import Notice
 from netcore.question.spec import Hyperparameters, StudySpec
 from netcore.records.folder import StudyFolder
 from netcore.records.job import State, TrialJob
@@ -23,25 +24,10 @@ from netcore.records.record import Record, chained, differences, outline, rank
 from netcore.search.history import History
 from netcore.workers.engine import Engine, Trained
 
-__all__ = ["KEPT", "Notice", "Search", "Stage"]
+__all__ = ["KEPT", "Search"]
 
 KEPT = 5
 """So many of the best finished trials have their weights kept."""
-
-
-@dataclass(frozen=True)
-class Notice:
-    """Something that the user should know although the search goes on."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Stage:
-    """What is done next, and how many records it gives."""
-
-    text: str
-    total: int
 
 
 class Search:

@@ -71,7 +71,7 @@ seeds = 1
 
 SERVER = """
 import json, os, signal, sys, traceback
-import netcore.cli, netcore.run, netcore.terminal, netcore.results.tables, netcore.results.report
+import netcore.cli.train, netcore.run, netcore.terminal, netcore.results.tables, netcore.results.report
 import netcore.records.folder
 import netcore.results.plots, netcore.tracking.journal, matplotlib.backends.backend_agg, netcore.check.verify
 if "mlflow" in sys.argv:
@@ -97,7 +97,7 @@ for line in sys.stdin:
         os.chdir(job["cwd"])
         os.environ.update(job["environment"])
         sys.argv = ["netcore", *job["arguments"]]
-        netcore.cli.commands = {"search": search, "database": database}.get(sys.argv[1], netcore.cli.commands)
+        netcore.cli.app.commands = {"search": search, "database": database}.get(sys.argv[1], netcore.cli.commands)
         for name, limit in job["limits"].items():
             import resource
             resource.setrlimit(getattr(resource, name), (limit, limit))

@@ -1,0 +1,85 @@
+"""`netcore verify` and `netcore replay`: compare a study with its records, and its records with new trainings."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from netcore.check import replay
+from netcore.check.comparison import Asked
+from netcore.check.run_record import asked_of_run
+from netcore.check.verify import mend, verify
+from netcore.cli.options import dask_option, results_option, workers_option
+from netcore.derived import write_derived_files
+from netcore.errors import NetcoreError
+from netcore.records.folder import StudyFolder, find_study
+from netcore.terminal import say_checks, say_replays
+from netcore.tracking.follow import sync
+
+__all__ = ["replay_command", "verify_command"]
+
+
+@click.command("verify")
+@click.argument("study")
+@results_option
+@click.option("--fix", is_flag=True, help="Rebuild tables, plots, report, optuna.log and MLflow, then check again.")
+@click.option("--quick", is_flag=True, help="Do not ask the sampler again (that takes a minute for 1,000 trials).")
+def verify_command(study: str, results: Path, fix: bool, quick: bool) -> int:
+    """Check that all numbers of a study agree: records, study file, data, proposals, tables, MLflow, optuna.log."""
+    folder = find_study(study, results)
+    hold = say_checks(verify(folder, quick=quick))
+    if hold or not fix:
+        return 0 if hold else 1
+    click.echo("\nrebuilding everything that is made from records ...", err=True)
+    try:
+        write_derived_files(folder)
+        mend(folder)
+        sync(folder)
+    except NetcoreError as error:
+        for problem in error.problems:
+            click.echo(f"error: {problem}", err=True)
+        return 1
+    return 0 if say_checks(verify(folder, quick=quick)) else 1
+
+
+@click.command("replay")
+@click.argument("study", required=False)
+@click.argument("trials", nargs=-1, type=click.IntRange(min=0), metavar="[TRIAL]...")
+@results_option
+@click.option("--best", is_flag=True, help="The best trial.")
+@click.option("--sample", type=click.IntRange(min=1), metavar="K", help="K trials, chosen by the study's seed.")
+@click.option("--all", "every", is_flag=True, help="All trials.")
+@click.option("--confirmed", is_flag=True, help="The trainings of the confirmation.")
+@click.option("--run", "run_id", metavar="RUN_ID", help="This MLflow run, without a results folder.")
+@workers_option
+@dask_option
+def replay_command(  # noqa: PLR0913, PLR0917  # one argument per option
+    study: str | None,
+    trials: tuple[int, ...],
+    results: Path,
+    best: bool,
+    sample: int | None,
+    every: bool,
+    confirmed: bool,
+    run_id: str | None,
+    workers: int | None,
+    dask: str | None,
+) -> int:
+    """Train recorded trials again, and compare to the last bit."""
+    choices: list[tuple[bool, Callable[[StudyFolder], list[Asked]]]] = [
+        (bool(trials), lambda folder: replay.trials_of(folder, trials)),
+        (best, replay.best_of),
+        (sample is not None, lambda folder: replay.sample_of(folder, sample or 1)),
+        (every, replay.all_of),
+        (confirmed, replay.confirmation_of),
+    ]
+    chosen = [choose for given, choose in choices if given]
+    if len(chosen) + (run_id is not None) != 1 or (study is None) is (run_id is None):
+        raise click.UsageError("give a STUDY and one of TRIAL..., --best, --sample, --all, --confirmed; or --run alone")
+    if study is None:
+        spec, one = asked_of_run(run_id or "")
+        asked = [one]
+    else:
+        folder = find_study(study, results)
+        asked, spec = chosen[0](folder), folder.spec()
+    return 0 if say_replays(replay.replay(spec, asked, workers, dask)) else 1

@@ -1,0 +1,26 @@
+"""RECORDS -> DERIVED FILES: tables, Optuna's journal, plots and report, all rebuilt from the records.
+
+They can be deleted at any time. MLflow is the one derived store that is not written here: it has a process of its own.
+"""
+
+from netcore.records.folder import StudyFolder
+from netcore.results.plots import draw_all
+from netcore.results.report import write_report
+from netcore.results.tables import StudyTables, write_tables
+from netcore.run import read_tables
+from netcore.tracking.journal import write_journal
+
+__all__ = ["write_derived_files"]
+
+
+def write_derived_files(folder: StudyFolder) -> StudyTables:
+    """Write everything that follows from a study's records, except MLflow; return the tables.
+
+    Raises:
+        InputError, WorkError: as `read_tables` says, or the system refuses to write.
+    """
+    tables = read_tables(folder)
+    write_tables(tables, folder)
+    write_journal(folder.committed(), folder)
+    write_report(tables, folder, draw_all(tables, folder))
+    return tables
