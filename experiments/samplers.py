@@ -39,8 +39,9 @@ from threadpoolctl import threadpool_limits
 from netcore import load_spec
 from netcore.core.sgd import Epoch
 from netcore.data import Dataset
+from netcore.question.metrics import Metric
 from netcore.question.spec import Hyperparameters, StoppingSection, StudySpec, dataset_of
-from netcore.records.job import State, TrialJob, TrialResult, best_so_far
+from netcore.records.job import State, TrialJob, TrialResult
 from netcore.results.canvas import BEST, GREY, INK, file_of, new_figure, set_scale, styled, titled
 from netcore.search.history import History
 from netcore.search.sampling import SAMPLER_ARGUMENTS
@@ -244,7 +245,7 @@ def best_loss(task: tuple[str, tuple[float, ...], int]) -> float:
     setting = Hyperparameters(learning_rate, int(hidden_size), reg, decay)
     with threadpool_limits(1):
         result = run_trial(TrialJob.of(spec, number, setting, {}, rows.digest, ""), rows)
-    return best_so_far(result.curve, "val_loss", len(result.curve))
+    return Metric.VAL_LOSS.best_so_far(result.curve, len(result.curve))
 
 
 def expect(out: Path, data: list[str], seeds: range) -> None:
@@ -305,7 +306,7 @@ def stopped(whole: Search, section: StoppingSection, window: int) -> Search:
         state = State(str(whole.states[number]))
         whole_epochs = length - (state is State.DIVERGED)
         for rung, threshold in rule.thresholds().items():
-            if rung <= whole_epochs and best_so_far(curve, "val_loss", rung) > threshold:
+            if rung <= whole_epochs and Metric.VAL_LOSS.best_so_far(curve, rung) > threshold:
                 state, curve = State.PRUNED, curve[:rung]
                 break
         results.append(TrialResult(state, curve))

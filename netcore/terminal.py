@@ -10,6 +10,7 @@ import click
 
 from netcore.errors import printable
 from netcore.progress import Notice, Stage
+from netcore.question.metrics import Metric
 from netcore.question.spec import HYPERPARAMETERS
 from netcore.records.job import State
 from netcore.records.record import Record, rank
@@ -30,7 +31,7 @@ _MOST = 5
 class Tally:
     """What has been committed so far: counts by state, and the best."""
 
-    def __init__(self, trials: int, metric: str) -> None:
+    def __init__(self, trials: int, metric: Metric) -> None:
         self.trials, self.metric = trials, metric
         self.states: Counter[State] = Counter()
         self.best: Record | None = None
@@ -187,14 +188,16 @@ def say_outcome(run: "Run", tables: "StudyTables", seconds: float, tracked: str)
     click.echo(f"\n{run.spec.name}: {len(tables.trials)} trials ({counts}) in {seconds:.1f} s\n")
     rows: list[tuple[str, str, str]] = []
     number, metric = chosen(tables), run.spec.study.metric
-    other = "val_accuracy" if metric == "val_loss" else "val_loss"
     if number is None:
         click.echo("  no trial finished, so there is no winner\n")
     else:
         trial = tables.trials.set_index("trial").loc[number]
         rows.append(("winner", f"trial {number}", f"epoch {trial['best_epoch']} of {trial['epochs']}"))
         rows += [(name, f"{trial[name]:.4g}", "") for name in HYPERPARAMETERS]
-        rows += [(name, f"{trial[name]:.4f}", "in the search") for name in (metric, other)]
+        rows += [
+            (name, f"{trial[name]:.4f}", "in the search")
+            for name in sorted(Metric, key=lambda each: each is not metric)
+        ]
     confirmation = confirmed(tables)
     if confirmation and confirmation.winner:
         for label, candidate in (("confirmed", confirmation.winner), (SOFTMAX, confirmation.named(SOFTMAX))):

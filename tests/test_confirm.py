@@ -17,9 +17,10 @@ from netcore.data import prepare
 from netcore.data.dataset import RawData
 from netcore.data.prepared import cache_folder, through_cache
 from netcore.final.model import MODEL, Model, read_model
+from netcore.question.metrics import Metric
 from netcore.question.spec import dataset_of, load_spec
 from netcore.records.folder import StudyFolder
-from netcore.records.job import Role, State, best_so_far, failed
+from netcore.records.job import Role, State, failed
 from netcore.records.record import Record
 from netcore.results.tables import StudyTables
 from netcore.results.winner import confirmed as summed_up
@@ -304,7 +305,7 @@ def test_an_audited_trial_is_the_same_trial_trained_on(copied: Path) -> None:
         assert (len(whole.result.curve), whole.result.curve[:length]) == (6, record.result.curve)
         row = table.set_index("trial").loc[record.number]
         assert (row["stopped_at"], row["epochs"]) == (length, 6)
-        assert row["value"] == best_so_far(whole.result.curve, "val_loss", 6)
+        assert row["value"] == Metric.VAL_LOSS.best_so_far(whole.result.curve, 6)
 
 
 def test_where_nothing_was_stopped_there_is_nothing_to_audit(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from netcore.archive import array_of, pack, unpack
 from netcore.data.prepared import open_dataset, through_cache
 from netcore.errors import RecordError, WorkError
 from netcore.final.model import Model
-from netcore.records.job import METRICS
+from netcore.question.metrics import METRICS
 from netcore.records.record import CURVES, Record, pack_weights, unpack_weights
 
 BOUND = 100 * 2**20

@@ -23,9 +23,10 @@ from netcore.core.sgd import Epoch, TrainConfig, epochs
 from netcore.data import Dataset, load_dataset, prepare
 from netcore.data.dataset import RawData
 from netcore.errors import DataError, InputError
-from netcore.question.spec import Hyperparameters, StudySpec, load_spec
+from netcore.question.metrics import METRICS, Metric
+from netcore.question.spec import Hyperparameters, StudySpec, dataset_of, load_spec
 from netcore.records.folder import StudyFolder
-from netcore.records.job import METRICS, State, TrialJob, TrialResult, best_so_far
+from netcore.records.job import State, TrialJob, TrialResult
 from netcore.records.record import Record
 from netcore.results.tables import CURVE, TRIALS, StudyTables
 from netcore.run import Run
@@ -212,8 +213,6 @@ def test_a_batch_as_large_as_the_smallest_training_part() -> None:
     study = {"study": {"name": "x"}, "data": {"source": "wine", "folds": 3}, "space": SPACE}
     smallest = min(len(fold.y_train) for fold in load_dataset("wine", seed=0, folds=3).folds)
     assert smallest < max(len(fold.y_train) for fold in load_dataset("wine", seed=0, folds=3).folds)
-    from netcore.question.spec import dataset_of
-
     dataset_of(StudySpec.model_validate({**study, "training": {"batch_size": smallest}}))
     with pytest.raises(InputError, match=f"at most the {smallest} rows of the training set, got {smallest + 1}"):
         dataset_of(StudySpec.model_validate({**study, "training": {"batch_size": smallest + 1}}))
@@ -251,7 +250,7 @@ def test_a_trial_is_judged_by_the_mean(metric: str) -> None:
             np.testing.assert_allclose(getattr(epoch, name), np.mean([getattr(fold, name) for fold in of_folds]))
         assert epoch.learning_rate == of_folds[0].learning_rate
     assert result.state is State.FINISHED
-    assert result.value == best_so_far(result.curve, metric, 6)
+    assert result.value == Metric(metric).best_so_far(result.curve, 6)
     assert result.best_epoch == [getattr(epoch, metric) for epoch in result.curve].index(result.value) + 1
     assert result.weights is not None
     first = iris().folds[0]
@@ -263,7 +262,7 @@ def test_a_trial_is_judged_by_the_mean(metric: str) -> None:
 def test_a_rung_looks_at_the_mean(metric: str) -> None:
     """A trial is stopped where the best mean is worse than the threshold, and all its nets stop there."""
     free = run_trial(job(metric=metric), iris())
-    best = best_so_far(free.curve, metric, 3)
+    best = Metric(metric).best_so_far(free.curve, 3)
     tie = run_trial(job(metric=metric, thresholds={3: best}), iris())
     assert (tie.state, tie.curve) == (State.FINISHED, free.curve)
     worse = -math.inf if metric == "val_loss" else math.inf

@@ -6,14 +6,14 @@ from typing import Any
 
 import optuna
 import pytest
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from netcore.core.sgd import Epoch
+from netcore.question.metrics import Metric
 from netcore.question.spec import Hyperparameters, StudySpec
 from netcore.records.job import State, TrialJob, TrialResult, failed
 from netcore.records.record import Provenance, Record
-from netcore.search.history import TOLD_AS, History, direction_of, quiet_optuna, reported, told
+from netcore.search.history import TOLD_AS, History, quiet_optuna, reported, told
 from netcore.search.space import Space
 
 TRIALS, WINDOW, EPOCHS = 32, 5, 4
@@ -195,21 +195,15 @@ def test_values_and_curves_as_told(live: Live) -> None:
 def test_nothing_is_reported_of_divergences_and_failures() -> None:
     """The curve of a divergence is withheld whole, for a NaN in it would mislead the sampler."""
     curve = (Epoch(1, 0.1, 0.5, 0.5, 0.5, 0.75), Epoch(2, 0.1, 0.25, 0.375, 0.5, 0.875))
-    assert reported(TrialResult(State.FINISHED, curve), "val_loss") == {1: 0.5, 2: 0.375}
+    assert reported(TrialResult(State.FINISHED, curve), Metric.VAL_LOSS) == {1: 0.5, 2: 0.375}
     assert reported(TrialResult(State.PRUNED, curve), "val_accuracy") == {1: 0.75, 2: 0.875}
-    assert reported(TrialResult(State.DIVERGED, curve), "val_loss") == {}
-    assert reported(TrialResult(State.FAILED, curve), "val_loss") == {}
+    assert reported(TrialResult(State.DIVERGED, curve), Metric.VAL_LOSS) == {}
+    assert reported(TrialResult(State.FAILED, curve), Metric.VAL_LOSS) == {}
 
 
 def test_only_what_is_searched_is_told(live: Live) -> None:
     """A fixed hyperparameter is no parameter of Optuna's."""
     assert all(set(facts[3]) == {"learning_rate", "hidden_size", "reg"} for facts in seen(live[1]))
-
-
-def test_direction() -> None:
-    """A loss is minimised, an accuracy maximised."""
-    assert direction_of(study(metric="val_loss")) is StudyDirection.MINIMIZE
-    assert direction_of(study(metric="val_accuracy")) is StudyDirection.MAXIMIZE
 
 
 def test_quiet(capsys: pytest.CaptureFixture[str]) -> None:

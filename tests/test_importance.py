@@ -6,6 +6,7 @@ import pytest
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import TrialState, create_trial
 
+from netcore.question.metrics import Metric
 from netcore.question.spec import Hyperparameters, Range, SpaceSection
 from netcore.search.importance import LEAST, Importance, importances
 from netcore.search.space import Space
@@ -33,7 +34,7 @@ def some_trials(number: int, noise: float = 0.01) -> Trials:
 
 def test_what_matters_comes_first() -> None:
     """The shares are of 1; the learning rate has most of it, surely so; what the file fixes has none."""
-    found = importances(SPACE, some_trials(200), maximize=False, seed=0)
+    found = importances(SPACE, some_trials(200), metric=Metric.VAL_LOSS, seed=0)
     assert next(iter(found)) == "learning_rate"
     assert set(found) == {"learning_rate", "hidden_size", "reg"}
     assert sum(importance.share for importance in found.values()) == pytest.approx(1)
@@ -54,7 +55,7 @@ def test_the_shares_are_optunas_own() -> None:
         )
     evaluator = PedAnovaImportanceEvaluator(target_quantile=0.1, region_quantile=1.0, evaluate_on_local=True)
     expected = get_param_importances(study, evaluator=evaluator)
-    found = importances(SPACE, trials, maximize=False, seed=0)
+    found = importances(SPACE, trials, metric=Metric.VAL_LOSS, seed=0)
     assert {name: importance.share for name, importance in found.items()} == pytest.approx(expected)
 
 
@@ -62,15 +63,17 @@ def test_more_may_be_better() -> None:
     """The same trials with their values negated, to be maximised, give the same."""
     trials = some_trials(60)
     negated = tuple((hyperparameters, -value) for hyperparameters, value in trials)
-    assert importances(SPACE, negated, maximize=True, seed=0) == importances(SPACE, trials, maximize=False, seed=0)
+    assert importances(SPACE, negated, metric=Metric.VAL_ACCURACY, seed=0) == importances(
+        SPACE, trials, metric=Metric.VAL_LOSS, seed=0
+    )
 
 
 def test_the_bootstrap_repeats_and_has_a_seed() -> None:
     """Equal seeds, equal intervals; another seed moves their ends and leaves the shares."""
     trials = some_trials(60)
-    first = importances.__wrapped__(SPACE, trials, maximize=False, seed=0)
-    assert importances.__wrapped__(SPACE, trials, maximize=False, seed=0) == first
-    other = importances.__wrapped__(SPACE, trials, maximize=False, seed=1)
+    first = importances.__wrapped__(SPACE, trials, metric=Metric.VAL_LOSS, seed=0)
+    assert importances.__wrapped__(SPACE, trials, metric=Metric.VAL_LOSS, seed=0) == first
+    other = importances.__wrapped__(SPACE, trials, metric=Metric.VAL_LOSS, seed=1)
     assert other != first
     assert [i.share for i in other.values()] == [i.share for i in first.values()]
 
@@ -78,14 +81,14 @@ def test_the_bootstrap_repeats_and_has_a_seed() -> None:
 def test_too_little_says_nothing() -> None:
     """Below 30 finished trials there is no importance, nor where a single hyperparameter was searched."""
     trials = some_trials(LEAST)
-    assert importances(SPACE, trials[:-1], maximize=False, seed=0) == {}
-    assert importances(SPACE, trials, maximize=False, seed=0) != {}
+    assert importances(SPACE, trials[:-1], metric=Metric.VAL_LOSS, seed=0) == {}
+    assert importances(SPACE, trials, metric=Metric.VAL_LOSS, seed=0) != {}
     one = SPACE.model_copy(update={"hidden_size": 16, "reg": 0.0})
-    assert importances(one, trials, maximize=False, seed=0) == {}
+    assert importances(one, trials, metric=Metric.VAL_LOSS, seed=0) == {}
 
 
 def test_where_all_are_equal_nothing_matters_more() -> None:
     """Equal values have no best trials: the shares are equal, and nobody is warned."""
     equal = tuple((hyperparameters, 0.5) for hyperparameters, _ in some_trials(40))
-    found = importances(SPACE, equal, maximize=False, seed=0)
+    found = importances(SPACE, equal, metric=Metric.VAL_LOSS, seed=0)
     assert set(found.values()) == {Importance(1 / 3, 1 / 3, 1 / 3)}

@@ -23,8 +23,9 @@ from netcore.core.params import Params
 from netcore.core.sgd import Epoch
 from netcore.data import Dataset, load_dataset
 from netcore.errors import RecordError
+from netcore.question.metrics import METRICS, Metric
 from netcore.question.spec import Hyperparameters, StudySpec
-from netcore.records.job import METRICS, State, TrialJob, TrialResult, failed
+from netcore.records.job import State, TrialJob, TrialResult, failed
 from netcore.records.record import (
     CURVES,
     Provenance,
@@ -585,7 +586,7 @@ def test_settings_that_differ_are_said_key_by_key() -> None:
 def test_only_finished_trials_are_ranked() -> None:
     """The best finished trial comes first, the earlier of two equals before the later; no other state can win."""
 
-    def record(number: int, value: float, state: State = State.FINISHED, metric: str = "val_loss") -> Record:
+    def record(number: int, value: float, state: State = State.FINISHED, metric: Metric = Metric.VAL_LOSS) -> Record:
         return Record.of(job(number=number, metric=metric), TrialResult(state, (), None, value), WHEN)
 
     trials = [
@@ -593,5 +594,5 @@ def test_only_finished_trials_are_ranked() -> None:
         *(record(4, math.nan, State.DIVERGED), record(5, math.nan, State.FAILED)),
     ]
     assert [one.number for one in ranked(trials)] == [1, 3, 0]
-    accuracies = [record(n, value, metric="val_accuracy") for n, value in enumerate([0.5, 0.75, 0.75])]
+    accuracies = [record(n, value, metric=Metric.VAL_ACCURACY) for n, value in enumerate([0.5, 0.75, 0.75])]
     assert [one.number for one in ranked(accuracies)] == [1, 2, 0]

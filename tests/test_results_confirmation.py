@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from test_results_figures import a_study
 
+from netcore.question.metrics import Metric
 from netcore.results.statistics import corrected_mean, wilson
 from netcore.results.stopping_cost import audited, epochs_saved
 from netcore.results.tables import AUDIT, CONFIRMATION, StudyTables
@@ -135,8 +136,8 @@ def test_the_gap_is_what_the_search_promised_too_much() -> None:
         assert first is not None
         assert defaults is not None
         assert first.promised == 0.2
-        assert first.gap(metric) == pytest.approx(sign * (0.65 / 3 - 0.2))
-        assert (defaults.promised, defaults.gap(metric)) == (None, None)
+        assert first.gap(Metric(metric)) == pytest.approx(sign * (0.65 / 3 - 0.2))
+        assert (defaults.promised, defaults.gap(Metric(metric))) == (None, None)
 
 
 def test_the_smallest_within_the_noise_is_named_and_does_not_win() -> None:

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from netcore.question.metrics import Metric
 from netcore.records.folder import StudyFolder
 from netcore.results import plots, summary
 from netcore.results.tables import CURVE, TRIALS, WEIGHTS, StudyTables
@@ -65,7 +66,7 @@ def a_study(
     none = pd.DataFrame([], columns=list(WEIGHTS)).astype(WEIGHTS)
     return StudyTables(
         name="a_study",
-        metric=metric,
+        metric=Metric(metric),
         trials=pd.DataFrame(rows, columns=list(TRIALS)).astype(TRIALS),
         curves=pd.DataFrame(curves, columns=list(CURVE)).astype(CURVE),
         weights=none if weights is None else weights,
@@ -183,7 +184,7 @@ def test_readable_range_leaves_out_what_would_hide_the_rest(
     values: list[float], metric: str, expected: tuple[float, float]
 ) -> None:
     """A loss of 1e13 or an accuracy far below the others does not stretch the axis; a wide but even spread stays."""
-    assert summary.readable_range(np.array(values), metric) == expected
+    assert summary.readable_range(np.array(values), Metric(metric)) == expected
 
 
 def test_scale_follows_the_study_file() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from netcore.question.metrics import Metric
 from netcore.question.spec import StudySpec, question
 from netcore.records.folder import StudyFolder
 from netcore.results.receipt import receipt
@@ -308,7 +309,7 @@ def test_accuracy_is_a_metric_too(study: Study) -> None:
     """A study of the highest accuracy speaks of the highest, and confirms in per cent."""
     tables, folder = study
     by_accuracy = tables.trials.assign(value=tables.trials["val_accuracy"])
-    accurate = dataclasses.replace(tables, metric="val_accuracy", trials=by_accuracy)
+    accurate = dataclasses.replace(tables, metric=Metric.VAL_ACCURACY, trials=by_accuracy)
     assert "Highest val_accuracy of" in Page(write_report(unconfirmed(accurate), folder, {})).text
     text = Page(write_report(accurate, folder, {})).text
     assert re.search(r"softmax regression\s+val_accuracy [\d.]+\s±\s[\d.]+\s%", text)

@@ -123,7 +123,6 @@ def test_tables_may_be_left_out(tmp_path: Path) -> None:
     text = text[text.index("[data]") : text.index("[training]")] + text[text.index("[space]") :]
     spec = load(tmp_path, text)
     assert (spec.study.trials, spec.training.batch_size, spec.name) == (100, 100, "x")
-    assert not spec.maximize
 
 
 def test_three_forms_of_a_hyperparameter(tmp_path: Path) -> None:

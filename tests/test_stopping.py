@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netcore.core.sgd import Epoch
+from netcore.question.metrics import Metric
 from netcore.question.spec import StoppingSection
 from netcore.records.job import State, TrialResult
 from netcore.search.stopping import Stopping
@@ -22,7 +23,7 @@ def result(*values: float, state: State = State.FINISHED) -> TrialResult:
 
 def thresholds(section: StoppingSection | None, *results: TrialResult, metric: str = "val_loss") -> dict[int, float]:
     """Commit some trials and give the thresholds then."""
-    stopping = Stopping(section, metric)
+    stopping = Stopping(section, Metric(metric))
     for one in results:
         stopping.commit(one)
     return stopping.thresholds()

@@ -281,7 +281,7 @@ def test_worse_is_by_the_metric(new: str | None, old: str | None, expected: bool
         expected = not expected
     assert _is_worse(tags(new), tags(old)) is expected
     assert _is_worse(tags(new, "e"), tags(old)) is False
-    assert _is_worse({**tags(new), "netcore.metric": "other"}, tags(old)) is False
+    assert _is_worse({**tags(new), "netcore.metric": "another"}, tags(old)) is False
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,9 @@ from netcore.core.net import evaluate
 from netcore.core.params import init_params
 from netcore.core.sgd import Epoch, TrainConfig, epochs
 from netcore.data import Dataset, load_dataset
+from netcore.question.metrics import Metric
 from netcore.question.spec import Hyperparameters, StudySpec
-from netcore.records.job import State, TrialJob, TrialResult, best_so_far, failed
+from netcore.records.job import State, TrialJob, TrialResult, failed
 from netcore.seeds import Purpose, generator
 from netcore.training.step import compiled
 from netcore.workers.trial import run_trial
@@ -119,7 +120,7 @@ def test_some_best_epoch_is_not_the_last(iris: Dataset) -> None:
 def test_pruned_exactly_at_the_rung(iris: Dataset, metric: str, rung: int) -> None:
     """A trial whose best so far is worse than the threshold ends at that rung; a tie goes on, and a better one too."""
     free = run_trial(job(metric=metric), iris)
-    best = best_so_far(free.curve, metric, rung)
+    best = Metric(metric).best_so_far(free.curve, rung)
     worse, better = (math.inf, -math.inf) if metric == "val_accuracy" else (-math.inf, math.inf)
     for threshold in (best, math.nextafter(best, better)):
         assert bits(run_trial(job(metric=metric, thresholds={rung: threshold}), iris)) == bits(free)
@@ -182,7 +183,7 @@ def test_stop_callback(iris: Dataset, end: int) -> None:
     result = run_trial(job(thresholds={1: -1.0}), iris, stop=stop)
     assert result.state is State.PRUNED
     assert tuple(epoch for epoch, _ in seen) == result.curve
-    assert [best for _, best in seen] == [best_so_far(result.curve, "val_loss", n) for n in range(1, end + 1)]
+    assert [best for _, best in seen] == [Metric.VAL_LOSS.best_so_far(result.curve, n) for n in range(1, end + 1)]
 
 
 def test_stop_is_asked_after_the_last_epoch_too(iris: Dataset) -> None:
@@ -196,8 +197,8 @@ def test_stop_is_asked_after_the_last_epoch_too(iris: Dataset) -> None:
 def test_best_so_far() -> None:
     """The best so far is the lowest loss or highest accuracy of the first epochs."""
     curve = tuple(Epoch(n, 0.1, 0, loss, 0, 1 - loss) for n, loss in enumerate([0.5, 0.25, 0.75], start=1))
-    assert [best_so_far(curve, "val_loss", n) for n in (1, 2, 3)] == [0.5, 0.25, 0.25]
-    assert [best_so_far(curve, "val_accuracy", n) for n in (1, 2, 3)] == [0.5, 0.75, 0.75]
+    assert [Metric.VAL_LOSS.best_so_far(curve, n) for n in (1, 2, 3)] == [0.5, 0.25, 0.25]
+    assert [Metric.VAL_ACCURACY.best_so_far(curve, n) for n in (1, 2, 3)] == [0.5, 0.75, 0.75]
 
 
 def test_failed() -> None:

@@ -16,6 +16,7 @@ from servers import Server, ask, served
 
 import netcore
 from netcore.errors import InputError
+from netcore.question.metrics import Metric
 from netcore.tracking.pages import VIEW, trials_page, trials_view
 from netcore.tracking.server import Address
 
@@ -91,7 +92,7 @@ def test_the_link_opens_the_view_of_the_trials(server: Server) -> None:
 
 def test_an_accuracy_has_the_largest_on_top() -> None:
     """In a study of val_accuracy the order is the other way round, and its column the first."""
-    view = json.loads(json.loads(trials_view("val_accuracy", 0))["state"])
+    view = json.loads(json.loads(trials_view(Metric.VAL_ACCURACY, 0))["state"])
     assert (view["orderByKey"], view["orderByAsc"]) == ("metrics.`best_val_accuracy`", False)
     assert view["selectedColumns"][0] == "metrics.`best_val_accuracy`"
 

@@ -13,9 +13,10 @@ from itertools import takewhile
 from netcore.core.sgd import Epoch
 from netcore.errors import Finding, InputError, Problem, RecordError, Remark
 from netcore.files import TEMPORARY
+from netcore.question.metrics import METRICS
 from netcore.question.spec import StudySpec, load_spec
 from netcore.records.folder import StudyFolder
-from netcore.records.job import METRICS, Role, State, TrialJob, TrialResult
+from netcore.records.job import Role, State, TrialJob, TrialResult
 from netcore.records.record import Record, chained, differences, ranked, setting_differences
 from netcore.search.history import History
 from netcore.search.loop import KEPT
@@ -221,10 +222,9 @@ def _length(numbers: list[int]) -> int:
 def _made_of(job: TrialJob, curve: tuple[Epoch, ...]) -> tuple[State | str, int | None, float]:
     """Say what a curve makes of its trial: state, best epoch and value."""
     *before, last = [math.isfinite(epoch.train_loss) and math.isfinite(epoch.val_loss) for epoch in curve]
-    sign = -1.0 if job.maximize else 1.0
-    values: list[float] = [sign * getattr(epoch, job.metric) for epoch in curve]
+    costs: list[float] = [job.metric.cost(getattr(epoch, job.metric)) for epoch in curve]
     reached = (rung for rung in sorted(job.thresholds) if 0 < rung < job.epochs and rung <= len(before) + last)
-    stops = [rung for rung in reached if min(values[:rung]) > sign * job.thresholds[rung]]
+    stops = [rung for rung in reached if min(costs[:rung]) > job.metric.cost(job.thresholds[rung])]
     if not all(before) or stops[:1] not in ([], [len(curve)]):
         return "one of an earlier end", None, math.nan
     if not last:
@@ -232,8 +232,8 @@ def _made_of(job: TrialJob, curve: tuple[Epoch, ...]) -> tuple[State | str, int 
     ends: State | str = State.PRUNED if stops else State.FINISHED
     if not stops and len(curve) != job.epochs:
         ends = "none yet"
-    best = len(values) if job.role is Role.CONFIRM else values.index(min(values)) + 1
-    return ends, best, sign * values[best - 1]
+    best = len(costs) if job.role is Role.CONFIRM else costs.index(min(costs)) + 1
+    return ends, best, getattr(curve[best - 1], job.metric)
 
 
 def _uneven_folds(result: TrialResult, place: str) -> Iterator[Problem]:

@@ -18,8 +18,9 @@ from pydantic import ValidationError
 from netcore.check.comparison import Asked
 from netcore.core.sgd import Epoch
 from netcore.errors import InputError
+from netcore.question.metrics import METRICS
 from netcore.question.spec import HYPERPARAMETERS, Hyperparameters, StudySpec
-from netcore.records.job import METRICS, Role, State, TrialJob, TrialResult
+from netcore.records.job import Role, State, TrialJob, TrialResult
 from netcore.records.record import Provenance, Record
 from netcore.tracking.client import connect, shown_uri, speaking_plainly, there_is_none
 from netcore.tracking.sync import CONFIRM, TRIAL, key_of, params_of

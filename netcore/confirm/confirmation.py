@@ -6,11 +6,10 @@ validation rows; the test rows stay the same. Each net is judged after its last 
 that judge. The winner is the finalist with the best mean.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
-
-import numpy as np
 
 from netcore.confirm.batch import Batch, Task, matching
 from netcore.confirm.candidates import PILOT_RATES, Candidate, candidates, confirm_task, pilots
@@ -82,23 +81,13 @@ def read_confirmation(spec: StudySpec, records: list[Record], folder: StudyFolde
 
 
 def winner_of(confirmed: Confirmed) -> Candidate | None:
-    """Return the finalist with the best mean over its seeds; None if no seed of a finalist finished.
-
-    A finalist with an unfinished seed can win only if every finalist has one.
-    """
-    finished = {
-        candidate: _finished(records) for candidate, records in confirmed.items() if candidate.trial is not None
+    """Return the finalist with the best mean over its seeds (`Metric.winner`); None if no finalist finished a seed."""
+    values = {
+        candidate: [record.result.value if record.result.state is State.FINISHED else math.nan for record in records]
+        for candidate, records in confirmed.items()
+        if candidate.trial is not None
     }
-    whole = {candidate: values for candidate, values in finished.items() if len(values) == len(confirmed[candidate])}
-    means = {candidate: np.mean(values) for candidate, values in (whole or finished).items() if values}
-    if not means:
-        return None
-    maximize = next(iter(confirmed.values()))[0].job.maximize
-    return (max if maximize else min)(means, key=lambda candidate: means[candidate])
-
-
-def _finished(records: list[Record]) -> list[float]:
-    return [record.result.value for record in records if record.result.state is State.FINISHED]
+    return next(iter(confirmed.values()))[0].job.metric.winner(values) if values else None
 
 
 def _stored(task: Task) -> Record:

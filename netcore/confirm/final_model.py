@@ -22,9 +22,10 @@ from netcore.data.preprocessing import chunks
 from netcore.errors import RecordError, WorkError
 from netcore.files import write_atomically
 from netcore.final.model import MODEL, Model, read_model
+from netcore.question.metrics import METRICS
 from netcore.question.spec import StudySpec
 from netcore.records.folder import StudyFolder
-from netcore.records.job import METRICS, State
+from netcore.records.job import State
 from netcore.records.record import Record
 from netcore.workers.engine import Engine
 
@@ -78,7 +79,7 @@ def facts_of(spec: StudySpec, final: FinalTraining, trained: list[Record], test:
     means = {name: sum(getattr(epoch, name) for epoch in finished) / len(finished) for name in METRICS[1::2]}
     return {
         "study": spec.name,
-        "metric": spec.study.metric,
+        "metric": str(spec.study.metric),
         "candidate": final.candidate.name,
         "trial": final.candidate.trial,
         "seed": record.number,

@@ -144,7 +144,7 @@ def _problem(details: ErrorDetails, model: type[BaseModel], place: str) -> Probl
     if kind in _BOUNDS:
         bound = next(limit for key, limit in context.items() if key in {"gt", "ge", "lt", "le"})
         return Problem(where, f"must be {_BOUNDS[kind]} {bound}", value)
-    if kind == "literal_error":
+    if kind in {"literal_error", "enum"}:
         known = [word.strip("'") for word in context["expected"].replace(" or ", ", ").split(", ")]
         return Problem(
             where,

@@ -29,6 +29,7 @@ from netcore.data.dataset import Put, put_in_memory
 from netcore.errors import InputError, Problem, nearest
 from netcore.files import is_file
 from netcore.question.data_section import DataSection
+from netcore.question.metrics import Metric
 from netcore.question.reading import Section, read_toml, rule, validated
 
 __all__ = [
@@ -112,7 +113,7 @@ class StudySection(Section):
     """Where all random numbers of the search come from."""
     trials: Annotated[int, Ge(1)] = 100
     """Trials in all; may be raised later."""
-    metric: Literal["val_loss", "val_accuracy"] = "val_loss"
+    metric: Annotated[Metric, Field(strict=False)] = Metric.VAL_LOSS
     """What is best: the lowest validation loss, or the highest validation accuracy."""
     sampler: Literal["tpe", "gp", "random", "qmc", "grid"] = "tpe"
     """How hyperparameters are proposed; `gp` needs the extra of that name."""
@@ -231,11 +232,6 @@ class StudySpec(Section):
     def folder(self) -> Path:
         """The folder that the file lies in: what paths in it are relative to."""
         return self._folder
-
-    @property
-    def maximize(self) -> bool:
-        """Whether more of the metric is better."""
-        return self.study.metric == "val_accuracy"
 
     def identity(self) -> dict[str, Any]:
         """Give the settings that make this question another one: all but `MAY_CHANGE`, and what follows the search."""

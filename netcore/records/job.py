@@ -8,28 +8,21 @@ import json
 import math
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
 from netcore.core.params import Params
 from netcore.core.sgd import Epoch
+from netcore.question.metrics import Metric
 from netcore.question.spec import Hyperparameters, StudySpec
 from netcore.training.step import STEP
 
 __all__ = [
     "MACHINE_FAILURES",
-    "METRICS",
     "Role",
     "State",
     "TrialJob",
     "TrialResult",
-    "best_so_far",
-    "better",
     "failed",
 ]
-
-
-METRICS = ("train_loss", "val_loss", "train_accuracy", "val_accuracy")
-"""What is measured in every epoch."""
 
 
 MACHINE_FAILURES = frozenset({"worker died", "timed out"})
@@ -77,8 +70,8 @@ class TrialJob:
     epochs: int
     batch_size: int
     dtype: str
-    metric: str
-    """`val_loss` (less is better) or `val_accuracy` (more is better)."""
+    metric: Metric
+    """What the trial is judged by."""
     role: Role = Role.TRIAL
     step: str = STEP
     """The name of the training step."""
@@ -110,11 +103,6 @@ class TrialJob:
             history_hash=history_hash,
         )
 
-    @property
-    def maximize(self) -> bool:
-        """Whether more of the metric is better."""
-        return self.metric == "val_accuracy"
-
 
 @dataclass(frozen=True)
 class TrialResult:
@@ -139,14 +127,3 @@ class TrialResult:
 def failed(failure: str, traceback: str) -> TrialResult:
     """Give the result of a trial that ended in an error."""
     return TrialResult(State.FAILED, failure=failure, traceback=traceback)
-
-
-def best_so_far(curve: tuple[Epoch, ...], metric: str, epoch: int) -> float:
-    """Give the best of the metric over the first `epoch` epochs."""
-    values: list[Any] = [getattr(entry, metric) for entry in curve[:epoch]]
-    return float(max(values) if metric == "val_accuracy" else min(values))
-
-
-def better(value: float, than: float, *, maximize: bool) -> bool:
-    """Return whether one value of the metric is better than another; a NaN never is."""
-    return value > than if maximize else value < than

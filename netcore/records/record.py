@@ -20,8 +20,9 @@ from netcore.core.params import Params
 from netcore.core.sgd import Epoch
 from netcore.data.preprocessing import Preprocessing, from_members, to_members
 from netcore.errors import RecordError
+from netcore.question.metrics import METRICS, Metric
 from netcore.question.spec import Hyperparameters
-from netcore.records.job import METRICS, Role, State, TrialJob, TrialResult
+from netcore.records.job import Role, State, TrialJob, TrialResult
 
 __all__ = [
     "CURVES",
@@ -215,7 +216,7 @@ class Record:
             epochs=facts["epochs"],
             batch_size=settings["training"]["batch_size"],
             dtype=settings["training"]["dtype"],
-            metric=settings["study"]["metric"],
+            metric=Metric(settings["study"]["metric"]),
             role=Role(facts["role"]),
             step=facts["step"],
             history_hash=facts["history_hash"],
@@ -252,7 +253,7 @@ def outline(record: Record) -> Record:
 
 def rank(record: Record) -> tuple[float, int]:
     """Give the place of a finished trial among others: the smallest is the best, the earlier of two equals first."""
-    return (-record.result.value if record.job.maximize else record.result.value, record.number)
+    return (record.job.metric.cost(record.result.value), record.number)
 
 
 def ranked(records: list[Record]) -> list[Record]:

@@ -13,7 +13,8 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from netcore.results.canvas import BEST, GREY, INK, STATES, UNITS, new_figure, plain, set_scale, styled, titled
+from netcore.question.metrics import Metric
+from netcore.results.canvas import BEST, GREY, INK, STATES, new_figure, plain, set_scale, styled, titled
 from netcore.results.statistics import Estimate
 from netcore.results.summary import FloatArray, readable_range
 from netcore.results.tables import StudyTables
@@ -68,9 +69,8 @@ def confirmation_plot(tables: StudyTables) -> Figure | None:
         _bar(right, candidate.difference, place, colour)
     right.axvline(0, color=BEST, linewidth=1.2, linestyle=(0, (4, 3)))
     _rows(left, [plain(_label(candidate), 44) for candidate in shown])
-    unit = UNITS[tables.metric.removeprefix("val_")]
     _confirmed_axis(left, tables.metric, shown, rows[tables.metric].to_numpy(np.float64))
-    left.set_xlabel(f"val_{unit}")
+    left.set_xlabel(tables.metric.label)
     right.set_xlabel("minus the winner's, pair by pair")
     right.locator_params(axis="x", nbins=5)
     handles = [
@@ -121,7 +121,7 @@ def _bar(axes: Axes, estimate: Estimate | None, place: int, colour: str) -> None
         axes.plot(estimate.mean, place, "o", color=colour, markersize=8, zorder=3)
 
 
-def _confirmed_axis(axes: Axes, metric: str, shown: list[Candidate], seeds: FloatArray) -> None:
+def _confirmed_axis(axes: Axes, metric: Metric, shown: list[Candidate], seeds: FloatArray) -> None:
     """Make room for seeds, promises and the finalists' intervals, but for what is so far off as to hide the rest."""
     promises = [candidate.promised for candidate in shown if candidate.promised is not None]
     low, high = readable_range(np.append(seeds, promises), metric)

@@ -21,4 +21,4 @@ def searched_importances(tables: StudyTables, settings: dict[str, Any]) -> dict[
     finished = tables.trials[tables.trials["state"] == "finished"].sort_values("trial")
     rows = finished[[*HYPERPARAMETERS, "value"]].itertuples(index=False, name=None)
     trials = tuple((Hyperparameters(*row[:-1]), row[-1]) for row in rows)
-    return importances(spec.space, trials, maximize=spec.maximize, seed=spec.study.seed)
+    return importances(spec.space, trials, metric=spec.study.metric, seed=spec.study.seed)

@@ -19,6 +19,7 @@ from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 
 from netcore.files import cannot_write, make_folder, write_atomically
+from netcore.question.metrics import Metric
 from netcore.question.spec import HYPERPARAMETERS
 from netcore.records.folder import StudyFolder
 from netcore.results.canvas import (
@@ -83,14 +84,14 @@ def loss_curves(tables: StudyTables) -> Figure | None:
         handles += axes.plot(*line.T, color=BEST, linewidth=2.8, label=_best(tables, f"{tables.metric} "), zorder=4)
         axes.plot(*line[-1], "o", color=BEST, markersize=5, zorder=4)
     whole_numbers(axes, "epoch", 0.5, curves["epoch"].max() + 0.5)
-    low, high = readable_range(curves["val_loss"].to_numpy(), "val_loss")
+    low, high = readable_range(curves["val_loss"].to_numpy(), Metric.VAL_LOSS)
     start = curves.loc[curves["epoch"] == 1, "val_loss"].median()  # where losses fall far, the way down is shown too
     set_scale(axes, "y", "log", low, max(high, start))
     absent = {state: int((tables.trials["state"] == state).sum()) for state in ("diverged", "failed")}
     absent["above the axis"] = int((curves.groupby("trial")["val_loss"].min() > axes.get_ylim()[1]).sum())
     note = ", ".join(f"{count} {what}" for what, count in absent.items() if count)
     axes.set_title(f"not drawn: {note}" if note else "", loc="right", fontsize=9.5, color=GREY)
-    axes.set_ylabel(f"val_{UNITS['loss']}")
+    axes.set_ylabel(Metric.VAL_LOSS.label)
     return titled(figure, f"Validation loss by epoch: {_trials(tables)}", handles)
 
 
@@ -213,12 +214,12 @@ def _remove(file: Path) -> None:
 def _values(tables: StudyTables, x: FloatArray) -> tuple[Figure, Axes, list[Line2D]]:
     """Draw the value of each trial over x; those without one stand in a strip of their own, on the worse side."""
     value, states = tables.trials["value"].to_numpy(np.float64), tables.trials["state"].to_numpy()
-    accuracy = tables.metric == "val_accuracy"
+    accuracy = tables.metric is Metric.VAL_ACCURACY
     figure = new_figure()
     without = [state for state in ("failed", "diverged") if state in states]
     axes = _above_strip(figure, x, states, without, below=accuracy) if without else figure.subplots()
     set_scale(axes, "y", "linear" if accuracy else "log", *readable_range(value, tables.metric))
-    axes.set_ylabel(f"val_{UNITS[tables.metric.removeprefix('val_')]}")
+    axes.set_ylabel(tables.metric.label)
     y = np.clip(value, *axes.get_ylim())
     beyond = y != value
     edge: dict[str, Any] = {"marker": "v" if accuracy else "^", "markersize": 9, "linestyle": "none", "clip_on": False}

@@ -38,10 +38,7 @@ def audited(tables: StudyTables) -> Audit | None:
         return None
     tell = rows[rows["state"] != "failed"]
     best = tables.trials.loc[tables.trials["trial"] == winner(tables), "value"]
-    if best.empty:
-        better = tell["value"].notna()
-    else:
-        better = tell["value"] > best.iloc[0] if tables.metric == "val_accuracy" else tell["value"] < best.iloc[0]
+    better = tell["value"].notna() if best.empty else tables.metric.better(tell["value"], best.iloc[0])
     wrong, trials = sorted(tell.loc[better, "trial"].tolist()), len(tell)
     return Audit(
         trials=trials,

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from netcore.question.metrics import Metric
 from netcore.records.job import State
 from netcore.results.tables import StudyTables
 
@@ -42,9 +43,8 @@ class Mosaic(NamedTuple):
 def ranked(tables: StudyTables) -> pd.DataFrame:
     """Give the trials, the best first: by state, then by value, the earlier of equals first."""
     order = tables.trials["state"].map({str(state): place for place, state in enumerate(State)})
-    trials = tables.trials.assign(order=order)
-    ascending = [True, tables.metric != "val_accuracy", True]
-    return trials.sort_values(["order", "value", "trial"], ascending=ascending).drop(columns="order")
+    trials = tables.trials.assign(order=order, cost=tables.metric.cost(tables.trials["value"]))
+    return trials.sort_values(["order", "cost", "trial"]).drop(columns=["order", "cost"])
 
 
 def winner(tables: StudyTables) -> int | None:
@@ -57,7 +57,7 @@ def best_so_far(tables: StudyTables) -> FloatArray:
     """Give the best value of the finished trials up to each trial, by their numbers; NaN before the first."""
     trials = tables.trials.sort_values("trial")
     value = np.where(trials["state"] == "finished", trials["value"], np.nan)
-    best: FloatArray = (np.fmax if tables.metric == "val_accuracy" else np.fmin).accumulate(value)
+    best: FloatArray = (np.fmax if tables.metric.maximize else np.fmin).accumulate(value)
     return best
 
 
@@ -73,14 +73,14 @@ def mean_over_folds(curves: pd.DataFrame) -> pd.DataFrame:
     return by_epoch.mean().where(by_epoch.count().eq(rows, axis=0)).reset_index()
 
 
-def readable_range(values: FloatArray, metric: str) -> tuple[float, float]:
+def readable_range(values: FloatArray, metric: Metric) -> tuple[float, float]:
     """Give the range of values in which the good trials can be told apart; what lies beyond goes to the axis's edge.
 
     A loss may be 100 times the lower quartile. An accuracy may fall short of the best by 0.2, or by ten times as much
     as the median does.
     """
     values = values[np.isfinite(values)]
-    if metric == "val_accuracy":
+    if metric is Metric.VAL_ACCURACY:
         room = max(0.2, 10 * (values.max() - np.median(values)))
         return float(values[values >= values.max() - room].min()), float(values.max())
     values = values[values > 0]  # the axis is logarithmic

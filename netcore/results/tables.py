@@ -19,9 +19,10 @@ from netcore.confirm.audit import read_audit
 from netcore.confirm.confirmation import read_confirmation
 from netcore.errors import RecordError
 from netcore.files import write_atomically
+from netcore.question.metrics import METRICS, Metric
 from netcore.question.spec import HYPERPARAMETERS, StudySpec
 from netcore.records.folder import StudyFolder, find_study
-from netcore.records.job import METRICS, State, TrialResult
+from netcore.records.job import State, TrialResult
 from netcore.records.record import CURVES, Record, ranked
 
 __all__ = ["TABLES", "StudyTables", "load_study", "tables_of", "write_tables"]
@@ -106,7 +107,7 @@ class StudyTables:
     """A study in pandas; a study that has not been confirmed or audited has no rows in those tables."""
 
     name: str
-    metric: str
+    metric: Metric
     trials: pd.DataFrame
     curves: pd.DataFrame
     weights: pd.DataFrame
@@ -193,7 +194,7 @@ def _trial(record: Record) -> dict[str, Any]:
     }
 
 
-def _spread(result: TrialResult, metric: str) -> float:
+def _spread(result: TrialResult, metric: Metric) -> float:
     """Give the standard deviation of the value over the folds."""
     if not (result.folds and result.best_epoch):
         return math.nan

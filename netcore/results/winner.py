@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from netcore.question.metrics import Metric
 from netcore.results.statistics import Estimate, corrected_mean
 from netcore.results.summary import winner as best_of_search
 from netcore.results.tables import StudyTables
@@ -49,22 +50,22 @@ class Candidate(NamedTuple):
         """Whether every seed finished."""
         return self.finished == self.seeds
 
-    def of(self, metric: str) -> Estimate | None:
+    def of(self, metric: Metric) -> Estimate | None:
         """Give the figure of a metric."""
-        return self.val_loss if metric == "val_loss" else self.val_accuracy
+        return self.val_loss if metric is Metric.VAL_LOSS else self.val_accuracy
 
-    def gap(self, metric: str) -> float | None:
+    def gap(self, metric: Metric) -> float | None:
         """Give by how much the confirmed mean is worse than the search's figure; negative where it is better."""
         mean = self.of(metric)
         if mean is None or self.promised is None:
             return None
-        return mean.mean - self.promised if metric == "val_loss" else self.promised - mean.mean
+        return float(metric.cost(mean.mean - self.promised))
 
 
 class Confirmation(NamedTuple):
     """All candidates beside one another."""
 
-    metric: str
+    metric: Metric
     train_rows: int
     val_rows: int
     seeds: int
@@ -96,7 +97,7 @@ def confirmed(tables: StudyTables) -> Confirmation | None:
         return None
     promised = tables.trials.set_index("trial")["value"]
     candidates = [_candidate(group, promised) for _, group in rows.groupby("candidate", sort=False)]
-    winner = _winner(candidates, metric)
+    winner = _winner(candidates, rows, metric)
     if winner is not None:
         candidates = [_compared(candidate, winner, rows, metric) for candidate in candidates]
     return Confirmation(
@@ -132,13 +133,13 @@ def _candidate(rows: pd.DataFrame, promised: pd.Series) -> Candidate:
     )
 
 
-def _winner(candidates: list[Candidate], metric: str) -> Candidate | None:
-    finalists = [candidate for candidate in candidates if candidate.kind == "finalist" and candidate.finished]
-    whole = [candidate for candidate in finalists if candidate.whole]
-    return min(whole or finalists, key=lambda candidate: _place(candidate, metric), default=None)
+def _winner(candidates: list[Candidate], rows: pd.DataFrame, metric: Metric) -> Candidate | None:
+    values = rows[metric].where(rows["state"] == "finished").groupby(rows["candidate"]).agg(list)
+    finalists = (candidate for candidate in candidates if candidate.kind == "finalist")
+    return metric.winner({candidate: values[candidate.name] for candidate in finalists})
 
 
-def _compared(candidate: Candidate, winner: Candidate, rows: pd.DataFrame, metric: str) -> Candidate:
+def _compared(candidate: Candidate, winner: Candidate, rows: pd.DataFrame, metric: Metric) -> Candidate:
     """Add the paired difference to the winner; the winner has none to itself."""
     if candidate.name == winner.name:
         return candidate
@@ -157,12 +158,12 @@ def _mean(values: pd.Series, rows: pd.DataFrame) -> Estimate | None:
     return corrected_mean(values.to_numpy(np.float64), train_rows=train_rows, test_rows=val_rows)
 
 
-def _place(candidate: Candidate, metric: str) -> float:
+def _place(candidate: Candidate, metric: Metric) -> float:
     """Give what sorts the best candidate first."""
     figure = candidate.of(metric)
     if figure is None:
         return np.inf
-    return figure.mean if metric == "val_loss" else -figure.mean
+    return float(metric.cost(figure.mean))
 
 
 def _holds_zero(difference: Estimate) -> bool:

@@ -86,7 +86,7 @@ def hidden_layer(found: Confirmation) -> str:
         return (
             f"Whether the hidden layer is worth it cannot be said: {SOFTMAX} and {winner.name} finished no common seed."
         )
-    gain = softmax.difference.mean if found.metric == "val_loss" else -softmax.difference.mean
+    gain = found.metric.cost(softmax.difference.mean)
     by = f"{winner.name}'s {found.metric} is {_apart(softmax.difference, found.metric)} than that of {SOFTMAX}"
     if softmax.difference.interval is None:
         return f"The hidden layer {'helped' if gain > 0 else 'did not help'}: {by}; with one seed, that may be chance."

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import optuna
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from netcore.errors import RecordError
+from netcore.question.metrics import Metric
 from netcore.question.spec import Hyperparameters, StudySpec
 from netcore.records.job import State, TrialResult
 from netcore.records.record import Record
@@ -21,7 +21,7 @@ from netcore.search.sampling import Sampling, quick_tpe
 from netcore.search.space import Space
 from netcore.search.stopping import Stopping
 
-__all__ = ["TOLD_AS", "History", "direction_of", "quiet_optuna", "reported", "told"]
+__all__ = ["TOLD_AS", "History", "quiet_optuna", "reported", "told"]
 
 TOLD_AS = {
     State.FINISHED: TrialState.COMPLETE,
@@ -40,7 +40,7 @@ class History:
         self._sampling = Sampling(spec)
         self._stopping = Stopping(spec.stopping, spec.study.metric)
         with quiet_optuna():
-            self._study = optuna.create_study(study_name=spec.name, direction=direction_of(spec))
+            self._study = optuna.create_study(study_name=spec.name, direction=spec.study.metric.direction)
 
     def propose(self, number: int) -> Hyperparameters:
         """Propose the next trial, which is in flight from now on. `number` is how many there were before."""
@@ -75,11 +75,6 @@ class History:
         """Learn a trial that was never in flight here, from its record."""
         self._study.add_trial(told(record, self._sampling.space))
         self._stopping.commit(record.result)
-
-
-def direction_of(spec: StudySpec) -> StudyDirection:
-    """Say which way is better, in Optuna's word."""
-    return StudyDirection.MAXIMIZE if spec.maximize else StudyDirection.MINIMIZE
 
 
 @contextmanager
@@ -120,7 +115,7 @@ def _trial(hyperparameters: Hyperparameters, space: Space, **facts: Any) -> Froz
         raise RecordError.at("a record's trial", "must be within the study's [space]", what, remedy) from error
 
 
-def reported(result: TrialResult, metric: str) -> dict[int, float]:
+def reported(result: TrialResult, metric: Metric) -> dict[int, float]:
     """Give the metric by epoch as Optuna is told: nothing of a divergence, for a NaN in a curve misleads TPE."""
     if result.state not in {State.FINISHED, State.PRUNED}:
         return {}

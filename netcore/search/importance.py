@@ -14,9 +14,9 @@ import numpy as np
 import optuna
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.storages import InMemoryStorage
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from netcore.question.metrics import Metric
 from netcore.question.spec import Hyperparameters, SpaceSection
 from netcore.search.history import quiet_optuna
 from netcore.search.space import Space
@@ -43,7 +43,7 @@ class Importance(NamedTuple):
 
 @lru_cache(maxsize=1)  # the figure and the report ask for the same
 def importances(
-    space: SpaceSection, trials: tuple[tuple[Hyperparameters, float], ...], *, maximize: bool, seed: int
+    space: SpaceSection, trials: tuple[tuple[Hyperparameters, float], ...], *, metric: Metric, seed: int
 ) -> dict[str, Importance]:
     """Give the importance of each searched hyperparameter, the largest first, from finished trials and their values.
 
@@ -65,9 +65,7 @@ def importances(
     names = list(searched.distributions)
     rng = np.random.default_rng(seed)
     with quiet_optuna():
-        known = optuna.create_study(
-            storage=InMemoryStorage(), direction=StudyDirection.MAXIMIZE if maximize else StudyDirection.MINIMIZE
-        )
+        known = optuna.create_study(storage=InMemoryStorage(), direction=metric.direction)
         known.add_trials(told)
         frozen = known.get_trials(deepcopy=False)  # each with an id of its own, by which PED-ANOVA tells them apart
         study = _Drawn(known)

@@ -12,7 +12,6 @@ from netcore.core.sgd import Epoch
 from netcore.errors import InputError
 from netcore.question.spec import StudySpec, dataset_of
 from netcore.records.job import State, TrialJob
-from netcore.search.history import direction_of
 from netcore.search.space import Space
 from netcore.workers.trial import run_trial
 
@@ -35,16 +34,15 @@ class Objective:
             InputError: the study goes the wrong way for the metric.
         """
         spec = self._spec
-        direction = direction_of(spec)
-        if trial.study.direction is not direction:
-            wanted = direction.name.lower()
-            rule = f"metric {spec.study.metric} needs optuna.create_study(direction={wanted!r})"
-            raise InputError.at(spec.name, rule, trial.study.direction.name.lower())
+        metric, direction = spec.study.metric, trial.study.direction.name.lower()
+        if direction != metric.direction:
+            rule = f"metric {metric} needs optuna.create_study(direction={metric.direction!r})"
+            raise InputError.at(spec.name, rule, direction)
         suggested = {name: trial._suggest(name, d) for name, d in self._space.distributions.items()}  # noqa: SLF001
         job = TrialJob.of(spec, trial.number, self._space.complete(suggested), {}, self._dataset.digest, "")
 
         def stop(epoch: Epoch, _best: float) -> bool:
-            trial.report(getattr(epoch, spec.study.metric), epoch.epoch)
+            trial.report(getattr(epoch, metric), epoch.epoch)
             return trial.should_prune()
 
         result = run_trial(job, self._dataset, stop=stop)

@@ -8,8 +8,9 @@ with the job: a worker never has to ask anybody.
 
 import numpy as np
 
+from netcore.question.metrics import Metric
 from netcore.question.spec import StoppingSection
-from netcore.records.job import State, TrialResult, best_so_far
+from netcore.records.job import State, TrialResult
 
 __all__ = ["Stopping"]
 
@@ -17,7 +18,7 @@ __all__ = ["Stopping"]
 class Stopping:
     """What committed trials have shown at each rung, and the thresholds that follow."""
 
-    def __init__(self, section: StoppingSection | None, metric: str) -> None:
+    def __init__(self, section: StoppingSection | None, metric: Metric) -> None:
         self._section = section
         self._metric = metric
         self._reached: dict[int, list[float]] = {rung: [] for rung in section.rungs} if section else {}
@@ -28,13 +29,13 @@ class Stopping:
             return
         for rung, values in self._reached.items():
             if len(result.curve) >= rung:
-                values.append(best_so_far(result.curve, self._metric, rung))
+                values.append(self._metric.best_so_far(result.curve, rung))
 
     def thresholds(self) -> dict[int, float]:
         """Give, for each rung that enough trials have reached, the value that a trial must not be worse than there."""
         if self._section is None:
             return {}
-        share = 1 - self._section.keep if self._metric == "val_accuracy" else self._section.keep
+        share = 1 - self._section.keep if self._metric.maximize else self._section.keep
         return {
             rung: float(np.quantile(values, share))
             for rung, values in self._reached.items()

@@ -20,7 +20,7 @@ from netcore.files import is_file, write_atomically
 from netcore.question.spec import StudySpec
 from netcore.records.folder import StudyFolder
 from netcore.records.record import Record
-from netcore.search.history import direction_of, quiet_optuna, told
+from netcore.search.history import quiet_optuna, told
 from netcore.search.space import Space
 
 __all__ = ["journal_findings", "write_journal"]
@@ -52,8 +52,10 @@ def write_journal(records: list[Record], folder: StudyFolder) -> None:
     spec = StudySpec.model_validate(folder.resolved_settings()["settings"])
     space, journal = Space(spec.space), _Entries()
     with quiet_optuna():
-        study = optuna.create_study(study_name=spec.name, storage=JournalStorage(journal), direction=direction_of(spec))
-        study.set_metric_names([spec.study.metric])
+        study = optuna.create_study(
+            study_name=spec.name, storage=JournalStorage(journal), direction=spec.study.metric.direction
+        )
+        study.set_metric_names([str(spec.study.metric)])
     for record in records:
         trial = _journaled(record, space)
         trial.datetime_start = datetime.fromtimestamp(record.provenance.started)  # noqa: DTZ006  # Optuna's are local
@@ -77,13 +79,17 @@ def journal_findings(records: list[Record], folder: StudyFolder, *, complete: bo
     try:
         with quiet_optuna():
             study = optuna.load_study(study_name=spec.name, storage=JournalStorage(JournalFileBackend(str(path))))
-            trials, direction, names = study.get_trials(deepcopy=False), study.direction, study.metric_names
+            trials, direction, names = (
+                study.get_trials(deepcopy=False),
+                study.direction.name.lower(),
+                study.metric_names,
+            )
     except Exception as error:  # noqa: BLE001  # whatever Optuna raises over a damaged file
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:100]
         yield Problem(str(path), f"cannot be loaded by Optuna ({reason})", remedy=_AGAIN)
         return
-    if (direction, names) != (direction_of(spec), [spec.study.metric]):
-        yield Problem(str(path), f"must be of {spec.study.metric}", f"{names}, {direction.name}", _AGAIN)
+    if (direction, names) != (spec.study.metric.direction, [spec.study.metric]):
+        yield Problem(str(path), f"must be of {spec.study.metric}", f"{names}, {direction}", _AGAIN)
     space, there = Space(spec.space), {trial.number: trial for trial in trials}
     for record in records:
         trial = there.pop(record.number, None)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, urlencode
 
 from netcore.confirm.candidates import Candidate
+from netcore.question.metrics import Metric
 from netcore.question.spec import HYPERPARAMETERS, question
 from netcore.records.folder import StudyFolder
 from netcore.records.record import Record
@@ -43,17 +44,17 @@ DIGEST_LENGTH = 12
 _NAME = "attributes.`Run Name`"
 
 
-def trials_view(metric: str, created: int) -> str:
+def trials_view(metric: Metric, created: int) -> str:
     """Give the view of a study's trials, the best on top: value, state and hyperparameters as columns.
 
     `created` is in milliseconds since 1970.
     """
-    figures = sorted(("best_val_loss", "best_val_accuracy"), key=lambda name: name != f"best_{metric}")
+    figures = [f"best_{name}" for name in sorted(Metric, key=lambda each: each is not metric)]
     kinds = {"metrics": figures, "params": HYPERPARAMETERS, "tags": ("netcore.state",)}
     columns = {f"{kind}.`{name}`": name for kind, names in kinds.items() for name in names}
     state = {
         **_trials(metric),
-        "orderByAsc": metric == "val_loss",
+        "orderByAsc": not metric.maximize,
         "selectedColumns": [*columns],
         "columnOrder": [_NAME, *columns],
         # In pixels, about as wide as their headings: so that all fit on a common screen.
@@ -64,12 +65,12 @@ def trials_view(metric: str, created: int) -> str:
 
 def trials_page(address: str, experiment: "Experiment") -> str:
     """Give the address of a study's trials; should its view have been deleted, without columns."""
-    metric = experiment.tags.get("netcore.metric", "val_loss")
+    metric = Metric(experiment.tags.get("netcore.metric", Metric.VAL_LOSS))
     query = {"workflowType": "machine_learning"}
     if VIEW in experiment.tags:
         query["viewStateShareKey"] = _KEY
     else:
-        query |= {**_trials(metric), "orderByAsc": "true" if metric == "val_loss" else "false"}
+        query |= {**_trials(metric), "orderByAsc": "false" if metric.maximize else "true"}
     return f"{address}/#/experiments/{experiment.experiment_id}/runs?{urlencode(query, quote_via=quote)}"
 
 

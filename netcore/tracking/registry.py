@@ -28,6 +28,7 @@ import netcore
 from netcore.errors import WorkError
 from netcore.files import is_file
 from netcore.final.model import MODEL, Model
+from netcore.question.metrics import Metric as StudyMetric
 from netcore.records.folder import StudyFolder
 from netcore.tracking.client import shown_uri, speaking_plainly
 from netcore.tracking.pages import DIGEST_LENGTH, as_it_is, question_of
@@ -284,7 +285,7 @@ def _is_worse(new: dict[str, str], old: dict[str, str]) -> bool:
     if int(old.get("netcore.seeds", 0)) < int(new.get("netcore.seeds", 0)):
         return False
     ours, theirs = float(new["netcore.value"]), float(old["netcore.value"])
-    return ours > theirs if new["netcore.metric"] == "val_loss" else ours < theirs
+    return bool(StudyMetric(new["netcore.metric"]).better(theirs, ours))
 
 
 def _metrics(facts: dict[str, Any]) -> dict[str, float]:

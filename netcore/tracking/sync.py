@@ -20,9 +20,11 @@ from mlflow.entities import Dataset, DatasetInput, Experiment, InputTag, Metric,
 from netcore.confirm.confirmation import Confirmed, read_confirmation, winner_of
 from netcore.errors import RecordError
 from netcore.files import is_file
+from netcore.question.metrics import METRICS
+from netcore.question.metrics import Metric as StudyMetric
 from netcore.question.spec import StudySpec
 from netcore.records.folder import StudyFolder
-from netcore.records.job import METRICS, State
+from netcore.records.job import State
 from netcore.records.record import Record, ranked
 from netcore.tracking.client import settle_database
 from netcore.tracking.pages import DIGEST_LENGTH, NOTE, VIEW, StudyRun, fenced, question_of, trials_view
@@ -161,7 +163,7 @@ class Projection:
         elif found.lifecycle_stage != "active":
             self._client.restore_experiment(found.experiment_id)
         if VIEW not in found.tags:
-            view = trials_view(metric, found.creation_time or 0)
+            view = trials_view(StudyMetric(metric), found.creation_time or 0)
             self._client.set_experiment_tag(found.experiment_id, VIEW, view)
         return found
 

@@ -13,7 +13,8 @@ import numpy as np
 from netcore.core.params import Params, init_params
 from netcore.core.sgd import Epoch, TrainConfig, epochs
 from netcore.data import Dataset
-from netcore.records.job import METRICS, Role, State, TrialJob, TrialResult, better
+from netcore.question.metrics import METRICS
+from netcore.records.job import Role, State, TrialJob, TrialResult
 from netcore.seeds import Purpose, generator
 from netcore.training.step import compiled
 
@@ -40,7 +41,7 @@ def run_trial(job: TrialJob, dataset: Dataset, *, stop: Callable[[Epoch, float],
             state, best_epoch, best, weights = State.DIVERGED, None, math.nan, None
             break
         value = getattr(epoch, job.metric)
-        if best_epoch is None or job.role is Role.CONFIRM or better(value, best, maximize=job.maximize):
+        if best_epoch is None or job.role is Role.CONFIRM or job.metric.better(value, best):
             best, best_epoch = value, epoch.epoch
             weights = Params(*map(np.copy, params))
         if stop(epoch, best) and epoch.epoch < job.epochs:
@@ -55,7 +56,7 @@ def stopping_rule(job: TrialJob) -> Callable[[Epoch, float], bool]:
 
     def stop(epoch: Epoch, best: float) -> bool:
         threshold = job.thresholds.get(epoch.epoch)
-        return threshold is not None and better(threshold, best, maximize=job.maximize)
+        return threshold is not None and job.metric.better(threshold, best)
 
     return stop
 
