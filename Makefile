@@ -46,7 +46,7 @@ bench: $(READY) ## measure the performance claims of experiments/README.md
 	$(BIN)/python experiments/memory.py --quick
 	$(BIN)/python experiments/scale.py
 	$(BIN)/python experiments/scale.py data
-	$(BIN)/python experiments/scale.py trials --quick
+	$(BIN)/python experiments/scale.py trials 200 1000
 	$(BIN)/python experiments/peers.py --rounds 5 --studies 1 --trials 10
 
 lock: $(READY) ## update requirements.lock from pyproject.toml

@@ -1,17 +1,16 @@
 """Question: how does the cost grow with the number of trials, with workers and with data?
 
 Command: .venv/bin/python experiments/scale.py            (the window, simulated: seconds)
-         .venv/bin/python experiments/scale.py cluster    (256 Dask workers that sleep: some two minutes, needs Dask)
-         .venv/bin/python experiments/scale.py trials     (5,000 real trials: see growth.py)
+         .venv/bin/python experiments/scale.py cluster    (256 Dask workers that sleep: two minutes; needs Dask)
+         .venv/bin/python experiments/scale.py trials [FEW MANY]   (500 and 5,000 trials: ten minutes)
          .venv/bin/python experiments/scale.py cores      (one worker and two; NETCORE_DATA must name a folder)
          .venv/bin/python experiments/scale.py data       (rows and inputs: half a minute, 1.5 GB of disk)
 
 The window is arithmetic on the loop's rule: trial n is asked when trial n - window has been committed, and commits run
-in order. Trials take 10 s ± 50 %, or half of them are stopped early; an ask takes what it does at 1,000 trials; what is
-computed is the share of the workers' time in which they train. The cluster is netcore's own loop and engine with a real
-Dask scheduler and eight real workers of 32 threads in a process beside, whose trainings sleep instead: to the loop and
-to the scheduler that is 256 trials at once. (256 workers in one process keep it busy with themselves.) The data are
-noise: what is timed are preparing them, finding them prepared, and an epoch.
+in order. Trials take 10 s ± 50 %, or half of them are stopped early. The cluster is netcore's own loop and engine with
+a real Dask scheduler and eight real workers of 32 threads in another process, whose trainings sleep: to the loop and to
+the scheduler that is 256 trials at once. For the trials, one study of iris is extended from step to step: the times are
+those that netcore notes, CPU and memory those of its commands. The data are noise.
 """
 
 import heapq
@@ -20,36 +19,49 @@ import subprocess
 import sys
 import tempfile
 import time
-from functools import partial
+from itertools import pairwise
 from pathlib import Path
-from unittest.mock import patch
+
+sys.path.insert(0, str(Path(__file__).parent))  # `python -P` leaves it out
 
 import numpy as np
+from measure import SPACE, netcore, show_load, times_of, write_study
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from netcore import load_spec
+from netcore.core import Epoch
+from netcore.data import Dataset
+from netcore.question.spec import Hyperparameters, dataset_of
+from netcore.records.job import State, TrialJob, TrialResult
+from netcore.records.record import Provenance, Record
+from netcore.run import Run
+from netcore.workers import cluster
+from netcore.workers.engine import Trained
+from netcore.workers.environment import environment
+from netcore.workers.trial import run_trial
+
 ASK = 0.015
-"""Seconds that a proposal takes; they are made one after another."""
+"""Seconds that a proposal takes at 1,000 trials; proposals are made one after another."""
 TRIAL = 10.0
 WORKERS = 256
 
 
+# The window
+
+
 def utilisation(workers: int, window: int, seconds: NDArray[np.float64]) -> float:
-    """Give the share of the workers' time in which they train, from the first ask to the last commit."""
+    """Return the share of the workers' time in which they train, from the first ask to the last commit."""
     trials = len(seconds)
-    free = [0.0] * workers  # when each worker is done with what it has
-    ended, committed = np.zeros(trials), np.zeros(trials)
-    clock, busy = 0.0, 0.0
+    free = [0.0] * workers  # when each worker has finished its trial
+    committed = np.zeros(trials)
+    clock = 0.0
     for number in range(trials):
-        if number >= window:
-            clock = max(clock, committed[number - window])
-        clock += ASK
-        begun, took = max(clock, heapq.heappop(free)), float(seconds[number])
-        busy += took
-        ended[number] = begun + took
-        heapq.heappush(free, ended[number])
-        committed[number] = max(ended[number], committed[number - 1]) if number else ended[number]
-    return float(busy / (workers * committed[-1]))
+        clock = ASK + (max(clock, committed[number - window]) if number >= window else clock)
+        ended = max(clock, heapq.heappop(free)) + float(seconds[number])
+        heapq.heappush(free, ended)
+        committed[number] = max(ended, committed[number - 1] if number else 0.0)
+    return float(seconds.sum() / (workers * committed[-1]))
 
 
 def show_windows() -> None:
@@ -66,18 +78,11 @@ def show_windows() -> None:
             print(f"{workers:>8}" + "".join(f"{share:>9.1%}" for share in shares))
 
 
-# ---------------------------------------------------------------- a cluster that sleeps
+# A cluster that sleeps
 
 
-def nap(job: "object", _data: object, _ours: dict[str, str], _timeout: float, attempt: int) -> "tuple[str, object]":
-    """Stand in for a training: sleep as long as the trial's number says, and give a worker and some curve."""
-    from netcore.core import Epoch  # noqa: PLC0415
-    from netcore.records.job import State, TrialJob, TrialResult  # noqa: PLC0415
-    from netcore.records.record import Provenance  # noqa: PLC0415
-    from netcore.workers.engine import Trained  # noqa: PLC0415
-    from netcore.workers.environment import environment  # noqa: PLC0415
-
-    assert isinstance(job, TrialJob)  # noqa: S101  # for the types
+def nap(job: TrialJob, _data: Dataset, _ours: dict[str, str], _timeout: float, attempt: int) -> tuple[str, Trained]:
+    """Replace a training: sleep for a time that depends on the trial's number, and return a made-up curve."""
     rng = np.random.default_rng(job.number)
     started, seconds = time.time(), rng.uniform(0.5 * TRIAL, 1.5 * TRIAL)
     time.sleep(seconds)
@@ -88,7 +93,7 @@ def nap(job: "object", _data: object, _ours: dict[str, str], _timeout: float, at
 
 
 WORKER = """
-import sys, time
+import sys
 from distributed import LocalCluster
 if __name__ == "__main__":
     cluster = LocalCluster(n_workers=8, threads_per_worker={workers} // 8, processes=False, dashboard_address=None,
@@ -100,57 +105,76 @@ if __name__ == "__main__":
 
 def show_cluster(sampler: str, rounds: int = 8) -> None:
     """Run the loop on workers that sleep; print their utilisation and the coordinator's CPU."""
-    from netcore import load_spec  # noqa: PLC0415
-    from netcore.records.record import Record  # noqa: PLC0415
-    from netcore.run import Run  # noqa: PLC0415
-    from netcore.workers import cluster  # noqa: PLC0415
-
-    cluster._train = nap  # type: ignore[assignment] # noqa: SLF001  # the experiment's whole point
+    cluster._train = nap  # type: ignore[assignment] # noqa: SLF001  # what this experiment replaces
     path = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
     with tempfile.TemporaryDirectory() as name:
         folder, trials = Path(name), rounds * WORKERS
         command = [sys.executable, "-c", WORKER.format(workers=WORKERS)]
-        workers = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path}
-        )
-        assert workers.stdin is not None  # noqa: S101  # for the types
-        assert workers.stdout is not None  # noqa: S101
+        there = {**os.environ, "PYTHONPATH": path}
+        workers = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=there)
+        assert workers.stdin is not None and workers.stdout is not None  # noqa: PT018, S101  # for the types
         address = workers.stdout.readline().strip()
-        (folder / "sleep.toml").write_text(
-            f"""
+        text = f"""
             study = {{ trials = {trials}, window = {3 * WORKERS}, sampler = "{sampler}" }}
             data = {{ source = "iris" }}
             training = {{ epochs = 30, batch_size = 20 }}
-            [space]
-            learning_rate = {{ low = 1e-3, high = 1.0, log = true }}
-            hidden_size = {{ low = 16, high = 256, log = true }}
-            reg = {{ low = 1e-6, high = 1e-1, log = true }}
-            learning_rate_decay = {{ low = 0.85, high = 1.0 }}
-            """
-        )
-        with Run(load_spec(folder / "sleep.toml"), results=folder, dask=address) as run:
+            {SPACE}"""
+        with Run(load_spec(write_study(folder, "sleep", text)), results=folder, dask=address) as run:
             began, cpu = time.time(), time.process_time()
             records = [step for step in run.search(confirm=False) if isinstance(step, Record)]
             wall, cpu = time.time() - began, time.process_time() - cpu
         workers.stdin.close()
         workers.wait()
-    begun = min(record.provenance.started for record in records)
-    slept = sum(record.provenance.seconds for record in records)
-    ended = max(record.provenance.started + record.provenance.seconds for record in records)
-    last = sorted(record.provenance.started for record in records)[-WORKERS]  # from then on there is no work for all
-    until = sum(
-        max(0.0, min(record.provenance.started + record.provenance.seconds, last) - record.provenance.started)
-        for record in records
-    )
+    started = np.array([record.provenance.started for record in records])
+    ended = started + [record.provenance.seconds for record in records]
+    last = np.sort(started)[-WORKERS]  # from then on there is no work for all
+    busy = np.clip(np.minimum(ended, last) - started, 0, None).sum() / (WORKERS * (last - started.min()))
+    whole = (ended - started).sum() / (WORKERS * (ended.max() - started.min()))
     print(f"{sampler}: {trials} trials on {WORKERS} workers, window {3 * WORKERS}: {wall:.0f} s")
-    print(
-        f"  workers asleep (at work) {until / (WORKERS * (last - begun)):.1%} of the time while there was enough to do"
-    )
-    print(f"  {slept / (WORKERS * (ended - begun)):.1%} from the first start to the last end")
+    print(f"  workers asleep (at work) {busy:.1%} of the time while there was enough to do")
+    print(f"  {whole:.1%} from the first start to the last end")
     print(f"  coordinator: {cpu / wall:.2f} cores, {1000 * cpu / trials:.1f} ms per trial")
 
 
-# ---------------------------------------------------------------- the cores of one machine
+# Thousands of trials
+
+IRIS = 'study = { trials = 10 }\ndata = { source = "iris" }\ntraining = { epochs = 30, batch_size = 20 }\n'
+NEAR = 50
+"""A trial's cost at n is the mean over trials n - 50 … n + 50."""
+AWAY = "http://127.0.0.1:1"
+"""An MLflow that refuses: a run leaves its trials for `netcore sync`, whose cost is then known."""
+
+
+def costs_at(folder: Path, study: Path, trials: int) -> dict[str, tuple[float, str]]:
+    """Extend the study to so many trials and a bit; return what a trial, and what all of them together, cost there."""
+    noted = []
+    for total in (trials - NEAR, trials + NEAR):
+        run = netcore(folder, "run", study, "--no-confirm", "--trials", str(total), database=AWAY, fails=True)
+        noted.append(times_of(folder / "results" / study.stem))
+        report, sync = (netcore(folder, command, study.stem) for command in ("report", "sync"))
+    again, verify = (netcore(folder, command, study.stem) for command in ("sync", "verify"))
+    spent = {name: 1000 * (noted[1][name] - noted[0][name]) / (2 * NEAR) for name in ("asking", "writing")}
+    costs = {f"a trial: {name}": (value, "ms") for name, value in spent.items()}
+    costs["a trial: sync, CPU"] = (1000 * (sync.cpu - again.cpu) / (2 * NEAR), "ms")
+    for name, cost in {"run": run, "report": report, "sync, nothing new": again, "verify": verify}.items():
+        costs[f"netcore {name}, CPU"] = (cost.cpu, "s")
+        costs[f"netcore {name}, memory"] = (cost.memory, "MB")
+    return costs
+
+
+def show_trials(few: int, many: int) -> None:
+    """Print what trials cost after few and after many."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        study = write_study(folder, "growth", IRIS + SPACE)
+        costs = [costs_at(folder, study, trials) for trials in (few, many)]
+    print(f"{'':<36}{f'at {few:,}':>13}{f'at {many:,}':>13}{'times':>9}")
+    for what, (before, unit) in costs[0].items():
+        after, _ = costs[1][what]
+        print(f"{what:<36}{before:>9.1f} {unit:<3}{after:>9.1f} {unit:<3}{after / before:>9.2f}")
+
+
+# The cores of one machine
 
 CORES = """
 study = {{ trials = {trials}, metric = "val_accuracy", sampler = "random" }}
@@ -164,33 +188,26 @@ learning_rate_decay = 0.95
 """
 
 
-def show_cores(trials: int = 40, rounds: int = 3) -> None:
+def show_cores(trials: int, rounds: int = 3) -> None:
     """Run the same search of Fashion-MNIST with one worker and with two, in turn; print what the second one brings."""
-    from netcore import load_spec  # noqa: PLC0415
-    from netcore.run import Run  # noqa: PLC0415
-
     walls: dict[int, list[float]] = {1: [], 2: []}
-    print(f"{trials} trials of 4 epochs on Fashion-MNIST, 55,000 rows; load {os.getloadavg()[0]:.1f}")
+    print(f"{trials} trials of 4 epochs on Fashion-MNIST, 55,000 rows")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "cores.toml").write_text(CORES.format(trials=trials))
+        spec = load_spec(write_study(folder, "cores", CORES.format(trials=trials)))
         for number in range(rounds):
             for workers, wall in walls.items():
-                with Run(
-                    load_spec(folder / "cores.toml"), results=folder / f"{number}-{workers}", workers=workers
-                ) as run:
+                with Run(spec, results=folder / f"{number}-{workers}", workers=workers) as run:
                     begun = time.perf_counter()
                     for _ in run.search(confirm=False):
                         pass
                     wall.append(time.perf_counter() - begun)
                 print(f"  {workers} workers: {wall[-1]:6.2f} s, busy {run.busy or 0:.1%} of the time", flush=True)
-    ratios = [one / two for one, two in zip(*walls.values(), strict=True)]
-    print(
-        f"two workers do {np.median(ratios):.2f} times what one does (median; {min(ratios):.2f} to {max(ratios):.2f})"
-    )
+    ratios = np.divide(walls[1], walls[2])
+    print(f"two workers do {np.median(ratios):.2f} times the work of one ({ratios.min():.2f} to {ratios.max():.2f})")
 
 
-# ---------------------------------------------------------------- rows and inputs
+# Rows and inputs
 
 NOISE = """
 study = { trials = 1 }
@@ -202,66 +219,54 @@ SIZES = [(1_000, 64), (10_000, 64), (100_000, 64), (1_000_000, 64), (10_000, 784
 """Rows and inputs."""
 
 
-def show_data(rounds: int = 3) -> None:
-    """Print what it costs to prepare data, to find them prepared, and to train on a row, for rows and inputs."""
-    print(f"load {os.getloadavg()[0]:.1f}; 50 hidden units, batches of 200, float32; ten classes of noise")
-    print(f"{'rows':>10}{'inputs':>8}{'MB':>7}{'prepared in':>13}{'found in':>11}{'a row, each epoch':>19}")
+def show_data() -> None:
+    """Print what it costs to prepare data and to train on a row, by rows and inputs."""
+    print("50 hidden units, batches of 200, float32; ten classes of noise")
+    print(f"{'rows':>10}{'inputs':>8}{'MB':>7}{'prepared in':>13}{'a row, each epoch':>19}")
     for number, (rows, inputs) in enumerate([SIZES[0], *SIZES]):
         with tempfile.TemporaryDirectory() as name:
             folder, rng = Path(name), np.random.default_rng(0)
             np.save(folder / "X.npy", rng.standard_normal((rows, inputs), np.float32))
             np.save(folder / "y.npy", np.arange(rows) % 10)
-            (folder / "noise.toml").write_text(NOISE)
-            with patch.dict(os.environ, {"NETCORE_CACHE": str(folder / "cache")}):
-                prepared, found, trained = data_costs(folder / "noise.toml", rounds)
-        size = 4 * rows * inputs / 1e6
-        if number == 0:  # it waited for imports
-            continue
-        print(f"{rows:>10,}{inputs:>8}{size:>7.0f}{prepared:>11.2f} s{found:>9.2f} s{1e6 * trained:>16.2f} µs")
+            prepared, trained = data_costs(write_study(folder, "noise", NOISE))
+        if number:  # the first waits for imports
+            size = 4 * rows * inputs / 1e6
+            print(f"{rows:>10,}{inputs:>8}{size:>7.0f}{prepared:>11.2f} s{1e6 * trained:>16.2f} µs", flush=True)
 
 
-def data_costs(study: Path, rounds: int) -> tuple[float, float, float]:
-    """Give the seconds to prepare a study's data, to find them prepared, and of CPU for a row in an epoch: the best."""
-    from netcore import load_spec  # noqa: PLC0415
-    from netcore.data.prepared import through_cache  # noqa: PLC0415
-    from netcore.question.spec import Hyperparameters, dataset_of  # noqa: PLC0415
-    from netcore.records.job import TrialJob  # noqa: PLC0415
-    from netcore.workers.trial import run_trial  # noqa: PLC0415
-
+def data_costs(study: Path, rounds: int = 3) -> tuple[float, float]:
+    """Return the seconds to prepare a study's data, and the least CPU of a row in an epoch."""
     spec = load_spec(study)
-    walls = []
-    for _ in range(2):
-        begun = time.perf_counter()
-        dataset = through_cache(partial(dataset_of, spec))
-        walls.append(time.perf_counter() - begun)
+    begun = time.perf_counter()
+    dataset = dataset_of(spec)
+    prepared = time.perf_counter() - begun
     job = TrialJob.of(spec, 0, Hyperparameters(0.01, 50, 1e-4, 0.95), {}, dataset.digest, "")
-    spent = []
+    marks = [time.process_time()]
     with threadpool_limits(1):
         for _ in range(rounds):
-            begun = time.process_time()
             run_trial(job, dataset)
-            spent.append(time.process_time() - begun)
-    return walls[0], walls[1], min(spent) / (job.epochs * len(dataset.X_train))
+            marks.append(time.process_time())
+    least = min(after - before for before, after in pairwise(marks))
+    return prepared, least / (job.epochs * len(dataset.X_train))
 
 
-def main() -> None:
+def main(what: str = "", *counts: str) -> None:
     """Print what is asked for."""
-    if "cluster" in sys.argv[1:]:
-        import scale  # noqa: PLC0415  # by its name, under which the workers find it too
+    show_load()
+    if what == "cluster":
+        import scale  # noqa: PLC0415  # by the name under which the workers find it too
 
         for sampler in ("random", "tpe"):
-            scale.show_cluster(sampler)
-    elif "trials" in sys.argv[1:]:
-        import growth  # noqa: PLC0415  # it needs more than the other two
-
-        growth.main(*((200, 1_000) if "--quick" in sys.argv[1:] else (500, 5_000)))
-    elif "cores" in sys.argv[1:]:
-        show_cores()
-    elif "data" in sys.argv[1:]:
+            scale.show_cluster(sampler, *map(int, counts))
+    elif what == "trials":
+        show_trials(*(map(int, counts) if counts else (500, 5_000)))
+    elif what == "cores":
+        show_cores(*(map(int, counts) if counts else (40,)))
+    elif what == "data":
         show_data()
     else:
         show_windows()
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -1,4 +1,4 @@
-"""The whole cluster for real: PostgreSQL, an MLflow server on it, Dask; the tables are those of this machine alone."""
+"""A real cluster: PostgreSQL, an MLflow server that uses it, Dask; the tables are those of this machine alone."""
 
 import os
 import sys
@@ -11,21 +11,15 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "experiments"))
 import cluster  # a script, found by its folder
 
 STUDY = """
-[study]
-trials = 6
-[data]
-source = "iris"
-[training]
-epochs = 3
-batch_size = 20
+study = { trials = 6 }
+data = { source = "iris" }
+training = { epochs = 3, batch_size = 20 }
+confirm = { finalists = 1, seeds = 1 }
 [space]
 learning_rate = { low = 1e-2, high = 1.0, log = true }
 hidden_size = 8
 reg = 1e-4
 learning_rate_decay = 0.95
-[confirm]
-finalists = 1
-seeds = 1
 """
 
 
@@ -34,7 +28,7 @@ def test_a_study_on_the_cluster_is_that_of_this_machine(
 ) -> None:
     """Trained by Dask's workers and tracked by the server, it has the same tables, and `netcore verify` agrees."""
     if cluster.postgres_programs() is None and not os.environ.get("NETCORE_REQUIRE_ALL"):
-        pytest.skip("there is no PostgreSQL here; .ci/system-packages installs it")
+        pytest.skip("PostgreSQL is not installed; .ci/system-packages installs it")
     (tmp_path / "tiny.toml").write_text(STUDY)
     monkeypatch.setattr(sys, "argv", ["cluster.py", str(tmp_path / "tiny.toml"), "--workers", "1"])
     with pytest.raises(SystemExit) as end:

@@ -1,4 +1,4 @@
-"""Claims about experiments/samplers.py: it searches as netcore does, and what it makes of full curves is a search's."""
+"""Claims about experiments/samplers.py: it searches as netcore does, and stopping follows from full curves."""
 
 import sys
 from pathlib import Path
@@ -23,7 +23,7 @@ def searched(spec: StudySpec) -> samplers.Search:
 
 
 def spec_of(folder: Path, sampler: str, *, stopping: bool = True) -> StudySpec:
-    """Give a study in which trials finish, are pruned and diverge."""
+    """Return a study in which trials finish, are pruned and diverge."""
     text = write_mixed(folder).read_text().replace(", 1_000_000_000_000_000", "")
     text = text.replace("window = 4", f'window = 4\nsampler = "{sampler}"')
     (folder / "x.toml").write_text(text if stopping else text.split("[stopping]")[0])
@@ -45,7 +45,7 @@ def test_it_searches_as_netcore_does(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("sampler", ["random", "qmc"])
 def test_stopping_follows_from_full_curves(tmp_path: Path, sampler: str) -> None:
-    """Where proposals depend on no result, the rule applied to full curves gives what a search with it does."""
+    """Where proposals depend on no result, the rule applied to full curves gives the same as a search with it."""
     whole, spec = searched(spec_of(tmp_path, sampler, stopping=False)), spec_of(tmp_path, sampler)
     section = spec.stopping
     assert isinstance(section, StoppingSection)
@@ -55,13 +55,13 @@ def test_stopping_follows_from_full_curves(tmp_path: Path, sampler: str) -> None
 
 
 def made_up(values: list[float], epochs: int = 10) -> samplers.Search:
-    """Give a search of finished trials with these values."""
+    """Make a search of finished trials with these values."""
     losses, lengths = np.repeat(np.array(values)[:, None], epochs, 1), np.full(len(values), epochs)
     return samplers.Search(losses, lengths, np.full(len(values), "finished"), np.zeros((len(values), 4)))
 
 
-def test_epochs_for_a_hit_count_those_that_never_hit() -> None:
-    """Two searches of three get there, after 20 and 10 epochs; the third's 30 count too."""
+def test_epochs_per_hit_count_searches_without_a_hit() -> None:
+    """Two searches of three reach the loss, after 20 and 10 epochs; the third's 30 count too."""
     searches = [made_up([3, 1, 2]), made_up([1, 2, 3]), made_up([3, 2, 2])]
     times = samplers.until_hit(searches, 1.5)
     assert times.tolist() == [[20, 1], [10, 1], [30, 0]]
@@ -69,14 +69,21 @@ def test_epochs_for_a_hit_count_those_that_never_hit() -> None:
     assert samplers.epochs_per_hit(samplers.until_hit(searches, 0.5)) == np.inf
 
 
-def test_only_what_finished_can_be_best() -> None:
-    """A pruned trial's loss is no result, however low."""
+def test_only_finished_trials_can_be_best() -> None:
+    """A pruned trial's loss is no result, even if it is the lowest."""
     search = made_up([0.5, 2, 1])._replace(states=np.array(["pruned", "finished", "finished"]))
     assert search.best.tolist() == [np.inf, 2, 1]
 
 
 def test_a_ratio_pairs_the_seeds() -> None:
-    """Half the epochs on every seed is a ratio of a half, whichever seeds are drawn; other seeds do not count."""
+    """Half the epochs on every seed is a ratio of a half in every sample of seeds; other seeds do not count."""
     other = {seed: made_up([3.0] * (2 * seed + 1) + [1.0]) for seed in range(5)}
     one = {seed: made_up([3.0] * seed + [1.0]) for seed in range(7)}
     assert samplers.ratio(one, other, 1.5) == (0.5, 0.5, 0.5)
+
+
+def test_a_name_is_a_strategy() -> None:
+    """Options of the stopping rule and the window are read from the name; the others are the sampler's arguments."""
+    strategy = samplers.Strategy.of("tpe keep=0.5 rungs=1,3 window=4 n_ei_candidates=96")
+    assert strategy == ("tpe", {"rungs": [1, 3], "keep": 0.5}, 4, {"n_ei_candidates": 96})
+    assert samplers.Strategy.of("random") == ("random", None, 8, {})

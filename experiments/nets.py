@@ -1,14 +1,14 @@
-"""The same net in three other libraries: what `peers.py` times beside netcore, and what the usual stack trains.
+"""The same net in scikit-learn, PyTorch and JAX, for `peers.py` and `usual.py`.
 
-Plain SGD on cross-entropy with the penalty reg · ΣW², batches of shuffled rows, one thread, the type of the rows given.
-A net takes rows and classes, then hidden size, number of classes, batch size, reg and a seed; weights begin as each
-library has them. PyTorch and JAX are imported by who makes such a net: they come with the extra `peers`.
+Plain SGD on the cross-entropy with the penalty reg · ΣW², batches of shuffled rows, one thread, the data type of the
+rows. Each library draws its own initial weights. PyTorch and JAX come with the extra `peers`; they are imported when
+such a net is made.
 """
 
 from collections.abc import Callable
 from functools import cache, partial
 from importlib.util import find_spec
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,68 +21,67 @@ Classes = NDArray[np.integer[Any]]
 
 
 class Net(Protocol):
-    """A net, and the rows that it is trained on."""
+    """A net with the rows that it is trained on."""
 
     def epoch(self, learning_rate: float) -> float:
-        """Train one epoch; give the mean loss."""
+        """Train one epoch and return the mean loss."""
 
     def probabilities(self, X: Rows) -> Rows:
-        """Give the probability of each class, shape (N, C)."""
+        """Return the probability of each class, shape (N, C)."""
 
 
-MakeNet = Callable[[Rows, Classes, int, int, int, float, int], Net]
+class Size(NamedTuple):
+    """What a net is made with, besides its rows."""
+
+    hidden_size: int
+    classes: int
+    batch: int
+    reg: float
+    seed: int = 0
+
+
+MakeNet = Callable[[Rows, Classes, Size], Net]
 
 
 class ScikitLearn:
-    """scikit-learn's; its penalty is 1/2 alpha ΣW² over the rows of a batch."""
+    """scikit-learn's `MLPClassifier`; its penalty is 1/2 alpha ΣW², divided by the rows of a batch.
 
-    def __init__(  # as all of them
-        self, X: Rows, y: Classes, hidden_size: int, classes: int, batch: int, reg: float, seed: int
-    ) -> None:
-        self._rows, self._classes = (X, y), np.arange(classes)
-        self._net = MLPClassifier(
-            (hidden_size,), solver="sgd", momentum=0.0, alpha=2 * reg * batch, batch_size=batch, random_state=seed
-        )
+    The learning rate of the first epoch is used throughout: `partial_fit` reads it at its first call only, there is no
+    public way to change it later, and `fit` with a warm start takes a third longer for the smallest nets.
+    """
+
+    def __init__(self, X: Rows, y: Classes, size: Size) -> None:
+        self._rows, self._classes = (X, y), np.arange(size.classes)
+        its: dict[str, Any] = {"batch_size": size.batch, "random_state": size.seed, "alpha": 2 * size.reg * size.batch}
+        self._net = MLPClassifier((size.hidden_size,), solver="sgd", momentum=0.0, **its)
 
     def epoch(self, learning_rate: float) -> float:
-        """Train one epoch; the learning rate is taken over at the first one only, and is the optimiser's from then."""
+        """Train one epoch."""
         self._net.learning_rate_init = learning_rate
-        if hasattr(self._net, "_optimizer"):
-            self._net._optimizer.learning_rate = learning_rate  # noqa: SLF001  # there is no other way
         self._net.partial_fit(*self._rows, classes=self._classes)
         return float(self._net.loss_)
 
     def probabilities(self, X: Rows) -> Rows:
-        """Give the probability of each class."""
+        """Return the probability of each class."""
         p2: Rows = self._net.predict_proba(X)
         return p2
 
 
 class PyTorch:
-    """PyTorch's, eager or with the forward pass and the loss compiled."""
+    """PyTorch's modules, eager or with the forward pass and the loss compiled."""
 
-    def __init__(
-        self,
-        X: Rows,
-        y: Classes,
-        hidden_size: int,
-        classes: int,
-        batch: int,
-        reg: float,
-        seed: int,
-        *,
-        compiled: bool = False,
-    ) -> None:
+    def __init__(self, X: Rows, y: Classes, size: Size, *, compiled: bool = False) -> None:
         import torch  # noqa: PLC0415
         from torch.nn import Linear, ReLU, Sequential  # noqa: PLC0415
 
         torch.set_num_threads(1)
-        torch.manual_seed(seed)
-        self._torch, self._batch = torch, batch
+        torch.manual_seed(size.seed)
+        self._torch, self._batch = torch, size.batch
         self._X, self._y = torch.from_numpy(np.array(X)), torch.from_numpy(np.array(y, np.int64))
-        self._net = Sequential(Linear(X.shape[1], hidden_size), ReLU(), Linear(hidden_size, classes))
+        layers = Linear(X.shape[1], size.hidden_size), ReLU(), Linear(size.hidden_size, size.classes)
+        self._net = Sequential(*layers)
         weights, biases = ([p for p in self._net.parameters() if p.ndim == n] for n in (2, 1))
-        self._sgd = torch.optim.SGD([{"params": weights, "weight_decay": 2 * reg}, {"params": biases}], lr=1.0)
+        self._sgd = torch.optim.SGD([{"params": weights, "weight_decay": 2 * size.reg}, {"params": biases}], lr=1.0)
         self._loss = torch.compile(self._forward) if compiled else self._forward
 
     def _forward(self, X: Any, y: Any) -> Any:  # noqa: ANN401  # tensors
@@ -102,22 +101,22 @@ class PyTorch:
         return float(total) / len(self._X)
 
     def probabilities(self, X: Rows) -> Rows:
-        """Give the probability of each class."""
+        """Return the probability of each class."""
         with self._torch.no_grad():
             p2: Rows = self._net(self._torch.from_numpy(np.array(X))).softmax(dim=1).numpy()
         return p2
 
 
 class Jax:
-    """JAX's: an epoch is one compiled scan over the batches, its parameters donated; compiled anew for each shape."""
+    """JAX: an epoch is one compiled scan over the batches, with donated parameters; each shape is compiled once."""
 
-    def __init__(self, X: Rows, y: Classes, hidden_size: int, classes: int, batch: int, reg: float, seed: int) -> None:
+    def __init__(self, X: Rows, y: Classes, size: Size) -> None:
         import jax  # noqa: PLC0415
 
-        self._jax, self._batch, self._reg = jax, batch, reg
+        self._jax, self._batch, self._reg = jax, size.batch, size.reg
         self._X, self._y = jax.numpy.asarray(X), jax.numpy.asarray(y)
-        params = init_params(np.random.default_rng(seed), X.shape[1], hidden_size, classes)
-        self._params, self._key = tuple(map(jax.numpy.asarray, params)), jax.random.key(seed)
+        params = init_params(np.random.default_rng(size.seed), X.shape[1], size.hidden_size, size.classes)
+        self._params, self._key = tuple(map(jax.numpy.asarray, params)), jax.random.key(size.seed)
 
     def epoch(self, learning_rate: float) -> float:
         """Train one epoch."""
@@ -127,14 +126,14 @@ class Jax:
         return float(loss)
 
     def probabilities(self, X: Rows) -> Rows:
-        """Give the probability of each class."""
+        """Return the probability of each class."""
         _, probabilities = _jax_functions()
         return np.asarray(probabilities(self._params, X))
 
 
 @cache
 def _jax_functions() -> Any:  # noqa: ANN401  # JAX's own
-    """Give what trains an epoch and what predicts, as one set for all nets: what is compiled for a shape stays."""
+    """Return the functions that train an epoch and predict: one pair for all nets, to keep what is compiled."""
     import jax  # noqa: PLC0415
     import jax.numpy as jnp  # noqa: PLC0415
 
@@ -173,5 +172,5 @@ NETS: dict[str, MakeNet] = {
 
 
 def missing() -> list[str]:
-    """Give the libraries that are not installed."""
+    """Return the libraries that are not installed."""
     return [name for name, module in (("JAX", "jax"), ("PyTorch", "torch")) if find_spec(module) is None]
