@@ -20,7 +20,7 @@ from netcore.confirm.confirmation import confirm, read_confirmation
 from netcore.confirm.final_model import write_final_model
 from netcore.confirm.kept_weights import keep_weights
 from netcore.data import Dataset
-from netcore.data.prepared import through_cache
+from netcore.data.prepared import prepared
 from netcore.errors import InputError, Problem, RecordError, WorkError
 from netcore.files import cannot_write, is_file, make_folder, write_atomically
 from netcore.progress import Notice, Stage
@@ -117,16 +117,17 @@ class Run:
         """Check everything that can be checked, then lock the folder."""
         if not self._after_search:
             check_sampler(self.spec)
-        self.dataset = through_cache(partial(dataset_of, self.spec))
-        make_folder(self.folder.path)
-        self.folder.refuse_links()
         with ExitStack() as stack:
-            stack.enter_context(self.folder.locked())
+            self.dataset = stack.enter_context(prepared(partial(dataset_of, self.spec)))
+            make_folder(self.folder.path)
+            self.folder.refuse_links()
+            lock = stack.enter_context(ExitStack())
+            lock.enter_context(self.folder.locked())
             if self._fresh:
                 _move_aside(self.folder)
-                stack.close()
+                lock.close()
                 make_folder(self.folder.path)
-                stack.enter_context(self.folder.locked())
+                lock.enter_context(self.folder.locked())
             self._same_question()
             if self._after_search:
                 self._complete()

@@ -1,5 +1,6 @@
 """What several tests share: a clean environment, a study in which everything happens, and the hash of its tables."""
 
+import atexit
 import hashlib
 import os
 import signal
@@ -7,6 +8,8 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,7 +18,9 @@ from browser import CHROMIUM, Browser, browser
 from synced import address, copy, make
 
 import netcore
-from netcore.question.spec import EXTRAS, StudySpec, load_spec
+from netcore.data import Dataset
+from netcore.data.prepared import prepared
+from netcore.question.spec import EXTRAS, StudySpec, dataset_of, load_spec
 from netcore.results.tables import StudyTables
 
 MIXED = """
@@ -105,6 +110,15 @@ def write_mixed(folder: Path, trials: int = 40) -> Path:
     path = folder / "mixed.toml"
     path.write_text(MIXED.format(trials=trials), encoding="utf-8")
     return path
+
+
+_PREPARED = ExitStack()
+atexit.register(_PREPARED.close)
+
+
+def on_disk(spec: StudySpec) -> Dataset:
+    """Return a study's data as workers map them, for as long as the tests run."""
+    return _PREPARED.enter_context(prepared(partial(dataset_of, spec)))
 
 
 def fingerprint(tables: StudyTables) -> str:

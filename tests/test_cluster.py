@@ -9,17 +9,15 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import fingerprint, netcore_command, write_mixed
+from conftest import fingerprint, netcore_command, on_disk, write_mixed
 
 import netcore
-from netcore.data.prepared import through_cache
 from netcore.errors import InputError, WorkError
-from netcore.question.spec import Hyperparameters, StudySpec, dataset_of
+from netcore.question.spec import Hyperparameters, StudySpec
 from netcore.records.job import State, TrialJob
 from netcore.records.record import Record
 from netcore.results.tables import StudyTables
@@ -143,7 +141,7 @@ def test_all_workers_die_and_another_joins(mixed: Mixed, scheduler: str, tmp_pat
 def test_a_job_that_kills_its_workers_fails_alone(scheduler: str, mixed: Mixed, tmp_path: Path) -> None:
     """Two attempts, then it has failed; who waited behind it is trained by the worker that is left."""
     spec = mixed[0]
-    dataset = through_cache(partial(dataset_of, spec))
+    dataset = on_disk(spec)
     with ExitStack() as stack:
         there = {name: stack.enter_context(a_worker(scheduler, tmp_path / name)) for name in "abc"}
         engine = stack.enter_context(DaskEngine(scheduler, dataset, timeout=600))
@@ -168,7 +166,7 @@ def worker_at_work(engine: DaskEngine) -> str:
 def test_a_trial_that_takes_too_long_is_stopped(scheduler: str, mixed: Mixed, tmp_path: Path) -> None:
     """Beyond trial_timeout a trial ends between two epochs; after two attempts it has failed; its worker lives."""
     spec = mixed[0]
-    dataset = through_cache(partial(dataset_of, spec))
+    dataset = on_disk(spec)
     with a_worker(scheduler, tmp_path / "a"), DaskEngine(scheduler, dataset, timeout=0.3) as engine:
         late = engine.submit(job(spec, 0, epochs=10**7), dataset).result(120)
         assert (late.result.failure, late.provenance.attempts) == ("timed out", 2)
@@ -196,7 +194,7 @@ def test_a_worker_that_differs_is_named(scheduler: str, tmp_path: Path, first: s
 @pytest.mark.skipif(platform.machine() not in {"x86_64", "AMD64"}, reason="knows the name of an x86 processor")
 def test_a_worker_whose_blas_takes_another_processor_is_named(scheduler: str, mixed: Mixed, tmp_path: Path) -> None:
     """Its last bits may differ: the search says so, once, and goes on."""
-    dataset = through_cache(partial(dataset_of, mixed[0]))
+    dataset = on_disk(mixed[0])
     another = "import os; os.environ['OPENBLAS_CORETYPE'] = 'Sandybridge'"
     with (
         a_worker(scheduler, tmp_path / "alike"),
@@ -213,7 +211,7 @@ def test_a_worker_whose_blas_takes_another_processor_is_named(scheduler: str, mi
 def test_one_that_differs_and_joins_later_is_named_too(scheduler: str, mixed: Mixed, tmp_path: Path) -> None:
     """A worker of other versions that joins during the search trains nothing: the run stops and names it."""
     spec = mixed[0]
-    dataset = through_cache(partial(dataset_of, spec))
+    dataset = on_disk(spec)
     with ExitStack() as stack:
         good = stack.enter_context(a_worker(scheduler, tmp_path / "good"))
         engine = stack.enter_context(DaskEngine(scheduler, dataset, timeout=60))
@@ -232,7 +230,7 @@ def test_one_whose_blas_takes_another_processor_and_joins_later_is_named_too(
 ) -> None:
     """It trains, and with its first trial the search says so, once."""
     spec = mixed[0]
-    dataset = through_cache(partial(dataset_of, spec))
+    dataset = on_disk(spec)
     another = "import os; os.environ['OPENBLAS_CORETYPE'] = 'Sandybridge'"
     with ExitStack() as stack:
         alike = stack.enter_context(a_worker(scheduler, tmp_path / "alike"))
@@ -265,7 +263,7 @@ def test_the_scheduler_dies(mixed: Mixed, tmp_path: Path) -> None:
 
 def test_nobody_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mixed: Mixed) -> None:
     """No scheduler is exit code 2, a scheduler without workers exit code 1: one line each, with the remedy."""
-    dataset = through_cache(partial(dataset_of, mixed[0]))
+    dataset = on_disk(mixed[0])
     monkeypatch.setattr(cluster, "_PATIENCE", 1.0)
     for address in ("tcp://127.0.0.1:1", "nonsense://", "127.0.0.1:port"):
         with pytest.raises(

@@ -10,17 +10,15 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
-from conftest import fingerprint, netcore_command
+from conftest import fingerprint, netcore_command, on_disk
 
 import netcore
-from netcore.data.prepared import through_cache
 from netcore.errors import WorkError
-from netcore.question.spec import Hyperparameters, StudySpec, dataset_of, load_spec
+from netcore.question.spec import Hyperparameters, StudySpec, load_spec
 from netcore.records.folder import StudyFolder
 from netcore.records.job import State, TrialJob
 from netcore.run import Run
@@ -121,7 +119,7 @@ def test_a_killed_worker_costs_nothing_but_its_own_trial_one_attempt(slow: tuple
 def test_a_job_that_kills_every_worker_fails_alone(slow: tuple[Path, str]) -> None:
     """A trial whose workers keep dying is failed after two attempts; the other trials do not notice."""
     spec = load_spec(slow[0])
-    dataset = through_cache(partial(dataset_of, spec))
+    dataset = on_disk(spec)
     with LocalEngine(1, timeout=60) as engine:
         doomed = engine.submit(job(spec, 0, epochs=100_000), dataset)
         killer = threading.Thread(target=kill_children_until, args=(doomed.done,))
@@ -162,7 +160,7 @@ def test_data_that_go_in_mid_run_cost_no_trial(
 def test_a_trial_that_stalls_is_ended(slow: tuple[Path, str]) -> None:
     """A worker that is stopped (SIGSTOP) counts as stalled after the time-out; after two of them the trial failed."""
     spec = load_spec(slow[0])
-    dataset = through_cache(partial(dataset_of, spec))
+    dataset = on_disk(spec)
     with LocalEngine(1, timeout=0.5) as engine:
         trained = engine.submit(job(spec, 0, epochs=100_000), dataset).result(60)
         assert (trained.result.state, trained.result.failure) == (State.FAILED, "timed out")
@@ -177,7 +175,7 @@ def test_a_trial_that_stalls_is_ended(slow: tuple[Path, str]) -> None:
 def test_closing_an_engine_ends_its_workers_at_once(slow: tuple[Path, str]) -> None:
     """No worker is left when the engine is closed, busy or not."""
     spec = load_spec(slow[0])
-    dataset = through_cache(partial(dataset_of, spec))
+    dataset = on_disk(spec)
     with LocalEngine(2, timeout=60) as engine:
         engine.submit(job(spec, 0, epochs=1), dataset).result(60)
         engine.submit(job(spec, 1, epochs=100_000), dataset)

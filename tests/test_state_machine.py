@@ -8,14 +8,15 @@ import shutil
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import Future
-from functools import cache, partial
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, Self
 
 import pytest
-from conftest import fingerprint
+from conftest import fingerprint, on_disk
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -24,9 +25,8 @@ from synced import address
 import netcore
 from netcore.check.verify import Check, mend, verify
 from netcore.data import Dataset
-from netcore.data.prepared import through_cache
 from netcore.errors import InputError, NetcoreError
-from netcore.question.spec import StudySpec, dataset_of, load_spec
+from netcore.question.spec import StudySpec, load_spec
 from netcore.records.folder import StudyFolder
 from netcore.records.job import TrialJob
 from netcore.records.record import Provenance, Record
@@ -138,9 +138,9 @@ class Machine(RuleBasedStateMachine):
         """Whether a run has ended well since the last thing that happened."""
         self.patch = pytest.MonkeyPatch()
         self.patch.chdir(self.home)
-        self.patch.setattr("netcore.run.LocalEngine", AtOnce)
-        self.patch.setattr("netcore.run.through_cache", prepared)
-        self.patch.setattr("netcore.check.verify.through_cache", prepared)
+        self.patch.setattr("netcore.workers.start.LocalEngine", AtOnce)
+        self.patch.setattr("netcore.run.prepared", prepared_once)
+        self.patch.setattr("netcore.check.verify.prepared", prepared_once)
 
     def teardown(self) -> None:
         """Leave nothing behind."""
@@ -266,12 +266,12 @@ class Machine(RuleBasedStateMachine):
 
 @cache
 def _prepared() -> Dataset:
-    return through_cache(partial(dataset_of, spec_of()))
+    return on_disk(spec_of())
 
 
-def prepared(*_: object) -> Dataset:
-    """Give the data, prepared once."""
-    return _prepared()
+def prepared_once(*_: object) -> AbstractContextManager[Dataset]:
+    """Return the data, prepared once."""
+    return nullcontext(_prepared())
 
 
 class Tracked(Machine):

@@ -11,7 +11,7 @@ from functools import partial
 from netcore.check.comparison import Asked, Replayed, compared, is_covered
 from netcore.confirm.confirmation import read_confirmation, split_of
 from netcore.data import Dataset
-from netcore.data.prepared import discard, through_cache
+from netcore.data.prepared import prepared
 from netcore.errors import DataError, InputError, RecordError
 from netcore.question.spec import StudySpec, dataset_of
 from netcore.records.folder import StudyFolder
@@ -33,22 +33,19 @@ def replay(
         InputError: the data are not there, or are not those of the records; nothing was trained.
         WorkError: no worker can be started.
     """
-    dataset = through_cache(partial(dataset_of, spec))
-    for each in asked:
-        _refuse_other_data(dataset, each)
     on_splits: dict[int, list[Asked]] = {}
     on_own: list[Asked] = []
     for each in asked:
         of_seed = on_splits.setdefault(each.record.number, []) if each.record.job.role is Role.CONFIRM else on_own
         of_seed.append(each)
-    with engine_for(spec, dataset, workers, dask) as engine:
-        yield from _again(on_own, dataset, engine)
-        for seed, of_seed in sorted(on_splits.items()):
-            split = split_of(spec, seed)
-            try:
-                yield from _again(of_seed, split, engine)
-            finally:
-                discard(split)
+    with prepared(partial(dataset_of, spec)) as dataset:
+        for each in asked:
+            _refuse_other_data(dataset, each)
+        with engine_for(spec, dataset, workers, dask) as engine:
+            yield from _again(on_own, dataset, engine)
+            for seed, of_seed in sorted(on_splits.items()):
+                with split_of(spec, seed) as split:
+                    yield from _again(of_seed, split, engine)
 
 
 def trials_of(folder: StudyFolder, numbers: tuple[int, ...]) -> list[Asked]:

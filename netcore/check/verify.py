@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from netcore.check import confirmation_holds as after
 from netcore.check import records_hold as search
-from netcore.data.prepared import through_cache
+from netcore.data.prepared import prepared
 from netcore.errors import Finding, NetcoreError, Problem, Remark
 from netcore.progress import Stage
 from netcore.question.spec import StudySpec, dataset_of
@@ -127,7 +127,8 @@ def _views(records: list[Record], folder: StudyFolder, *, complete: bool) -> Ite
 def _data(folder: StudyFolder, spec: StudySpec) -> Iterator[Problem]:
     """Prepare the data anew and compare them with what resolved.json states of them."""
     stated = folder.resolved_settings()["data"]
-    now = json.loads(json.dumps(described(through_cache(partial(dataset_of, spec)))))
+    with prepared(partial(dataset_of, spec)) as dataset:
+        now = json.loads(json.dumps(described(dataset)))
     for name, value in now.items():
         if stated[name] != value:
             remedy = "the data have changed since the study ran: put the old ones back"

@@ -9,7 +9,7 @@ from netcore.cli.options import results_option
 from netcore.data import SOURCES, load_dataset
 from netcore.data.fetch import fetch
 from netcore.data.image_sets import IMAGE_SETS, present
-from netcore.data.prepared import through_cache
+from netcore.data.prepared import prepared
 from netcore.data.sources import MEANINGS, data_folder
 from netcore.errors import InputError, nearest
 from netcore.final.model import MODEL, read_model
@@ -87,4 +87,5 @@ def info(source: str, path: str | None, target: str | None, drop: tuple[str, ...
     else:
         spec = load_spec(source)
         prepare = partial(load_dataset, **spec.data.model_dump(), dtype=spec.training.dtype, folder=spec.folder)
-    say_data(through_cache(lambda put: prepare(put=put)))  # the data may be larger than the memory
+    with prepared(lambda put: prepare(put=put)) as dataset:  # the data may be larger than the memory
+        say_data(dataset)

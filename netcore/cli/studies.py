@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from netcore.cli.options import results_option
-from netcore.data.prepared import through_cache
+from netcore.data.prepared import prepared
 from netcore.errors import InputError, Problem, printable
 from netcore.files import is_file
 from netcore.question.spec import check_sampler, dataset_of, json_schema, load_spec
@@ -70,9 +70,9 @@ def check_command(study: str | None, schema: bool) -> None:
         raise click.UsageError("give a STUDY, or --schema")
     spec = load_spec(study)
     check_sampler(spec)
-    dataset = through_cache(partial(dataset_of, spec))
-    for note in dataset.notes:
-        click.echo(f"note: {note}", err=True)
-    rows = "{} rows to train, {} to validate, {} to test".format(*map(len, dataset.labels))
-    trials = f"{spec.study.trials} trials of {spec.training.epochs} epochs"
-    click.echo(f"{spec.name}: {trials} on {dataset.name} ({rows})")
+    with prepared(partial(dataset_of, spec)) as dataset:
+        for note in dataset.notes:
+            click.echo(f"note: {note}", err=True)
+        rows = "{} rows to train, {} to validate, {} to test".format(*map(len, dataset.labels))
+        trials = f"{spec.study.trials} trials of {spec.training.epochs} epochs"
+        click.echo(f"{spec.name}: {trials} on {dataset.name} ({rows})")

@@ -8,7 +8,7 @@ same training, continued to the last epoch. The sampler never sees the results. 
 
 import math
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 
 from netcore.confirm.batch import Batch, Task, matching
@@ -39,7 +39,7 @@ def audit(
     order = generator(pruned[0].job.seed, 0, Purpose.AUDIT).permutation(len(pruned))
     tasks = [audit_task(pruned[place], folder) for place in order[: math.ceil(share * len(pruned))]]
     yield Stage("auditing", len(tasks))
-    yield from Batch(tasks, lambda: dataset, engine).results()
+    yield from Batch(tasks, lambda: nullcontext(dataset), engine).results()
 
 
 def read_audit(records: list[Record], folder: StudyFolder) -> list[tuple[Record, Record]]:

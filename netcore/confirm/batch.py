@@ -7,11 +7,10 @@ next run: that failure belongs to the machine, not to the hyperparameters.
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from typing import NamedTuple
 
 from netcore.data import Dataset
-from netcore.data.prepared import discard
 from netcore.errors import RecordError
 from netcore.files import make_folder
 from netcore.progress import Notice
@@ -46,7 +45,10 @@ def matching(task: Task) -> Record | None:
 class Batch:
     """Jobs on one data set. They are submitted when the batch is created."""
 
-    def __init__(self, tasks: Iterable[Task], data: Callable[[], Dataset], engine: Engine) -> None:
+    def __init__(
+        self, tasks: Iterable[Task], data: Callable[[], AbstractContextManager[Dataset]], engine: Engine
+    ) -> None:
+        self._stack = ExitStack()
         self._dataset: Dataset | None = None
         self._submitted: list[tuple[Task, Record | Future[Trained]]] = []
         for task in tasks:
@@ -54,7 +56,8 @@ class Batch:
             with suppress(RecordError):
                 stored = matching(task)
             if stored is None or stored.result.failure in MACHINE_FAILURES:
-                self._dataset = self._dataset or data()  # may take long; not needed if all records are stored
+                if self._dataset is None:  # may take long, and is not needed if all records are stored
+                    self._dataset = self._stack.enter_context(data())
                 self._submitted.append((task, engine.submit(task.job, self._dataset)))
             else:
                 self._submitted.append((task, stored))
@@ -80,6 +83,5 @@ class Batch:
         self.close()
 
     def close(self) -> None:
-        """Discard the data, if they were prepared for this batch alone."""
-        if self._dataset is not None:
-            discard(self._dataset)
+        """Release the data."""
+        self._stack.close()

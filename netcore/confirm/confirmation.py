@@ -8,13 +8,13 @@ that judge. The winner is the finalist with the best mean.
 
 import math
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 
 from netcore.confirm.batch import Batch, Task, matching
 from netcore.confirm.candidates import PILOT_RATES, Candidate, candidates, confirm_task, pilots
 from netcore.data import Dataset
-from netcore.data.prepared import through_cache
+from netcore.data.prepared import prepared
 from netcore.errors import RecordError
 from netcore.progress import Notice, Stage
 from netcore.question.spec import StudySpec, dataset_of
@@ -45,7 +45,7 @@ def confirm(
         yield Notice("no trial finished, so there is nothing to confirm")
         return
     yield Stage("confirming", (len(finalists) + 2) * spec.confirm.seeds + len(PILOT_RATES))
-    yield from Batch(pilots(spec, finalists[0], folder), lambda: dataset, engine).results()
+    yield from Batch(pilots(spec, finalists[0], folder), lambda: nullcontext(dataset), engine).results()
     found = candidates(spec, records, folder)
     before: Batch | None = None
     with ExitStack() as stack:
@@ -60,10 +60,12 @@ def confirm(
             yield from before.results()
 
 
-def split_of(spec: StudySpec, seed: int) -> Dataset:
-    """Return the data as a seed of the confirmation splits them. The caller must `discard` them."""
+@contextmanager
+def split_of(spec: StudySpec, seed: int) -> Iterator[Dataset]:
+    """Prepare the data as a seed of the confirmation splits them."""
     draw = int(seed_sequence(spec.study.seed, seed, Purpose.CONFIRM_SPLIT).generate_state(1)[0])
-    return through_cache(partial(dataset_of, spec, draw=draw), shared=False)
+    with prepared(partial(dataset_of, spec, draw=draw)) as dataset:
+        yield dataset
 
 
 def read_confirmation(spec: StudySpec, records: list[Record], folder: StudyFolder) -> Confirmed:

@@ -17,7 +17,6 @@ from netcore.confirm.confirmation import Confirmed, split_of, winner_of
 from netcore.core.net import predict
 from netcore.core.params import Params
 from netcore.data import Dataset
-from netcore.data.prepared import discard
 from netcore.data.preprocessing import chunks
 from netcore.errors import RecordError, WorkError
 from netcore.files import write_atomically
@@ -60,10 +59,11 @@ def write_final_model(spec: StudySpec, confirmed: Confirmed, folder: StudyFolder
         return
     model, test = _stored_model(folder), folder.test_figures()
     if model is None or test is None or not final.record.digest == model.facts.get("digest") == test.get("digest"):
-        weights, dataset = _train(spec, final, folder, engine)
-        test = _read_test_set(final, weights, dataset, folder)
-        names = (dataset.class_names, dataset.feature_names, dataset.image_shape)
-        model = Model(weights, dataset.preprocessing, *names, {})
+        with split_of(spec, final.record.number) as dataset:
+            weights = _train(spec, final, dataset, folder, engine)
+            test = _read_test_set(final, weights, dataset, folder)
+            names = (dataset.class_names, dataset.feature_names, dataset.image_shape)
+            model = Model(weights, dataset.preprocessing, *names, {})
     facts = facts_of(spec, final, confirmed[final.candidate], test)
     if model.facts != facts:
         write_atomically(folder.path / MODEL, replace(model, facts=facts).to_bytes())
@@ -98,20 +98,17 @@ def _stored_model(folder: StudyFolder) -> Model | None:
     return None
 
 
-def _train(spec: StudySpec, final: FinalTraining, folder: StudyFolder, engine: Engine) -> tuple[Params, Dataset]:
-    """Train the final model once more; return its weights and the split that it was trained on."""
-    record, dataset = final.record, split_of(spec, final.record.number)
-    try:
-        result = engine.submit(record.job, dataset).result().result
-    finally:
-        discard(dataset)
+def _train(spec: StudySpec, final: FinalTraining, dataset: Dataset, folder: StudyFolder, engine: Engine) -> Params:
+    """Train the final model once more on its split; return its weights."""
+    record = final.record
+    result = engine.submit(record.job, dataset).result().result
     again = Record.of(record.job, result, record.provenance)
     if again.digest != record.digest or result.weights is None:
         place = f"{spec.name}: {final.candidate.name}, seed {record.number}"
         rule = "training it again gave other numbers than its record"
         remedy = f"if another machine trained it, remove {folder.path / 'confirm'} and confirm again on this one"
         raise WorkError.at(place, rule, result.failure, remedy)
-    return result.weights, dataset
+    return result.weights
 
 
 def _read_test_set(final: FinalTraining, weights: Params, dataset: Dataset, folder: StudyFolder) -> dict[str, Any]:

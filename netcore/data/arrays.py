@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netcore.archive import Header, read_header
-from netcore.data.dataset import RawData
 from netcore.data.prepared import spill
 from netcore.data.preprocessing import chunks
+from netcore.data.raw import RawData
 from netcore.errors import DataError, nearest
 from netcore.files import is_file
 

@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 
-from netcore.data.dataset import RawData
+from netcore.data.raw import RawData
 
 __all__ = ["BUNDLED"]
 

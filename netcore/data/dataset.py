@@ -12,48 +12,26 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from netcore.data import preprocessing
+from netcore.data import preprocessing, table
 from netcore.data.preprocessing import Preprocessing
+from netcore.data.raw import IntArray, RawData
 from netcore.errors import DataError
 from netcore.seeds import Purpose, seed_sequence
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-__all__ = ["Dataset", "Put", "RawData", "digest_of", "prepare", "put_in_memory"]
+__all__ = ["Dataset", "Put", "digest_of", "prepare", "put_in_memory"]
 
 FloatArray = NDArray[np.floating[Any]]
-IntArray = NDArray[np.intp]
 Put = Callable[[str, tuple[int, ...], DTypeLike, Iterator[NDArray[Any]]], NDArray[Any]]
 """Takes an array's name, shape, type and its blocks of rows, one after another, and gives the array."""
 
 _TRIES = 100
 _SHARES = "take larger or smaller shares for data.validation and data.test"
 _FOLDS = "take fewer data.folds, or leave out the rows of small classes"
-
-
-class RawData(NamedTuple):
-    """Features and labels as they come, before any split."""
-
-    name: str
-    X: "NDArray[Any] | pd.DataFrame"
-    """Shape (rows, D): numbers, or a table of columns."""
-    y: IntArray
-    """Shape (rows,), classes 0 … C-1."""
-    class_names: tuple[str, ...]
-    feature_names: tuple[str, ...]
-    """None of a table: there they are made when its columns are fitted."""
-    image_shape: tuple[int, int, int] | None
-    """Height, width, channels, where the features are an image's pixels (D is their product)."""
-    official_test: tuple[NDArray[Any], IntArray] | None = None
-    """Features and labels of the official test set, where there is one."""
-    place: str = ""
-    """The file or folder, for messages; left out, the name."""
 
 
 @dataclass(frozen=True)
@@ -169,8 +147,6 @@ def _prepare_fold(
         fitted = preprocessing.fit(raw.X, train_rows, standardize)
         feature_names = raw.feature_names
     else:
-        from netcore.data import table  # noqa: PLC0415  # pandas: only for tables
-
         apply = table.apply_rows
         fitted = table.fit(raw.X, train_rows, place)
         feature_names = table.feature_names(fitted)

@@ -1,21 +1,17 @@
-"""Prepared data on disk, so that all workers map the same memory and a training set may be larger than it.
+"""Prepared data on disk for as long as a run needs them: all workers map one copy, which may be larger than memory.
 
-NETCORE_CACHE, else the platform's cache folder, holds one folder per data set, named by its digest. The arrays are
-written as they are prepared, block by block, into a folder of another name, which gets its own once it is whole and
-flushed to the disk. What is there already stays if it is whole, to the bit, and else is replaced. What nobody has
-opened for a month goes when the next one comes.
+A run writes its arrays, block by block, into a folder of its own below NETCORE_CACHE (or the platform's cache folder)
+and removes the folder at its end. A lock file beside the folder is held until then. The folder of a killed run has no
+such holder; the next run that prepares data removes it.
 """
 
-import errno
 import json
 import os
-import re
 import shutil
 import tempfile
-import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -23,83 +19,66 @@ from typing import IO, Any
 
 import numpy as np
 import platformdirs
+from filelock import FileLock, Timeout
 from numpy.lib import format as npy
 from numpy.typing import DTypeLike, NDArray
 
 from netcore.archive import pack, read_header, unpack
-from netcore.data.dataset import Dataset, Put, digest_of
+from netcore.data.dataset import Dataset, Put
 from netcore.data.preprocessing import from_members, to_members
 from netcore.errors import DataError, RecordError, WorkError
-from netcore.files import flush_folder
 
-__all__ = ["cache_folder", "discard", "open_dataset", "spill", "through_cache"]
+__all__ = ["cache_folder", "open_dataset", "prepared", "spill"]
 
 _FACTS = "dataset.npz"
 _TOLD = ("name", "class_names", "feature_names", "image_shape", "digest")
 _ARRAYS = tuple(f"{letter}_{part}" for part in ("train", "val", "test") for letter in "Xy")
-_UNFINISHED = ".new-"
-_OURS = re.compile(rf"[0-9a-f]{{64}}|{re.escape(_UNFINISHED)}[0-9a-f]{{32}}")
-"""Names of folders that this module makes; others in the cache folder are none of its business."""
-_NOT_OURS = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
-"""What comes of files in this folder that no netcore has written."""
-_DAY = 24 * 3600.0
-_KEPT = 30 * _DAY
-"""Seconds that a data set stays after it was last opened."""
+_RUN = "run-"
+_DAMAGED = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
+"""What reading a file raises that netcore has not written."""
 
 
 def cache_folder() -> Path:
-    """Give the folder of prepared data: NETCORE_CACHE, else netcore's part of the platform's cache folder."""
+    """Return netcore's cache folder: NETCORE_CACHE, or netcore's part of the platform's cache folder."""
     if named := os.environ.get("NETCORE_CACHE"):
         return Path(named).absolute()
     return platformdirs.user_cache_path("netcore", appauthor=False) / "prepared"
 
 
-def through_cache(prepare: Callable[[Put], Dataset], *, shared: bool = True) -> Dataset:
-    """Prepare data into the cache, and give them mapped from there.
+@contextmanager
+def prepared(prepare: Callable[[Put], Dataset]) -> Iterator[Dataset]:
+    """Prepare data on disk and yield them mapped from there; the files are removed afterwards.
 
-    `prepare` gets what puts its arrays on disk, and gives the data set that they make. What is not `shared` with other
-    runs bears a name of its own, until `discard` takes it away.
+    `prepare` gets a function that writes an array to disk, and returns the data set of these arrays. A process that has
+    mapped the arrays keeps them.
 
     Raises:
-        DataError: the cache cannot be written, or whatever `prepare` finds.
+        DataError: the cache folder cannot be written, or an error of `prepare`.
     """
-    root = cache_folder()
-    unfinished = _unfinished(root)
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        _tidy(root)
-        unfinished.mkdir()
-    except OSError as error:
-        raise _no_room(root, error) from error
-    with ExitStack() as stack:
-        stack.callback(shutil.rmtree, unfinished, ignore_errors=True)
-        dataset = prepare(_put_into(unfinished))
+    with _own_folder(cache_folder()) as folder:
+        dataset = prepare(_put_into(folder))
         try:
-            if shared:
-                target = root / dataset.digest
-                return _kept(dataset, target) or _keep(dataset, unfinished, target)
-            _describe(dataset, unfinished)
+            _describe(dataset, folder)
         except OSError as error:
-            raise _no_room(root, error) from error
-        stack.pop_all()
-    return _read(unfinished)
+            raise _no_room(folder.parent, error) from error
+        yield _read(folder)
 
 
 @lru_cache(maxsize=4)
 def open_dataset(path: Path) -> Dataset:
-    """Map a data set of the cache into memory: nothing is read until it is looked at. Asked again, it is there still.
+    """Return a prepared data set, mapped into memory; nothing is read before it is used. Repeated calls reuse it.
 
     Raises:
-        WorkError: it is not there, or not whole.
+        WorkError: it is missing or damaged.
     """
     return _read(path)
 
 
 def spill(blocks: Iterable[bytes]) -> IO[bytes]:
-    """Write blocks into a file of the cache that has no name, so that its room is free again when nobody maps it.
+    """Write blocks into an unnamed file in the cache folder; the system frees its space when nobody maps it.
 
     Raises:
-        DataError: the cache cannot be written.
+        DataError: the cache folder cannot be written.
     """
     root = cache_folder()
     with ExitStack() as stack:
@@ -118,19 +97,46 @@ def spill(blocks: Iterable[bytes]) -> IO[bytes]:
     return file
 
 
-def discard(dataset: Dataset) -> None:
-    """Take a data set that is not shared out of the cache; who has it mapped keeps it."""
-    if dataset.path is not None and dataset.path.name.startswith(_UNFINISHED):
-        shutil.rmtree(dataset.path, ignore_errors=True)
+@contextmanager
+def _own_folder(root: Path) -> Iterator[Path]:
+    """Yield a new folder that no other process removes, and remove it afterwards."""
+    folder = root / f"{_RUN}{uuid.uuid4().hex}"
+    lock = FileLock(_lock_of(folder))
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        _sweep(root)
+        lock.acquire(timeout=0)  # before the folder exists: a folder without a holder is a leftover
+        folder.mkdir()
+    except OSError as error:
+        raise _no_room(root, error) from error
+    try:
+        yield folder
+    finally:
+        _remove(folder, lock)
 
 
-def _unfinished(root: Path) -> Path:
-    """Name a folder that nobody else writes to, whatever machine they are on."""
-    return root / f"{_UNFINISHED}{uuid.uuid4().hex}"
+def _lock_of(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.lock")
+
+
+def _sweep(root: Path) -> None:
+    """Remove the folders of runs that have been killed."""
+    for folder in root.glob(f"{_RUN}*/"):
+        lock = FileLock(_lock_of(folder))
+        with suppress(OSError, Timeout):
+            lock.acquire(timeout=0)
+            _remove(folder, lock)
+
+
+def _remove(folder: Path, lock: FileLock) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    lock.release()
+    with suppress(OSError):
+        _lock_of(folder).unlink()
 
 
 def _put_into(folder: Path) -> Put:
-    """Give what writes arrays into a folder, as .npy files."""
+    """Return the function that writes arrays into a folder, as .npy files."""
 
     def put(name: str, shape: tuple[int, ...], dtype: DTypeLike, blocks: Iterator[NDArray[Any]]) -> NDArray[Any]:
         path = folder / f"{name}.npy"
@@ -147,53 +153,20 @@ def _put_into(folder: Path) -> Put:
     return put
 
 
-def _kept(dataset: Dataset, target: Path) -> Dataset | None:
-    """Give the same data set if it is there already, each of its bits; what is there and not whole goes."""
-    if not target.exists():
-        return None
-    with suppress(WorkError, *_NOT_OURS):
-        kept = _read(target)
-        others = tuple(replace(fold, digest=digest_of(fold)) for fold in kept.others)
-        if digest_of(replace(kept, others=others)) == dataset.digest:
-            return kept
-    damaged = _unfinished(target.parent)
-    target.rename(damaged)
-    shutil.rmtree(damaged, ignore_errors=True)
-    return None
-
-
 def _describe(dataset: Dataset, folder: Path) -> None:
-    """Write all that is not an array."""
+    """Write everything that is not an array."""
     for number, fold in enumerate(dataset.folds):
         facts = {name: getattr(fold, name) for name in _TOLD}
         members = {"dataset.json": json.dumps(facts).encode(), **to_members(fold.preprocessing)}
         (folder / f"{number}.{_FACTS}").write_bytes(pack(members))
 
 
-def _keep(dataset: Dataset, unfinished: Path, target: Path) -> Dataset:
-    """Give what was prepared its name, once all of it is on the disk."""
-    _describe(dataset, unfinished)
-    for path in unfinished.iterdir():
-        with path.open("r+b") as file:
-            os.fsync(file.fileno())
-    flush_folder(unfinished)
-    try:
-        unfinished.rename(target)
-    except OSError as error:
-        if error.errno not in {errno.EEXIST, errno.ENOTEMPTY}:  # another process was faster
-            raise
-    flush_folder(target.parent)
-    return _read(target)
-
-
 def _read(path: Path) -> Dataset:
     try:
-        with suppress(OSError):  # it only says that the data are in use; a folder of somebody else's may be read too
-            os.utime(path)
         first, *others = [_read_fold(path, number) for number in range(len(list(path.glob(f"*.{_FACTS}"))) or 1)]
-    except (OSError, RecordError, *_NOT_OURS) as error:
-        remedy = "run the same command again: it makes them anew and goes on where it stopped"
-        raise WorkError.at(path, "the prepared data are gone or damaged", remedy=remedy) from error
+    except (OSError, RecordError, *_DAMAGED) as error:
+        remedy = "run the same command again: it prepares them again and continues"
+        raise WorkError.at(path, "the prepared data are missing or damaged", remedy=remedy) from error
     return replace(first, others=tuple(others), path=path)
 
 
@@ -210,20 +183,11 @@ def _map(path: Path) -> NDArray[Any]:
     with path.open("rb") as file:
         header = read_header(file)
     if header.dtype.hasobject or header.data != path.stat().st_size - header.size:
-        raise ValueError("no array of the numbers that are there")
+        raise ValueError("the header does not fit the file")
     return np.memmap(path, header.dtype, "r", header.size, header.shape)
 
 
-def _tidy(root: Path) -> None:
-    """Remove what interrupted runs left, and what nobody has opened for long."""
-    for folder in filter(lambda path: _OURS.fullmatch(path.name), root.iterdir()):
-        with suppress(OSError):
-            age = time.time() - folder.stat().st_mtime
-            if age > (_DAY if folder.name.startswith(_UNFINISHED) else _KEPT):
-                shutil.rmtree(folder, ignore_errors=True)
-
-
 def _no_room(root: Path, error: OSError) -> DataError:
-    """Say what to do where the cache cannot be written."""
+    """Return the error of a cache folder that cannot be written."""
     rule = f"the prepared data cannot be written ({error.strerror or error})"
-    return DataError.at(root, rule, remedy="free some space, or let NETCORE_CACHE name another folder")
+    return DataError.at(root, rule, remedy="free some space, or set NETCORE_CACHE to another folder")

@@ -12,8 +12,9 @@ from numpy.typing import DTypeLike
 from netcore.data.arrays import read_arrays
 from netcore.data.bundled import BUNDLED
 from netcore.data.cifar10 import read_cifar10
-from netcore.data.dataset import Dataset, Put, RawData, prepare, put_in_memory
+from netcore.data.dataset import Dataset, Put, prepare, put_in_memory
 from netcore.data.idx import read_idx
+from netcore.data.raw import RawData
 from netcore.data.table import read_table
 from netcore.errors import DataError
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from netcore.data.dataset import RawData
 from netcore.data.preprocessing import Preprocessing
+from netcore.data.raw import RawData
 from netcore.errors import DataError, nearest
 from netcore.files import is_file
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from conftest import on_disk
 from injection import Forge, Process, forged, survivors, tables_of, write_study
 
 import netcore
 from netcore.data import Dataset
-from netcore.data.prepared import through_cache
-from netcore.question.spec import Hyperparameters, StudySpec, dataset_of, load_spec
+from netcore.question.spec import Hyperparameters, StudySpec, load_spec
 from netcore.records.folder import StudyFolder
 from netcore.records.job import State, TrialJob
 from netcore.workers.engine import LocalEngine
@@ -36,7 +36,7 @@ def forge() -> Iterator[Forge]:
 def question(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudySpec, Dataset]:
     """Give a study and its data, for jobs of one's own."""
     spec = load_spec(write_study(tmp_path_factory.mktemp("question")))
-    return spec, through_cache(partial(dataset_of, spec))
+    return spec, on_disk(spec)
 
 
 def job(spec: StudySpec, number: int, *, epochs: int = 2, hidden_size: int = 4) -> TrialJob:
