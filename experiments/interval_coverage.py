@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits
 
 from netcore import run_study
 from netcore.core import TrainConfig, epochs, init_params
-from netcore.results.statistics import Estimate, corrected_mean, wilson
+from netcore.results.intervals import Estimate, corrected_mean, wilson
 
 ROWS, D, CLASSES, EPOCHS, BATCH = 400, 8, 3, 12, 20
 TEST, VALIDATION = 80, 80

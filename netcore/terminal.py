@@ -1,4 +1,8 @@
-"""What a person sees: a progress bar on a terminal, plain lines elsewhere, and the outcome at the end."""
+"""The output of the commands: a progress bar on a terminal, plain lines elsewhere, and the outcome at the end.
+
+Progress and notes go to standard error, results to standard output. Names from outside are shown with their control
+characters escaped.
+"""
 
 import sys
 from collections import Counter
@@ -8,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from netcore.confirm.candidates import SOFTMAX_REGRESSION
 from netcore.errors import printable
 from netcore.progress import Notice, Stage
 from netcore.question.metrics import Metric
@@ -29,7 +34,7 @@ _MOST = 5
 
 
 class Tally:
-    """What has been committed so far: counts by state, and the best."""
+    """The trials committed so far: counts by state, and the best trial."""
 
     def __init__(self, trials: int, metric: Metric) -> None:
         self.trials, self.metric = trials, metric
@@ -38,7 +43,7 @@ class Tally:
         self.stage = ""
 
     def add(self, record: Record) -> None:
-        """Count one more."""
+        """Count one more record."""
         self.states[record.result.state] += 1
         self.trials = max(self.trials, self.done)  # a study may have more trials than are asked for now
         if record.result.state is State.FINISHED and (self.best is None or rank(record) < rank(self.best)):
@@ -46,30 +51,30 @@ class Tally:
 
     @property
     def done(self) -> int:
-        """How many trials are committed."""
+        """The number of committed trials."""
         return self.states.total()
 
     @property
     def where(self) -> str:
-        """Say how far it is: `after 12 of 100 trials`, or `while confirming, 3 of 53`."""
+        """The progress as text: `after 12 of 100 trials`, or `while confirming, 3 of 53`."""
         return self.stage or f"after {self.done} of {self.trials} trials"
 
     def counts(self) -> str:
-        """Say how many ended how: `90 finished, 10 pruned`."""
+        """Return the number of trials in each state: `90 finished, 10 pruned`."""
         return ", ".join(f"{self.states[state]} {state}" for state in State if self.states[state])
 
     def __str__(self) -> str:
-        """Say it all in one line."""
+        """Return counts and best trial in one line."""
         best = f", best {self.metric} {self.best.result.value:.4f} (trial {self.best.number})" if self.best else ""
         return f"{self.counts() or 'no trial yet'}{best}"
 
 
 Show = Callable[[str, int, int, str], None]
-"""Takes what is under way, how much of it is done, of how much, and what else there is to say."""
+"""Shows progress; its arguments are the stage, how many steps are done, of how many, and a remark."""
 
 
 def show_progress(steps: Iterable[Record | Notice | Stage], tally: Tally) -> None:
-    """Go through a run's steps and show how far it is."""
+    """Run through the steps and show the progress on standard error."""
     stage, done = None, 0
     with _bar() if sys.stderr.isatty() else _lines() as show:
         for step in steps:
@@ -97,7 +102,7 @@ def _lines() -> Iterator[Show]:
 
 
 @contextmanager
-def _bar(begun: tuple[str, ...] = ("trials",)) -> Iterator[Show]:
+def _bar(stages: tuple[str, ...] = ("trials",)) -> Iterator[Show]:
     from rich.console import Console  # noqa: PLC0415  # only where there is a terminal
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
     from rich.table import Column  # noqa: PLC0415
@@ -108,10 +113,10 @@ def _bar(begun: tuple[str, ...] = ("trials",)) -> Iterator[Show]:
         MofNCompleteColumn(),
         TimeRemainingColumn(compact=True),
         TextColumn("left"),
-        TextColumn("{task.fields[text]}", table_column=Column(no_wrap=False)),  # the one that gives way
+        TextColumn("{task.fields[text]}", table_column=Column(no_wrap=False)),  # this column wraps on narrow terminals
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        tasks = {stage: progress.add_task(stage, total=None, text="") for stage in begun}
+        tasks = {stage: progress.add_task(stage, total=None, text="") for stage in stages}
 
         def show(stage: str, done: int, total: int, text: str) -> None:
             if stage not in tasks:
@@ -122,7 +127,7 @@ def _bar(begun: tuple[str, ...] = ("trials",)) -> Iterator[Show]:
 
 
 def say_checks(steps: "Iterable[Check | Stage | Record]") -> bool:
-    """Say what each check found as it is made, and whether all of them hold."""
+    """Print the result of each check as it ends; return whether all of them hold."""
     failed = made = done = 0
     with ExitStack() as stack:
         show, stage = None, Stage("", 0)
@@ -144,7 +149,7 @@ def say_checks(steps: "Iterable[Check | Stage | Record]") -> bool:
 
 
 def _say_check(check: "Check") -> None:
-    """Say what is wrong, else what one should know, else what holds."""
+    """Print the problems and remarks of a check, or, if there are none, its claim."""
     for problem in check.problems[:_MOST]:
         click.echo(f"FAILED  {check.name:<12}  {problem}")
     if len(check.problems) > _MOST:
@@ -156,13 +161,12 @@ def _say_check(check: "Check") -> None:
 
 
 def say_replays(replays: "Iterable[Replayed]") -> bool:
-    """Say of each training, as it ends, whether it was the one that its record tells of; and whether all were."""
+    """Print of each replayed training whether it equals its record; return whether none differs."""
     equal = different = skipped = 0
     for each in replays:
         if each.skipped:
             skipped += 1
-            why = f"it had failed ({each.record.result.failure}), which no replay repeats"
-            click.echo(f"skipped  {each.name}: {why}")
+            click.echo(f"skipped  {each.name}: it failed ({each.record.result.failure}), and failures do not repeat")
         elif each.differences:
             different += 1
             environment = "; ".join(each.environment) or "the same"
@@ -177,42 +181,43 @@ def say_replays(replays: "Iterable[Replayed]") -> bool:
 
 
 def say_outcome(run: "Run", tables: "StudyTables", seconds: float, tracked: str) -> None:
-    """Say what came out: the winner, its figures, and where everything is."""
-    from netcore.results.stopping_cost import audited  # noqa: PLC0415  # pandas: only where it is needed
+    """Print the outcome of a run: winner or best trial, its metrics, and where the report and MLflow are."""
+    from netcore.results.number_format import plus_minus  # noqa: PLC0415  # pandas: only where it is needed
+    from netcore.results.stopping_audit import audited  # noqa: PLC0415
     from netcore.results.test_set import reading_of  # noqa: PLC0415
-    from netcore.results.winner import SOFTMAX, chosen, confirmed  # noqa: PLC0415
-    from netcore.results.words import plus_minus  # noqa: PLC0415
+    from netcore.results.winner import answer_of, summarised  # noqa: PLC0415
 
     states = tables.trials["state"].value_counts()
     counts = ", ".join(f"{states[state]} {state}" for state in State if state in states)
     click.echo(f"\n{run.spec.name}: {len(tables.trials)} trials ({counts}) in {seconds:.1f} s\n")
     rows: list[tuple[str, str, str]] = []
-    number, metric = chosen(tables), run.spec.study.metric
-    if number is None:
-        click.echo("  no trial finished, so there is no winner\n")
+    answer, metric = answer_of(tables), run.spec.study.metric
+    if answer is None:
+        click.echo("  no trial finished, so there is no best trial\n")
     else:
-        trial = tables.trials.set_index("trial").loc[number]
-        rows.append(("winner", f"trial {number}", f"epoch {trial['best_epoch']} of {trial['epochs']}"))
+        trial = tables.trials.set_index("trial").loc[answer.trial]
+        rows.append((answer.kind, f"trial {answer.trial}", f"epoch {trial['best_epoch']} of {trial['epochs']}"))
         rows += [(name, f"{trial[name]:.4g}", "") for name in HYPERPARAMETERS]
         rows += [
             (name, f"{trial[name]:.4f}", "in the search")
             for name in sorted(Metric, key=lambda each: each is not metric)
         ]
-    confirmation = confirmed(tables)
+    confirmation = summarised(tables)
     if confirmation and confirmation.winner:
-        for label, candidate in (("confirmed", confirmation.winner), (SOFTMAX, confirmation.named(SOFTMAX))):
+        baseline = confirmation.named(SOFTMAX_REGRESSION)
+        for label, candidate in (("confirmed", confirmation.winner), (SOFTMAX_REGRESSION, baseline)):
             if candidate and (estimate := candidate.of(metric)):
                 seeds = f"{candidate.finished} fresh {_plural('seed', candidate.finished)}"
                 rows.append((label, plus_minus(estimate, metric), f"{metric}, {seeds}"))
     test = reading_of(tables, run.folder.test_figures(), list(run.dataset.class_names))
     if test:
-        whose = "" if test.candidate == f"trial {number}" else f", {test.candidate}"
+        whose = "" if answer and test.candidate == f"trial {answer.trial}" else f", {test.candidate}"
         rows.append(("test accuracy", f"{test.accuracy:.4f}", f"{test.right} of {test.rows} rows{whose}"))
     if audit := audited(tables):
-        stopped = f"{audit.trials} stopped {_plural('trial', audit.trials)}"
-        rows.append(("audit", f"{len(audit.wrong)} of {stopped} would have won", ""))
+        pruned = f"{audit.trials} pruned {_plural('trial', audit.trials)}"
+        rows.append(("audit", f"{len(audit.wrong)} of {pruned} would have beaten the best trial", ""))
     if run.busy is not None:
-        share = f"{run.busy:.0%}" if run.busy >= 0.1 else f"{run.busy:.1%}"  # noqa: PLR2004  # of little, the digits
+        share = f"{run.busy:.0%}" if run.busy >= 0.1 else f"{run.busy:.1%}"  # noqa: PLR2004  # one decimal for small shares
         rows.append(("workers", f"busy {share} of the time", "in the search"))
     rows += [("report", str(run.folder.report), ""), ("MLflow", tracked, "")]
     width = max(len(name) for name, _, _ in rows)
@@ -225,7 +230,7 @@ def _plural(what: str, count: int) -> str:
 
 
 def say_trial(record: Record) -> None:
-    """Say all of one trial: what was asked, what came out, epoch by epoch; of a failed one, the traceback."""
+    """Print one trial in full: hyperparameters, result, curve; of a failed trial, the traceback."""
     job, result, provenance = record.job, record.result, record.provenance
     click.echo(f"trial {record.number}: {result.state}, {provenance.seconds:.2f} s, digest {record.digest}")
     for name in HYPERPARAMETERS:
@@ -246,7 +251,7 @@ def say_trial(record: Record) -> None:
 
 
 def say_data(dataset: "Dataset") -> None:
-    """Say what a data set is: rows, inputs, classes and how they are shared out, digest."""
+    """Print a data set: rows, inputs, classes, digest, and the rows of each class in each part."""
     shape = f" ({' x '.join(map(str, dataset.image_shape))})" if dataset.image_shape else ""
     train, validation, test = (Counter(y.tolist()) for y in dataset.labels)
     parts = {"train": train, "validation": validation, "test": test}
@@ -268,11 +273,11 @@ def say_data(dataset: "Dataset") -> None:
     click.echo(f"\n  {'class':<{width}}  " + "  ".join(f"{name:>10}" for name in parts) + "       share")
     for label, name in enumerate(map(printable, dataset.class_names)):
         numbers = [part[label] for part in parts.values()]
-        figures = "  ".join(f"{number:>10}" for number in numbers)
-        click.echo(f"  {name:<{width}}  {figures}  {sum(numbers) / total:>10.1%}")
+        counts = "  ".join(f"{number:>10}" for number in numbers)
+        click.echo(f"  {name:<{width}}  {counts}  {sum(numbers) / total:>10.1%}")
 
 
 def _span(numbers: list[int]) -> str:
-    """Give a number, or the least and the greatest of several."""
+    """Return one number, or the range of several."""
     low, high = min(numbers), max(numbers)
     return f"{low}" if low == high else f"{low} to {high}"

@@ -22,7 +22,7 @@ from netcore.records.folder import StudyFolder
 from netcore.records.job import Role, State, failed
 from netcore.records.record import Record
 from netcore.results.tables import StudyTables
-from netcore.results.winner import confirmed as summed_up
+from netcore.results.winner import summarised
 from netcore.run import Run
 from netcore.seeds import Purpose, seed_sequence
 
@@ -163,7 +163,7 @@ def test_the_winner_is_the_finalist_with_the_best_mean(confirmed: tuple[Path, St
     winner = winner_of(read_confirmation(study.spec(), study.committed(), study))
     assert winner is not None
     assert winner.name == means.idxmin()
-    assert (summary := summed_up(confirmed[1])) is not None
+    assert (summary := summarised(confirmed[1])) is not None
     assert summary.winner is not None
     assert summary.winner.name == winner.name, "the report reckons from the table, and names the same"
     losses = table[table["candidate"] == winner.name].set_index("seed")["val_loss"]

@@ -161,7 +161,7 @@ def test_what_failed_for_its_machine_is_not_covered(study: StudyFolder, failure:
     done = command("replay", "small", record.number)
     assert done.return_value == 0
     assert done.output == (
-        f"skipped  trial {record.number}: it had failed ({failure}), which no replay repeats\n1 skipped\n"
+        f"skipped  trial {record.number}: it failed ({failure}), and failures do not repeat\n1 skipped\n"
     )
 
 

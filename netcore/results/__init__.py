@@ -1,1 +1,1 @@
-"""RECORDS -> tables (pandas) -> figures (matplotlib) -> report: views, which can be deleted and made again."""
+"""RECORDS -> tables (pandas) -> plots (matplotlib) -> report: derived files, which can be deleted and rebuilt."""

@@ -1,7 +1,7 @@
-"""What all figures share: colours, marks, axes, and how a figure becomes a file.
+"""What all plots share: colours, markers, axes, and the way from a matplotlib `Figure` to a file.
 
-The colours are Okabe and Ito's, which colour-blind readers can tell apart; marker and fill say the state once more.
-No figure needs a display, pyplot or the user's matplotlibrc, and equal figures give equal bytes.
+The colours are Okabe and Ito's, which colour-blind readers can distinguish; marker and fill show the state as well. No
+plot needs a display, pyplot or the user's matplotlibrc, and equal tables give equal bytes.
 """
 
 import io
@@ -10,11 +10,13 @@ import textwrap
 from typing import Any, Literal
 
 import matplotlib.style
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from numpy.typing import NDArray
 
-from netcore.results.summary import Scale
+from netcore.question.metrics import Metric
 
 __all__ = [
     "BEST",
@@ -23,15 +25,22 @@ __all__ = [
     "STAR",
     "STATES",
     "STYLE",
-    "UNITS",
+    "FloatArray",
+    "Scale",
     "file_of",
+    "label_rows",
     "new_figure",
     "plain",
+    "readable_range",
+    "scale_of",
     "set_scale",
     "styled",
     "titled",
     "whole_numbers",
 ]
+
+FloatArray = NDArray[np.float64]
+Scale = Literal["log", "linear", "choice", "fixed"]
 
 STATES: dict[str, dict[str, Any]] = {
     "finished": {"color": "#0072B2", "marker": "o", "markerfacecolor": "#0072B2"},
@@ -39,12 +48,9 @@ STATES: dict[str, dict[str, Any]] = {
     "diverged": {"color": "#CC79A7", "marker": "X", "markerfacecolor": "#CC79A7"},
     "failed": {"color": "#000000", "marker": "P", "markerfacecolor": "#000000"},
 }
-"""How each state is drawn."""
+"""The look of each state."""
 
 BEST, INK, GREY = "#D55E00", "#222222", "#8A8A8A"
-
-UNITS = {"loss": "loss (nats)", "accuracy": "accuracy (share right)"}
-"""Axis labels with their units; `val_loss` and `val_accuracy` carry the same."""
 
 STYLE = {
     "savefig.dpi": 150,
@@ -71,12 +77,12 @@ styled = matplotlib.style.context(["default", STYLE])
 
 
 def new_figure(height: float = 5.0) -> Figure:
-    """Give an empty figure of the house's width; `height` is in inches."""
+    """Return an empty figure of netcore's standard width; `height` is in inches."""
     return Figure(figsize=(8.8, height), layout="constrained")
 
 
 def titled(figure: Figure, title: str, handles: list[Any]) -> Figure:
-    """Put title and legend above the plot, where they cover nothing."""
+    """Add title and legend above the axes, where they cover no data."""
     title = textwrap.fill(plain(title, 200), 84)
     if handles:
         font = {"size": 12.5, "weight": "bold"}
@@ -94,7 +100,7 @@ def whole_numbers(axes: Axes, label: str, low: float, high: float) -> None:
 
 
 def set_scale(axes: Axes, which: Literal["x", "y"], scale: Scale, low: float, high: float) -> None:
-    """Set an axis to low … high with a margin; a logarithmic one is labelled in plain numbers, like the study file."""
+    """Set an axis to low … high with a margin; a logarithmic axis has plain numbers as labels, as in the study file."""
     if scale != "log" or high < 4 * low:
         margin = 0.05 * (high - low) or 0.05 * abs(high) or 0.05
         axes.set(**{f"{which}lim": (low - margin, high + margin)})
@@ -109,14 +115,45 @@ def set_scale(axes: Axes, which: Literal["x", "y"], scale: Scale, low: float, hi
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
+def label_rows(axes: Axes, names: list[str]) -> None:
+    """Label the rows of a plot, the first at the top."""
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.45, -0.55)
+    axes.grid(visible=False, axis="y")
+    axes.tick_params(axis="y", length=0)
+
+
+def scale_of(setting: object) -> Scale:
+    """Return the scale of a hyperparameter's axis, from its setting in the study file's [space]."""
+    if isinstance(setting, dict):
+        return "log" if setting["log"] else "linear"
+    return "choice" if isinstance(setting, list | tuple) else "fixed"
+
+
+def readable_range(values: FloatArray, metric: Metric) -> tuple[float, float]:
+    """Return a range of values in which good trials can be distinguished; values beyond it go to the axis's edge.
+
+    A loss may be up to 100 times the lower quartile. An accuracy may be below the best by 0.2, or by ten times as much
+    as the median is.
+    """
+    values = values[np.isfinite(values)]
+    if metric is Metric.VAL_ACCURACY:
+        room = max(0.2, 10 * (values.max() - np.median(values)))
+        return float(values[values >= values.max() - room].min()), float(values.max())
+    values = values[values > 0]  # the axis is logarithmic
+    if not values.size:
+        return 1e-3, 1.0
+    return float(values.min()), float(values[values <= 100 * np.quantile(values, 0.25)].max())
+
+
 def plain(text: str, most: int) -> str:
-    """Keep matplotlib from reading a name as mathematics, and a long one from filling the figure."""
+    """Return a name, cut to `most` characters, in which matplotlib sees no mathematics."""
     return (text if len(text) <= most else f"{text[: most - 1]}…").replace("$", r"\$")
 
 
 @styled
 def file_of(figure: Figure, kind: Literal["png", "svg"]) -> bytes:
-    """Give a figure's file: no date, no version, no random names in it."""
+    """Return a figure as the bytes of a file without date, version or random names."""
     buffer = io.BytesIO()
     nobody = {"Software": None} if kind == "png" else {"Date": None, "Creator": None}
     figure.savefig(buffer, format=kind, metadata=nobody)

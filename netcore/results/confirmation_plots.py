@@ -1,10 +1,9 @@
-"""Figures of what was made of a search: what mattered, how the winner held up, and what it takes for what.
+"""Plots of what follows the search: the confirmation, and the confusion matrix of the test set.
 
-Each takes numbers that were made before and gives a matplotlib Figure, or None where there are none.
+Each function takes computed results and returns a matplotlib Figure, or None if there are none.
 """
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,43 +13,35 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from netcore.question.metrics import Metric
-from netcore.results.canvas import BEST, GREY, INK, STATES, new_figure, plain, set_scale, styled, titled
-from netcore.results.statistics import Estimate
-from netcore.results.summary import FloatArray, readable_range
+from netcore.results.canvas import (
+    BEST,
+    GREY,
+    INK,
+    STATES,
+    FloatArray,
+    label_rows,
+    new_figure,
+    plain,
+    readable_range,
+    set_scale,
+    styled,
+    titled,
+)
+from netcore.results.intervals import Estimate
 from netcore.results.tables import StudyTables
 from netcore.results.test_set import Reading
-from netcore.results.winner import Candidate, Confirmation, confirmed
-from netcore.search.importance import Importance
+from netcore.results.winner import CandidateSummary, ConfirmationSummary, summarised
 
-__all__ = ["confirmation_plot", "confusion_matrix", "importance_plot"]
+__all__ = ["confirmation_plot", "confusion_matrix"]
 
 _COUNTED = 24
-"""With more classes the counts would not be legible: colours alone."""
-
-_BLUE = STATES["finished"]["color"]
-
-
-@styled
-def importance_plot(importances: Mapping[str, Importance], tables: StudyTables) -> Figure | None:
-    """Draw each hyperparameter's share of the importance, with its bootstrap interval."""
-    if not importances:
-        return None
-    figure = new_figure(1.6 + 0.45 * len(importances))
-    axes = figure.subplots()
-    for place, (share, low, high) in enumerate(importances.values()):
-        axes.plot([low, high], [place, place], color=_BLUE, linewidth=2.4, alpha=0.55, solid_capstyle="butt")
-        axes.plot(share, place, "o", color=_BLUE, markersize=9)
-    _rows(axes, list(importances))
-    axes.set(xlim=(0, 1), xlabel="importance (share of all searched hyperparameters')")
-    finished = int((tables.trials["state"] == "finished").sum())
-    title = f"What mattered, of the {finished} finished trials of {tables.name}: share and 95 % interval"
-    return titled(figure, title, [])
+"""The largest number of classes whose counts are legible; with more, the plot has colours alone."""
 
 
 @styled
 def confirmation_plot(tables: StudyTables) -> Figure | None:
-    """Draw each candidate's confirmed figure with its interval and its seeds, and beside it the paired difference."""
-    found = confirmed(tables)
+    """Draw the confirmed mean, interval and seeds of each candidate, and its paired difference to the winner."""
+    found = summarised(tables)
     shown = [c for c in found.candidates if c.of(tables.metric)] if found else []
     if not found or not shown:
         return None
@@ -60,41 +51,41 @@ def confirmation_plot(tables: StudyTables) -> Figure | None:
     for place, candidate in enumerate(shown):
         colour = _colour(candidate, found)
         seeds = rows.loc[rows["candidate"] == candidate.name, tables.metric].to_numpy(np.float64)
-        # Seeds lie in a strip below their mean, spread by the golden ratio: evenly, without a random number.
+        # Seeds are in a strip below their mean, spread by the golden ratio: evenly, without a random number.
         spread = place + 0.25 + 0.12 * (np.arange(len(seeds)) * 0.618034 % 1 - 0.5)
         left.plot(seeds, spread, ".", color=colour, alpha=0.6, markersize=7, markeredgewidth=0)
         _bar(left, candidate.of(tables.metric), place, colour)
-        if candidate.promised is not None:
-            left.plot(candidate.promised, place, "D", color=colour, markerfacecolor="white", markersize=7)
+        if candidate.search_estimate is not None:
+            left.plot(candidate.search_estimate, place, "D", color=colour, markerfacecolor="white", markersize=7)
         _bar(right, candidate.difference, place, colour)
     right.axvline(0, color=BEST, linewidth=1.2, linestyle=(0, (4, 3)))
-    _rows(left, [plain(_label(candidate), 44) for candidate in shown])
+    label_rows(left, [plain(_label(candidate), 44) for candidate in shown])
     _confirmed_axis(left, tables.metric, shown, rows[tables.metric].to_numpy(np.float64))
     left.set_xlabel(tables.metric.label)
-    right.set_xlabel("minus the winner's, pair by pair")
+    right.set_xlabel("difference to the winner, paired by seed")
     right.locator_params(axis="x", nbins=5)
     handles = [
         Line2D([], [], color=INK, marker="o", markersize=8, linewidth=2.4, label="mean and 95 % interval"),
         Line2D([], [], color=INK, marker=".", linestyle="none", alpha=0.6, label="one seed"),
     ]
-    if any(candidate.promised is not None for candidate in shown):
+    if any(candidate.search_estimate is not None for candidate in shown):
         diamond: dict[str, Any] = {"color": INK, "marker": "D", "markerfacecolor": "white", "linestyle": "none"}
-        handles.append(Line2D([], [], **diamond, label="what the search had promised"))
+        handles.append(Line2D([], [], **diamond, label="search estimate"))
     seeds_trained = f"{found.seeds} fresh seed{'' if found.seeds == 1 else 's'} each"
     return titled(figure, f"Confirmation of {tables.name}: {seeds_trained}, on {found.train_rows} rows", handles)
 
 
 @styled
 def confusion_matrix(reading: Reading | None, name: str) -> Figure | None:
-    """Draw which class the test set's rows were taken for: true classes by rows, predicted ones by columns."""
+    """Draw the confusion matrix of the test set: true classes by rows, predicted classes by columns."""
     if reading is None or reading.confusion is None:
         return None
     counts, classes = reading.confusion, len(reading.classes)
     figure = new_figure(min(2.2 + 0.36 * classes, 8.4))
-    figure.set_layout_engine("compressed")  # a square matrix leaves room: to both sides, not within
+    figure.set_layout_engine("compressed")  # leave the room beside the square matrix, not within it
     axes = figure.subplots()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    # The root brings a mistake of one row in a hundred out of the white.
+    # The square root makes an error of one row in a hundred visible.
     picture = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1), interpolation="nearest")
     bar = figure.colorbar(picture, ax=axes, label="share of the true class's rows", fraction=0.04, pad=0.02)
     bar.set_ticks([0, 0.05, 0.2, 0.5, 1], labels=["0", "0.05", "0.2", "0.5", "1"])
@@ -102,7 +93,7 @@ def confusion_matrix(reading: Reading | None, name: str) -> Figure | None:
     each = math.ceil(classes / _COUNTED)
     ticks, names = range(0, classes, each), [plain(name, 18) for name in reading.classes[::each]]
     axes.set_yticks(ticks, names)
-    upright = max(map(len, names)) * len(names) <= 30  # noqa: PLR2004  # so many letters fit side by side
+    upright = max(map(len, names)) * len(names) <= 30  # noqa: PLR2004  # the number of letters that fit side by side
     axes.set_xticks(ticks, names, rotation=0 if upright else 90)
     axes.tick_params(length=0)
     axes.set(xlabel="predicted class", ylabel="true class")
@@ -121,29 +112,21 @@ def _bar(axes: Axes, estimate: Estimate | None, place: int, colour: str) -> None
         axes.plot(estimate.mean, place, "o", color=colour, markersize=8, zorder=3)
 
 
-def _confirmed_axis(axes: Axes, metric: Metric, shown: list[Candidate], seeds: FloatArray) -> None:
-    """Make room for seeds, promises and the finalists' intervals, but for what is so far off as to hide the rest."""
-    promises = [candidate.promised for candidate in shown if candidate.promised is not None]
-    low, high = readable_range(np.append(seeds, promises), metric)
+def _confirmed_axis(axes: Axes, metric: Metric, shown: list[CandidateSummary], seeds: FloatArray) -> None:
+    """Set the axis to show seeds, search estimates and the finalists' intervals, but not extreme values."""
+    searched = [candidate.search_estimate for candidate in shown if candidate.search_estimate is not None]
+    low, high = readable_range(np.append(seeds, searched), metric)
     estimates = [candidate.of(metric) for candidate in shown if candidate.kind == "finalist"]
     ends = [end for estimate in estimates if estimate and estimate.interval for end in estimate.interval]
     set_scale(axes, "x", "linear", min([low, *ends]), max([high, *ends]))
 
 
-def _rows(axes: Axes, names: list[str]) -> None:
-    """Label the rows of a plot, the first on top."""
-    axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(len(names) - 0.45, -0.55)
-    axes.grid(visible=False, axis="y")
-    axes.tick_params(axis="y", length=0)
-
-
-def _colour(candidate: Candidate, found: Confirmation) -> str:
+def _colour(candidate: CandidateSummary, found: ConfirmationSummary) -> str:
     if found.winner is not None and candidate.name == found.winner.name:
         return BEST
-    return _BLUE if candidate.kind == "finalist" else GREY
+    return str(STATES["finished"]["color"]) if candidate.kind == "finalist" else GREY
 
 
-def _label(candidate: Candidate) -> str:
+def _label(candidate: CandidateSummary) -> str:
     units = f"{candidate.hidden_size} units" if candidate.hidden_size else "no hidden layer"
     return f"{candidate.name} ({units})"

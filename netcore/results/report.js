@@ -1,5 +1,5 @@
 "use strict";
-// The trials table: sorted by its headings, filtered by text and state. Without a script it is the plain table.
+// The table of trials: sorted by its headings, filtered by text and state. Without scripts it is a plain table.
 (() => {
   const table = document.getElementById("trials-table");
   if (!table) return;
@@ -24,7 +24,7 @@
     heading.setAttribute("aria-sort", sign > 0 ? "ascending" : "descending");
     rows.sort((a, b) => {
       const [x, y] = [value(a, column), value(b, column)];
-      const missing = (x === "—") - (y === "—"); // what there is not comes last, whichever way
+      const missing = (x === "—") - (y === "—"); // missing values come last in both directions
       return missing || sign * compare(x, y);
     });
     body.append(...rows);
@@ -59,7 +59,7 @@
   show();
 })();
 
-// A link to a table that is folded away unfolds it. Inside MLflow a browser goes nowhere within the page by itself.
+// A link to a folded table unfolds it. Inside MLflow, links within the page need the script to scroll.
 (() => {
   const unfold = (hash) => {
     const target = document.getElementById(hash.slice(1));

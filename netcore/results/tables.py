@@ -1,7 +1,7 @@
-"""Records as pandas tables: trials, curves, the best trial's first-layer weights, its confirmation, and the audit.
+"""Records as pandas tables: trials, curves, first-layer weights of the best trial, confirmation, audit.
 
-The columns are declared once, here. A hyperparameter is a column of its own name everywhere; losses are cross-entropy
-in nats without the penalty; accuracies are shares from 0 to 1; times are UTC.
+The columns are declared once, here. A hyperparameter has the same column name everywhere; losses are cross-entropy in
+nats without the penalty; accuracies are shares from 0 to 1; times are UTC.
 """
 
 import io
@@ -25,10 +25,10 @@ from netcore.records.folder import StudyFolder, find_study
 from netcore.records.job import State, TrialResult
 from netcore.records.record import CURVES, Record, ranked
 
-__all__ = ["TABLES", "StudyTables", "load_study", "tables_of", "write_tables"]
+__all__ = ["TABLES", "StudyTables", "load_study", "mean_over_folds", "tables_of", "write_tables"]
 
 TABLES = ("trials", "curves", "weights", "confirmation", "audit")
-"""The frames of `StudyTables`, and the names of the files that hold them."""
+"""The frames of `StudyTables`, which are also the names of their files."""
 
 TRIALS = {
     "trial": "int64",
@@ -47,13 +47,13 @@ TRIALS = {
     "started": "datetime64[ms, UTC]",
     "ended": "datetime64[ms, UTC]",
 }
-"""One row per committed trial; the four figures are those of `best_epoch`.
+"""One row per committed trial; the four metrics are those of `best_epoch`.
 
-With folds all figures are means over them, and `value_std` beside the value is its standard deviation over the folds.
+With folds, metrics are means over the folds, and `value_std` is the standard deviation of `value` over the folds.
 """
 
 CURVE = {"trial": "int64", "epoch": "int64", **dict.fromkeys(CURVES, "float64")}
-"""One row per trial and epoch; with folds, per trial, fold and epoch, and a column `fold` after the trial's."""
+"""One row per trial and epoch. With folds, one row per trial, fold and epoch, with `fold` as the second column."""
 
 WEIGHTS = {
     "trial": "int64",
@@ -64,7 +64,7 @@ WEIGHTS = {
     "channel": "Int64",
     "value": "float64",
 }
-"""One row per input and hidden unit of the best trial: W1. Row, column and channel are an image's, else missing."""
+"""One row per input and hidden unit of the best trial's W1. Row, column and channel are missing if it is no image."""
 
 
 CONFIRMATION = {
@@ -84,7 +84,7 @@ CONFIRMATION = {
     "seconds": "float64",
     "digest": "str",
 }
-"""One row per candidate and seed of a confirmation; the four figures are those of the last epoch."""
+"""One row per candidate and seed of a confirmation; the four metrics are those of the last epoch."""
 
 AUDIT = {
     "trial": "int64",
@@ -95,7 +95,7 @@ AUDIT = {
     "epochs": "int64",
     "seconds": "float64",
 }
-"""One row per audited trial: what the stopping rule ended, trained to its last epoch."""
+"""One row per audited trial: a pruned trial, trained to its last epoch."""
 
 
 def _without_rows(columns: dict[str, str]) -> Callable[[], pd.DataFrame]:
@@ -104,7 +104,7 @@ def _without_rows(columns: dict[str, str]) -> Callable[[], pd.DataFrame]:
 
 @dataclass(frozen=True)
 class StudyTables:
-    """A study in pandas; a study that has not been confirmed or audited has no rows in those tables."""
+    """A study in pandas. The tables `confirmation` and `audit` are empty until the study is confirmed or audited."""
 
     name: str
     metric: Metric
@@ -116,24 +116,23 @@ class StudyTables:
 
 
 def load_study(study: str | Path, *, results: str | Path = "results") -> StudyTables:
-    """Give the tables of a study that has run, or runs still: of its committed trials, from their records.
+    """Return the tables of a study, from the records of its committed trials; the study may still be running.
 
     `study` is a name in the `results` folder or the path of a study's own folder.
 
     Raises:
         InputError: there is no such study.
-        RecordError: one of its records is not whole.
+        RecordError: one of its records is damaged.
     """
     folder = find_study(study, results)
     return tables_of(folder.committed(), folder)
 
 
 def tables_of(records: list[Record], folder: StudyFolder) -> StudyTables:
-    """Give the tables of these trials, and of what was made of them.
+    """Return the tables of these trials, with the confirmation and the audit in the study's folder.
 
     Raises:
-        InputError: the folder does not say what the study asks.
-        RecordError: a record of the audit is not whole.
+        InputError: the folder has no settings.
     """
     spec, data = folder.spec(), folder.resolved_settings()["data"]
     folds = spec.data.folds
@@ -163,12 +162,24 @@ def write_tables(tables: StudyTables, folder: StudyFolder) -> None:
         write_atomically(folder.path / f"{name}.parquet", buffer.getvalue())
 
 
+def mean_over_folds(curves: pd.DataFrame) -> pd.DataFrame:
+    """Return curves with one row per trial and epoch: with folds, the mean of each metric over the folds.
+
+    If a metric is NaN in one fold, its mean is NaN.
+    """
+    if "fold" not in curves:
+        return curves
+    by_epoch = curves.drop(columns="fold").groupby(["trial", "epoch"])
+    rows: pd.Series = by_epoch.size()
+    return by_epoch.mean().where(by_epoch.count().eq(rows, axis=0)).reset_index()
+
+
 def _frame(columns: dict[str, str], rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(list(rows), columns=list(columns)).astype(columns)
 
 
 def _after(columns: dict[str, str], name: str, more: dict[str, str]) -> dict[str, str]:
-    """Give the columns with some more after one of them."""
+    """Return the columns with `more` inserted after the column `name`."""
     names = list(columns)
     first = names[: names.index(name) + 1]
     return {key: columns[key] for key in first} | more | columns
@@ -195,7 +206,7 @@ def _trial(record: Record) -> dict[str, Any]:
 
 
 def _spread(result: TrialResult, metric: Metric) -> float:
-    """Give the standard deviation of the value over the folds."""
+    """Return the standard deviation of the value over the folds."""
     if not (result.folds and result.best_epoch):
         return math.nan
     return float(np.std([getattr(fold[result.best_epoch - 1], metric) for fold in result.folds], ddof=1))
@@ -212,7 +223,7 @@ def _curve(record: Record) -> list[dict[str, Any]]:
 def _confirmation(
     spec: StudySpec, records: list[Record], folder: StudyFolder, rows: dict[str, int]
 ) -> Iterator[dict[str, Any]]:
-    """Give a row for each candidate and seed, once the confirmation is complete."""
+    """Yield a row for each candidate and seed; none unless the confirmation is complete."""
     pool = rows["train"] + rows["validation"]
     val_rows = pool // spec.data.folds if spec.data.folds else rows["validation"]
     for candidate, confirmed in read_confirmation(spec, records, folder).items():
@@ -248,7 +259,7 @@ def _audited(stopped: Record, record: Record) -> dict[str, Any]:
 
 
 def _weights(records: list[Record], folder: StudyFolder, data: dict[str, Any]) -> pd.DataFrame:
-    """Give W1 of the best trial; no rows where nothing finished or its weights are not there."""
+    """Return W1 of the best trial; no rows if no trial finished or its weights are not stored."""
     best = ranked(records)[:1]
     try:
         W1 = folder.read_weights(best[0]).W1 if best else None

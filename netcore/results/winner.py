@@ -1,11 +1,8 @@
-"""What a confirmation says: the search's best settings and the baselines, trained again with the same fresh seeds.
+"""The winner and the other candidates, from the table `confirmation`: means, intervals, differences.
 
-In comes the table `confirmation`, a row per candidate and seed; out come, for each candidate, what to expect of its
-setting when it is trained on so many rows, how far it is from the winner, and what the search had promised. Figures are
-those of the last epoch: nobody chose among them. All candidates share their seeds, so differences are paired.
-
-The winner is the finalist with the best mean of the study's metric. Baselines never win. A finalist with a seed that
-did not finish wins only where every other has one too.
+Each candidate was trained with the same fresh seeds, so differences are paired. All values are those of the last epoch,
+which nobody chose. The winner is the finalist with the best mean of the study's metric (`Metric.winner`); baselines
+never win. The *search estimate* is what the search measured for the same hyperparameters.
 """
 
 from typing import NamedTuple
@@ -14,18 +11,15 @@ import numpy as np
 import pandas as pd
 
 from netcore.question.metrics import Metric
-from netcore.results.statistics import Estimate, corrected_mean
-from netcore.results.summary import winner as best_of_search
+from netcore.results.intervals import Estimate, corrected_mean
+from netcore.results.ranking import best_trial
 from netcore.results.tables import StudyTables
 
-__all__ = ["SOFTMAX", "Candidate", "Confirmation", "chosen", "confirmed"]
-
-SOFTMAX = "softmax regression"
-"""The baseline without a hidden layer, by its name in the table."""
+__all__ = ["Answer", "CandidateSummary", "ConfirmationSummary", "answer_of", "summarised"]
 
 
-class Candidate(NamedTuple):
-    """One setting, over all its seeds."""
+class CandidateSummary(NamedTuple):
+    """One candidate, over its finished seeds."""
 
     name: str
     kind: str
@@ -35,15 +29,15 @@ class Candidate(NamedTuple):
     """0 for softmax regression."""
     seeds: int
     finished: int
-    """How many of the seeds; the figures are theirs."""
+    """How many of the seeds finished."""
     val_loss: Estimate | None
-    """Nats; None where no seed finished."""
+    """Nats; None if no seed finished."""
     val_accuracy: Estimate | None
-    """Share; None where no seed finished."""
-    promised: float | None
-    """The trial's `value` in the search."""
+    """Share; None if no seed finished."""
+    search_estimate: float | None
+    """The trial's `value` in the search; None for a baseline."""
     difference: Estimate | None
-    """Of the study's metric to the winner's (this one's minus the winner's), over the seeds that both finished."""
+    """This candidate's metric minus the winner's, over the seeds that both finished; None for the winner."""
 
     @property
     def whole(self) -> bool:
@@ -51,75 +45,88 @@ class Candidate(NamedTuple):
         return self.finished == self.seeds
 
     def of(self, metric: Metric) -> Estimate | None:
-        """Give the figure of a metric."""
+        """Return the estimate of a metric."""
         return self.val_loss if metric is Metric.VAL_LOSS else self.val_accuracy
 
     def gap(self, metric: Metric) -> float | None:
-        """Give by how much the confirmed mean is worse than the search's figure; negative where it is better."""
+        """Return how much worse the confirmed mean is than the search estimate; negative if it is better."""
         mean = self.of(metric)
-        if mean is None or self.promised is None:
+        if mean is None or self.search_estimate is None:
             return None
-        return float(metric.cost(mean.mean - self.promised))
+        return float(metric.cost(mean.mean - self.search_estimate))
 
 
-class Confirmation(NamedTuple):
-    """All candidates beside one another."""
+class ConfirmationSummary(NamedTuple):
+    """All candidates of a confirmation."""
 
     metric: Metric
     train_rows: int
     val_rows: int
     seeds: int
-    winner: Candidate | None
-    """None where no finalist finished a single seed."""
-    candidates: list[Candidate]
-    """Finalists first, then baselines; the best first, those without a figure last."""
+    winner: CandidateSummary | None
+    """None if no finalist finished a seed."""
+    candidates: list[CandidateSummary]
+    """Finalists first, then baselines; of each kind the best first, those without a finished seed last."""
 
     @property
-    def within_noise(self) -> list[Candidate]:
-        """The whole candidates whose difference to the winner has an interval that holds 0."""
-        return [c for c in self.candidates if c.whole and c.difference and _holds_zero(c.difference)]
+    def within_noise(self) -> list[CandidateSummary]:
+        """The candidates with all seeds finished whose difference to the winner has an interval that contains 0."""
+        return [c for c in self.candidates if c.whole and c.difference and _may_be_zero(c.difference)]
 
     @property
-    def smallest(self) -> Candidate | None:
-        """Of those within the noise, the one with the fewest hidden units, if it has fewer than the winner."""
+    def smallest(self) -> CandidateSummary | None:
+        """The candidate within the noise with the fewest hidden units, if it has fewer than the winner."""
         least = min(self.within_noise, key=lambda candidate: candidate.hidden_size, default=None)
         return least if least and self.winner and least.hidden_size < self.winner.hidden_size else None
 
-    def named(self, name: str) -> Candidate | None:
-        """Give a candidate by its name."""
+    def named(self, name: str) -> CandidateSummary | None:
+        """Return a candidate by its name."""
         return next((candidate for candidate in self.candidates if candidate.name == name), None)
 
 
-def confirmed(tables: StudyTables) -> Confirmation | None:
-    """Sum a study's confirmation up; None where there is none."""
+class Answer(NamedTuple):
+    """The trial that answers the study's question."""
+
+    kind: str
+    """`winner` if it is confirmed, else `best trial`."""
+    trial: int
+
+
+def answer_of(tables: StudyTables) -> Answer | None:
+    """Return the winner if the study is confirmed, else the best trial of the search; None if no trial finished."""
+    found = summarised(tables)
+    if found and found.winner and found.winner.trial is not None:
+        return Answer("winner", found.winner.trial)
+    best = best_trial(tables)
+    return None if best is None else Answer("best trial", best)
+
+
+def summarised(tables: StudyTables) -> ConfirmationSummary | None:
+    """Return the summary of a study's confirmation; None if the study is not confirmed."""
     rows, metric = tables.confirmation, tables.metric
     if rows.empty:
         return None
-    promised = tables.trials.set_index("trial")["value"]
-    candidates = [_candidate(group, promised) for _, group in rows.groupby("candidate", sort=False)]
-    winner = _winner(candidates, rows, metric)
+    estimates = tables.trials.set_index("trial")["value"]
+    candidates = [_candidate(group, estimates) for _, group in rows.groupby("candidate", sort=False)]
+    finalists = rows[rows["kind"] == "finalist"].groupby("candidate", sort=False)[str(metric)]
+    name = metric.winner({str(name): values.to_list() for name, values in finalists})
+    winner = next((candidate for candidate in candidates if candidate.name == name), None)
     if winner is not None:
         candidates = [_compared(candidate, winner, rows, metric) for candidate in candidates]
-    return Confirmation(
+    return ConfirmationSummary(
         metric=metric,
         train_rows=int(rows["train_rows"].iloc[0]),
         val_rows=int(rows["val_rows"].iloc[0]),
         seeds=rows["seed"].nunique(),
         winner=winner,
-        candidates=sorted(candidates, key=lambda c: (c.kind != "finalist", _place(c, metric))),
+        candidates=sorted(candidates, key=lambda c: (c.kind != "finalist", _cost(c, metric))),
     )
 
 
-def chosen(tables: StudyTables) -> int | None:
-    """Give the number of the trial that the study answers with: the confirmed winner, else the search's best."""
-    found = confirmed(tables)
-    return found.winner.trial if found and found.winner else best_of_search(tables)
-
-
-def _candidate(rows: pd.DataFrame, promised: pd.Series) -> Candidate:
+def _candidate(rows: pd.DataFrame, estimates: pd.Series) -> CandidateSummary:
     first, finished = rows.iloc[0], rows[rows["state"] == "finished"]
     trial = None if pd.isna(first["trial"]) else int(first["trial"])
-    return Candidate(
+    return CandidateSummary(
         name=first["candidate"],
         kind=first["kind"],
         trial=trial,
@@ -128,43 +135,37 @@ def _candidate(rows: pd.DataFrame, promised: pd.Series) -> Candidate:
         finished=len(finished),
         val_loss=_mean(finished["val_loss"], rows),
         val_accuracy=_mean(finished["val_accuracy"], rows),
-        promised=float(promised[trial]) if trial is not None and trial in promised.index else None,
+        search_estimate=float(estimates[trial]) if trial is not None and trial in estimates.index else None,
         difference=None,
     )
 
 
-def _winner(candidates: list[Candidate], rows: pd.DataFrame, metric: Metric) -> Candidate | None:
-    values = rows[metric].where(rows["state"] == "finished").groupby(rows["candidate"]).agg(list)
-    finalists = (candidate for candidate in candidates if candidate.kind == "finalist")
-    return metric.winner({candidate: values[candidate.name] for candidate in finalists})
-
-
-def _compared(candidate: Candidate, winner: Candidate, rows: pd.DataFrame, metric: Metric) -> Candidate:
-    """Add the paired difference to the winner; the winner has none to itself."""
+def _compared(
+    candidate: CandidateSummary, winner: CandidateSummary, rows: pd.DataFrame, metric: Metric
+) -> CandidateSummary:
+    """Add the paired difference to the winner; the winner has none."""
     if candidate.name == winner.name:
         return candidate
-    figures = rows[rows["state"] == "finished"].pivot_table(metric, "seed", "candidate")
-    if not {candidate.name, winner.name} <= set(figures.columns):
+    values = rows[rows["state"] == "finished"].pivot_table(str(metric), "seed", "candidate")
+    if not {candidate.name, winner.name} <= set(values.columns):
         return candidate
-    differences = (figures[candidate.name] - figures[winner.name]).dropna()
+    differences = (values[candidate.name] - values[winner.name]).dropna()
     return candidate._replace(difference=_mean(differences, rows))
 
 
 def _mean(values: pd.Series, rows: pd.DataFrame) -> Estimate | None:
-    """Give the mean of what was measured on fresh splits like those of `rows`; None of nothing."""
+    """Return the mean of values measured on splits like those of `rows`; None if there is no value."""
     if values.empty:
         return None
     train_rows, val_rows = int(rows["train_rows"].iloc[0]), int(rows["val_rows"].iloc[0])
     return corrected_mean(values.to_numpy(np.float64), train_rows=train_rows, test_rows=val_rows)
 
 
-def _place(candidate: Candidate, metric: Metric) -> float:
-    """Give what sorts the best candidate first."""
-    figure = candidate.of(metric)
-    if figure is None:
-        return np.inf
-    return float(metric.cost(figure.mean))
+def _cost(candidate: CandidateSummary, metric: Metric) -> float:
+    """Return the sort key that puts the best candidate first."""
+    estimate = candidate.of(metric)
+    return np.inf if estimate is None else float(metric.cost(estimate.mean))
 
 
-def _holds_zero(difference: Estimate) -> bool:
-    return difference.interval is not None and difference.interval.holds(0.0)
+def _may_be_zero(difference: Estimate) -> bool:
+    return difference.interval is not None and difference.interval.contains(0.0)

@@ -1,7 +1,7 @@
-"""The receipt: what made these numbers, so that who doubts them can make them again.
+"""The provenance of a study's numbers: everything needed to reproduce them.
 
-Code version, data, package versions, sampler as resolved, seeds, and where the time went. What the trials' records
-say counts, not what is installed where the report is written.
+Code and package versions, data, sampler as resolved, seeds, and times. Versions are those in the trials' records, not
+those installed where the report is written.
 """
 
 from typing import Any
@@ -9,15 +9,15 @@ from typing import Any
 from netcore.records.folder import StudyFolder
 from netcore.results.tables import StudyTables
 
-__all__ = ["receipt"]
+__all__ = ["provenance_of"]
 
 
-def receipt(tables: StudyTables, folder: StudyFolder) -> dict[str, dict[str, str]]:
-    """Give the receipt by sections, each a list of what and its value.
+def provenance_of(tables: StudyTables, folder: StudyFolder) -> dict[str, dict[str, str]]:
+    """Return the provenance by section; each section maps names to values.
 
     Raises:
-        InputError: the folder holds no settings.
-        RecordError: the record of a trial in the tables is not whole.
+        InputError: the folder has no settings.
+        RecordError: the record of a trial in the tables is damaged.
     """
     resolved = folder.resolved_settings()
     settings, data = resolved["settings"], resolved["data"]
@@ -43,7 +43,7 @@ def receipt(tables: StudyTables, folder: StudyFolder) -> dict[str, dict[str, str
 
 
 def _environments(tables: StudyTables, folder: StudyFolder) -> dict[str, str]:
-    """Say what the trials were trained with; where they differ, each value with its number of trials."""
+    """Return the environment of the trials; where trials differ, each value with its number of trials."""
     found: dict[str, dict[str, int]] = {}
     for number in sorted(tables.trials["trial"].tolist()):
         for what, value in folder.read(number).provenance.environment.items():
@@ -63,16 +63,16 @@ def _inputs(data: dict[str, Any]) -> str:
 
 
 def _seeds(tables: StudyTables, settings: dict[str, Any]) -> str:
-    said = [f"search {settings['study']['seed']}"]
+    seeds = [f"search {settings['study']['seed']}"]
     if "seed" in settings["data"]:
-        said.append(f"split {settings['data']['seed']}")
+        seeds.append(f"split {settings['data']['seed']}")
     if not tables.confirmation.empty:
-        said.append(f"confirmation 0 to {tables.confirmation['seed'].max()}")
-    return ", ".join(said)
+        seeds.append(f"confirmation 0 to {tables.confirmation['seed'].max()}")
+    return ", ".join(seeds)
 
 
 def _times(tables: StudyTables, folder: StudyFolder) -> dict[str, str]:
-    """Say where the time went: what the trials took, unless training was measured as a whole, and what else was."""
+    """Return the measured times; where the training of a part was not measured as a whole, the sum of its records."""
     spent = folder.times() or {}
     rows = {"training": tables.trials, "confirmation": tables.confirmation, "audit": tables.audit}
     if "training" in spent:

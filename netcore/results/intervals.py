@@ -1,8 +1,8 @@
-"""How sure a figure is: 95 % intervals for a share, and for a mean over trainings with fresh splits.
+"""95 % confidence intervals: for a share, and for a mean over trainings with fresh splits.
 
-Trainings of one setting whose splits are drawn from the same rows overlap: they have most training rows in common, so
-their figures agree more than independent ones would, and s²/J is too small a variance for their mean. Nadeau and Bengio
-put (1/J + n_test/n_train) s² in its place. Nothing here is a test: an interval is said, and no probability.
+Splits drawn from the same rows share most of their training rows. Their results therefore agree more than independent
+ones would, and s²/J underestimates the variance of their mean. Nadeau and Bengio use (1/J + n_test/n_train) s² instead.
+netcore reports intervals, never p-values, because the candidates were selected.
 """
 
 import math
@@ -16,40 +16,40 @@ from scipy.special import stdtrit
 __all__ = ["CONFIDENCE", "Estimate", "Interval", "corrected_mean", "wilson"]
 
 CONFIDENCE = 0.95
-"""How often an interval covers what it is about, were everything done again."""
+"""The share of repetitions in which an interval contains the true value."""
 
 _UPPER = 0.5 + CONFIDENCE / 2
 
 
 class Interval(NamedTuple):
-    """From `low` to `high`, in the unit of the figure."""
+    """An interval, in the unit of its metric."""
 
     low: float
     high: float
 
-    def holds(self, value: float) -> bool:
-        """Say whether a value lies in it; the ends do."""
+    def contains(self, value: float) -> bool:
+        """Return whether the interval contains a value; both ends belong to it."""
         return self.low <= value <= self.high
 
 
 class Estimate(NamedTuple):
-    """A mean, and how far it can be trusted."""
+    """A mean and its 95 % confidence interval."""
 
     mean: float
     interval: Interval | None
-    """None where a single number says nothing about its scatter."""
+    """None for the mean of a single value."""
 
     @property
     def half(self) -> float | None:
-        """Half the interval's width: the number behind the ±."""
+        """Half the width of the interval: the number after the ±."""
         return None if self.interval is None else (self.interval.high - self.interval.low) / 2
 
 
 def wilson(right: int, rows: int) -> Interval:
-    """Give Wilson's score interval for a share, `right` of `rows`; it stays within 0 and 1, and holds the share.
+    """Return Wilson's score interval for the share `right / rows`, without continuity correction.
 
-    Wilson (1927), "Probable inference, the law of succession, and statistical inference"; without a correction for
-    continuity.
+    It contains the share and stays within 0 and 1. E. B. Wilson (1927), "Probable inference, the law of succession, and
+    statistical inference".
 
     Raises:
         ValueError: `0 <= right <= rows` and `rows > 0` do not hold.
@@ -64,11 +64,11 @@ def wilson(right: int, rows: int) -> Interval:
 
 
 def corrected_mean(values: NDArray[np.float64], *, train_rows: int, test_rows: int) -> Estimate:
-    """Give the mean of J figures, shape (J,), each from a fresh split, with the corrected resampled t interval.
+    """Return the mean of J values, shape (J,), one per fresh split, with the corrected resampled t interval.
 
-    Nadeau and Bengio (2003), "Inference for the generalization error", section 3: the mean's variance is
-    (1/J + n_test/n_train) s², where s² is the sample variance (divided by J - 1), and Student's t has J - 1 degrees of
-    freedom. `test_rows` are those that each figure was measured on. For paired figures, give their differences.
+    C. Nadeau and Y. Bengio (2003), "Inference for the generalization error", section 3: the variance of the mean is
+    (1/J + n_test/n_train) s², where s² is the sample variance (divided by J - 1); Student's t has J - 1 degrees of
+    freedom. `test_rows` is the number of rows on which each value was measured. For paired values, pass differences.
 
     Raises:
         ValueError: there is no value, or no training row.

@@ -1,7 +1,8 @@
-"""Where the search came up against its own limits: best trials at the end of a range, regions where all diverge.
+"""What a finished search says about its [space]: which hyperparameters matter, and where the ranges should change.
 
-Pure functions of the trials and of the study file's [space]. Both are hints for the next study file, and cautious
-ones: most of the best trials must lie at an end, and a region must hold more divergences than a run by chance would.
+Importance is Optuna's PED-ANOVA (`netcore.search.importance`). The other two are cautious hints for the next study
+file: a range is too narrow if most of the best trials are near one end of it; a region diverges if it contains more
+divergences in a row than chance explains.
 """
 
 import math
@@ -9,11 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from netcore.question.spec import HYPERPARAMETERS
-from netcore.results.summary import ranked
+from netcore.question.spec import HYPERPARAMETERS, Hyperparameters, StudySpec
+from netcore.results.ranking import ranked
 from netcore.results.tables import StudyTables
+from netcore.search.importance import Importance, importances
 
-__all__ = ["Diverging", "Edge", "diverging", "edges"]
+__all__ = ["Diverging", "Edge", "diverging", "edges", "searched_importances"]
 
 _BEST = 5
 _NEAR = 0.05
@@ -24,17 +26,17 @@ _LIMITS |= {"learning_rate_decay": (0.0, 1.0)}
 
 
 class Edge(NamedTuple):
-    """An end of a searched range at which most of the best trials lie."""
+    """An end of a searched range that most of the best trials are near."""
 
     hyperparameter: str
     end: str
     """`low` or `high`."""
     limit: float
-    """Where the range ends now."""
+    """The end of the range now."""
     proposed: float
-    """Where it might end: a quarter of its length further on, as the range is scaled."""
+    """A better end: a quarter of the range's length further out, on the scale of the range."""
     trials: list[int]
-    """The trials there, of the five best, the best first."""
+    """The trials near it, of the five best, best first."""
 
 
 class Diverging(NamedTuple):
@@ -44,15 +46,27 @@ class Diverging(NamedTuple):
     side: str
     """`above` or `below`."""
     bound: float
-    """The outermost value of a trial that did not diverge."""
+    """The most extreme value of a trial that did not diverge."""
     trials: int
-    """How many trials lie beyond it."""
+    """The number of trials beyond the bound."""
+
+
+def searched_importances(tables: StudyTables, settings: dict[str, Any]) -> dict[str, Importance]:
+    """Return the importance of each searched hyperparameter over the finished trials, largest first.
+
+    `settings` are those of resolved.json. Empty if too few trials finished, or only one hyperparameter was searched.
+    """
+    spec = StudySpec.model_validate(settings)
+    finished = tables.trials[tables.trials["state"] == "finished"].sort_values("trial")
+    rows = finished[[*HYPERPARAMETERS, "value"]].itertuples(index=False, name=None)
+    trials = tuple((Hyperparameters(*row[:-1]), row[-1]) for row in rows)
+    return importances(spec.space, trials, metric=spec.study.metric, seed=spec.study.seed)
 
 
 def edges(tables: StudyTables, space: dict[str, Any]) -> list[Edge]:
-    """Find the ends of ranges near which (5 % of the length) three or more of the five best finished trials lie.
+    """Return the ends of ranges with three or more of the five best finished trials within 5 % of the range's length.
 
-    `space` is [space] as resolved. An end that nothing lies beyond (a decay of 1, a penalty of 0) is left alone.
+    `space` is [space] as resolved. An end that cannot move (a decay of 1, a penalty of 0) is left out.
     """
     best = ranked(tables).query("state == 'finished'").head(_BEST)
     if len(best) < _BEST:
@@ -76,10 +90,10 @@ def edges(tables: StudyTables, space: dict[str, Any]) -> list[Edge]:
 
 
 def diverging(tables: StudyTables) -> list[Diverging]:
-    """Find where, at an end of what was tried of a hyperparameter, all trials diverged.
+    """Return the regions above or below a value of one hyperparameter in which all trials diverged.
 
-    At least three, and so many that as long a run would come up less than once in a hundred times if divergences fell
-    anywhere. Failed trials are left out: their error says nothing about a divergence.
+    A region has at least three trials, and so many that chance would produce it in less than one of a hundred studies
+    with as many divergences. Failed trials are left out: they say nothing about divergence.
     """
     trials = tables.trials[tables.trials["state"] != "failed"]
     diverged = (trials["state"] == "diverged").to_numpy()
@@ -97,7 +111,7 @@ def diverging(tables: StudyTables) -> list[Diverging]:
 
 
 def _chance(run: int, diverged: int, trials: int) -> float:
-    """Give how often the first `run` of shuffled trials are all among the diverged ones."""
+    """Return the probability that the first `run` of shuffled trials all diverged."""
     return math.comb(diverged, run) / math.comb(trials, run)
 
 

@@ -1,0 +1,142 @@
+"""Plots of one net: the training of the winner or best trial, and first-layer weights.
+
+Each function takes a study's tables and returns a matplotlib Figure, or None if the study has nothing to show in it.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+
+from netcore.results.canvas import (
+    BEST,
+    GREY,
+    STAR,
+    STATES,
+    FloatArray,
+    new_figure,
+    plain,
+    set_scale,
+    styled,
+    titled,
+    whole_numbers,
+)
+from netcore.results.tables import StudyTables, mean_over_folds
+from netcore.results.winner import answer_of
+
+__all__ = ["Mosaic", "first_layer", "mosaic", "training_plot"]
+
+_UNITS = {"loss": "loss (nats)", "accuracy": "accuracy (share right)"}
+
+
+class Mosaic(NamedTuple):
+    """First-layer weights as one image."""
+
+    image: FloatArray
+    """Tiles separated by NaN; shape (height, width), or (height, width, 3) for colour."""
+    units: list[int]
+    """The hidden units shown, row by row."""
+
+
+@styled
+def training_plot(tables: StudyTables) -> Figure | None:
+    """Draw training and validation metrics by epoch, of the winner or, before a confirmation, of the best trial."""
+    answer = answer_of(tables)
+    if answer is None:
+        return None
+    curve = mean_over_folds(tables.curves[tables.curves["trial"] == answer.trial]).sort_values("epoch")
+    if curve.empty:
+        return None
+    epoch = int(tables.trials.loc[tables.trials["trial"] == answer.trial, "best_epoch"].iloc[0])
+    figure = new_figure()
+    for axes, what in zip(figure.subplots(1, 2), _UNITS, strict=True):
+        training, validation = curve[f"train_{what}"].to_numpy(), curve[f"val_{what}"].to_numpy()
+        blue = STATES["finished"]["color"]
+        axes.plot(curve["epoch"], training, ".-", color=GREY, linewidth=1.8, label="training")
+        axes.plot(curve["epoch"], validation, ".-", color=blue, linewidth=2.2, label="validation")
+        axes.axvline(epoch, color=BEST, linewidth=1.2, linestyle=(0, (4, 3)))
+        axes.plot(epoch, validation[epoch - 1], "*", **STAR, linestyle="none", label=f"best_epoch ({epoch})")
+        if what == "loss":
+            losses = np.append(training, validation)
+            losses = losses[losses > 0] if (losses > 0).any() else np.ones(1)
+            set_scale(axes, "y", "log", losses.min(), losses.max())
+        whole_numbers(axes, "epoch", 0.5, len(curve) + 0.5)
+        axes.set_ylabel(_UNITS[what])
+    handles = figure.axes[0].get_legend_handles_labels()[0]
+    return titled(
+        figure,
+        f"{answer.kind.capitalize()} of {tables.name}, trial {answer.trial}: training and validation by epoch",
+        handles,
+    )
+
+
+@styled
+def first_layer(tables: StudyTables) -> Figure | None:
+    """Draw W1 of the best trial: one tile per hidden unit if the inputs are an image, else a heat map."""
+    weights = tables.weights
+    if weights.empty:
+        return None
+    # The colour scale covers 99.5 % of the weights, so that a few large ones do not hide the rest.
+    limit = float(weights["value"].abs().quantile(0.995)) or 1.0
+    draw = _tiles if weights["row"].notna().all() else _heat_map
+    figure, what = draw(weights, {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit, "interpolation": "nearest"})
+    return titled(figure, f"First-layer weights (W1) of trial {weights['trial'].iloc[0]}: {what}", [])
+
+
+def mosaic(weights: pd.DataFrame, most: int = 100) -> Mosaic:
+    """Return the first-layer weights of an image as tiles, one for each of the `most` hidden units of largest norm."""
+    places = weights[["unit", "row", "column", "channel"]].to_numpy(np.int64).T
+    W1 = np.full(places.max(axis=1) + 1, np.nan)
+    W1[tuple(places)] = weights["value"]
+    units = np.argsort(-np.square(W1).sum(axis=(1, 2, 3)), kind="stable")[:most]
+    zoom, gap = math.ceil(40 / max(W1.shape[1:3])), 3  # enlarge small tiles, so that the gap is thin beside them
+    tiles = W1[units].repeat(zoom, 1).repeat(zoom, 2)
+    tiles = np.pad(tiles, [(0, 0), (0, gap), (0, gap), (0, 0)], constant_values=np.nan)
+    across = min(len(units), math.ceil(math.sqrt(1.6 * len(units) * tiles.shape[1] / tiles.shape[2])))
+    down = math.ceil(len(units) / across)
+    image = np.full((down * tiles.shape[1], across * tiles.shape[2], tiles.shape[3]), np.nan)
+    for place, tile in enumerate(tiles):
+        top, left = place // across * tile.shape[0], place % across * tile.shape[1]
+        image[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
+    image = image[:-gap, :-gap]
+    return Mosaic(image if image.shape[2] == 3 else image.mean(axis=2), units.tolist())  # noqa: PLR2004  # RGB
+
+
+def _tiles(weights: pd.DataFrame, colours: dict[str, Any]) -> tuple[Figure, str]:
+    tiles, units = mosaic(weights), weights["unit"].nunique()
+    height, width = tiles.image.shape[:2]
+    figure = new_figure(min(0.5 + 7.9 * height / width, 7.0))
+    axes = figure.subplots()
+    axes.set_axis_off()
+    what = (
+        f"{len(tiles.units)} of {units} hidden units"
+        if len(tiles.units) < units
+        else f"{units} hidden unit{'s' if units > 1 else ''}"
+    )
+    if tiles.image.ndim == 2:  # noqa: PLR2004  # no colour channels
+        _colour_bar(figure, axes.imshow(np.ma.masked_invalid(tiles.image), **colours))
+        return figure, f"{what}, largest norm first"
+    axes.imshow(np.nan_to_num(np.clip(0.5 + tiles.image / (2 * colours["vmax"]), 0, 1), nan=1.0))
+    return figure, f"{what}, largest norm first; grey is 0, full colour ±{colours['vmax']:.3g}"
+
+
+def _heat_map(weights: pd.DataFrame, colours: dict[str, Any]) -> tuple[Figure, str]:
+    names = [plain(str(name), 40) for name in weights["input"].cat.categories]
+    W1 = weights.assign(input=weights["input"].cat.codes).pivot_table("value", "input", "unit")
+    figure = new_figure(min(2.4 + 0.26 * len(names), 10.0))
+    axes = figure.subplots()
+    _colour_bar(figure, axes.imshow(W1, aspect="auto", **colours))
+    axes.grid(visible=False)
+    each = math.ceil(len(names) / 36)
+    axes.set_yticks(range(0, len(names), each), names[::each])
+    whole_numbers(axes, "hidden unit", -0.5, W1.shape[1] - 0.5)
+    axes.set_ylabel("input")
+    return figure, f"{W1.shape[0]} inputs, {W1.shape[1]} hidden units"
+
+
+def _colour_bar(figure: Figure, picture: AxesImage) -> None:
+    bar: dict[str, Any] = {"extend": "both", "extendfrac": 0.02, "fraction": 0.03, "pad": 0.01, "aspect": 35}
+    figure.colorbar(picture, ax=figure.axes[0], label="weight", **bar)
