@@ -6,89 +6,45 @@ import hashlib
 import json
 import re
 import shutil
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+from reports import Page, Study, audited_copy
 
 from netcore.question.metrics import Metric
 from netcore.question.spec import StudySpec, question
 from netcore.records.folder import StudyFolder
-from netcore.results.receipt import receipt
+from netcore.results.number_format import plus_minus
+from netcore.results.provenance import provenance_of
 from netcore.results.report import write_report
 from netcore.results.tables import StudyTables, load_study
-from netcore.results.winner import confirmed
-from netcore.results.words import plus_minus, short
-from netcore.run import Run
+from netcore.results.winner import summarised
 
-Study = tuple[StudyTables, StudyFolder]
 NAUGHTY = "<script>alert('x')</script>&amp;"
-
-
-def audited_copy(mixed: tuple[StudySpec, Path, StudyTables], results: Path) -> Study:
-    """Copy a study, audit half of what its stopping rule stopped, and write its report."""
-    spec, there, _ = mixed
-    shutil.copytree(there / spec.name, results / spec.name)
-    with Run(spec, results=results, workers=2) as run:
-        for _ in run.audit(0.5):
-            pass
-    tables = load_study(run.folder.path)
-    write_report(tables, run.folder)
-    return tables, run.folder
-
-
-class Page(HTMLParser):
-    """What a reader would see: the text, the tags, and everything that a page could fetch."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.text = ""
-        self.tags: list[str] = []
-        self.sources: list[str] = []
-        self.alternatives: list[str] = []
-        self.titles: list[str] = []
-        self.ids: list[str] = []
-        self.policy = ""
-        self.feed(path.read_text(encoding="utf-8"))
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note a tag, what it would fetch, and its texts."""
-        given = {name: value or "" for name, value in attrs}
-        self.tags.append(tag)
-        self.text += " " if tag in {"td", "th", "dt", "dd"} else ""
-        self.sources += [given[name] for name in ("src", "href", "srcset", "action") if name in given]
-        self.titles += [given["title"]] if "title" in given else []
-        self.ids += [given["id"]] if "id" in given else []
-        self.policy = self.policy or (given["content"] if "http-equiv" in given else "")
-        self.alternatives += [given["alt"]] if "alt" in given else []
-
-    def handle_data(self, data: str) -> None:
-        """Note a text, but not style and script."""
-        self.text += "" if self.lasttag in {"style", "script"} else data
 
 
 @pytest.fixture(scope="module")
 def finished(mixed: tuple[StudySpec, Path, StudyTables], tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """Give a study with trials of every state, confirmed and audited, in a folder of its own, its report written."""
+    """Return a study with trials of every state, confirmed, audited and reported, in a folder of its own."""
     return audited_copy(mixed, tmp_path_factory.mktemp("report"))
 
 
 @pytest.fixture
 def study(finished: Study, tmp_path: Path) -> Study:
-    """Give the same as a copy that a test may change."""
+    """Return a copy of it that a test may change."""
     tables, folder = finished
     shutil.copytree(folder.path, tmp_path / folder.name)
     return tables, StudyFolder(tmp_path / folder.name)
 
 
 def unconfirmed(tables: StudyTables) -> StudyTables:
-    """Give the tables as they were after the search."""
+    """Return the tables as they were after the search."""
     return dataclasses.replace(tables, confirmation=tables.confirmation[:0], audit=tables.audit[:0])
 
 
 def only(tables: StudyTables, *states: str) -> StudyTables:
-    """Give the tables as if the study had only trials of these states."""
+    """Return the tables as if the study had only trials of these states."""
     return dataclasses.replace(
         unconfirmed(tables),
         trials=tables.trials[tables.trials["state"].isin(states)],
@@ -98,7 +54,7 @@ def only(tables: StudyTables, *states: str) -> StudyTables:
 
 
 def test_nothing_is_fetched(finished: Study) -> None:
-    """Pictures, style and script lie in the file itself; links lead to parts of it that are there."""
+    """Images, style and script are in the file itself; its links lead to existing parts of it."""
     page = Page(finished[1].report)
     links = {source for source in page.sources if not source.startswith("data:")}
     assert links
@@ -113,7 +69,7 @@ def test_nothing_is_fetched(finished: Study) -> None:
 
 
 def test_the_policy_names_this_style_and_this_script_alone(finished: Study) -> None:
-    """A browser that keeps to the page's own policy runs nothing else, whatever the page should come to hold."""
+    """The policy allows this style and this script by their hashes, and nothing else."""
     html = finished[1].report.read_text(encoding="utf-8")
     page = Page(finished[1].report)
     assert page.policy.startswith("default-src 'none'; img-src data:; ")
@@ -123,34 +79,34 @@ def test_the_policy_names_this_style_and_this_script_alone(finished: Study) -> N
         assert f"{kind} 'sha256-{digest}'" in page.policy
 
 
-def test_every_picture_has_words(finished: Study) -> None:
-    """Who cannot see a figure is told what it shows and which trial is the search's best, or the winner."""
+def test_every_plot_has_an_alternative_text(finished: Study) -> None:
+    """The text describes the plot and names the best trial or the winner."""
     page = Page(finished[1].report)
     assert page.tags.count("img") == len(page.alternatives) == len(list(finished[1].plots.glob("*.png")))
     assert len(set(page.alternatives)) == len(page.alternatives)
     best = int(finished[0].trials.query("state == 'finished'").sort_values("value")["trial"].iloc[0])
-    of_winner = ("The winner's training.", "What was taken for what.")
+    of_winner = ("Training of the winner.", "Confusion matrix.")
     others = [words for words in page.alternatives if not words.startswith(of_winner)]
     assert len(others) == len(page.alternatives) - 2
-    assert all(f"Search's best: trial {best}, val_loss" in words for words in others)
+    assert all(f"Best trial: trial {best}, val_loss" in words for words in others)
 
 
-def test_the_winners_figures_name_the_winner(study: Study) -> None:
-    """Where another trial than the search's best is confirmed, the figures of the winner say that it is theirs."""
+def test_the_winners_plots_name_the_winner(study: Study) -> None:
+    """If the winner is not the best trial, the plots of the winner say so."""
     tables, folder = study
-    found = confirmed(tables)
+    found = summarised(tables)
     assert found is not None
     assert found.winner is not None
     best = int(tables.trials.query("state == 'finished' and trial != @found.winner.trial")["trial"].iloc[0])
     trials = tables.trials.assign(value=tables.trials["value"].mask(tables.trials["trial"] == best, 0.001))
     picture = folder.plots / "progress.png"
-    figures = dict.fromkeys(("best_trial", "confusion", "progress"), picture)
-    page = Page(write_report(dataclasses.replace(tables, trials=trials), folder, figures))
+    plots = dict.fromkeys(("best_trial", "confusion", "progress"), picture)
+    page = Page(write_report(dataclasses.replace(tables, trials=trials), folder, plots))
     training, confusion, progress = page.alternatives
     assert f" Winner: {found.winner.name}, val_loss" in training
     assert confusion.endswith(f" Winner: {found.winner.name}.")
-    assert f"Search's best: trial {best}, val_loss 0.001" in progress
-    assert "best:" not in training + confusion
+    assert f"Best trial: trial {best}, val_loss 0.001" in progress
+    assert "Best trial:" not in training + confusion
 
 
 @pytest.mark.parametrize(
@@ -158,12 +114,12 @@ def test_the_winners_figures_name_the_winner(study: Study) -> None:
     [
         ({"source": "digits"}, "The inputs are standardised."),
         ({"source": "digits", "standardize": "pixel-mean"}, "The mean of the training rows is subtracted"),
-        ({"source": "digits", "standardize": "none"}, "The inputs are as they came."),
-        ({"source": "table", "path": "t.csv", "target": "y"}, "The inputs are prepared column by column."),
+        ({"source": "digits", "standardize": "none"}, "The inputs are not preprocessed."),
+        ({"source": "table", "path": "t.csv", "target": "y"}, "Each column of the table is prepared on its own."),
     ],
 )
 def test_the_first_layer_says_how_inputs_were_prepared(study: Study, how: dict[str, str], words: str) -> None:
-    """Below the first layer's weights stands what was done to the inputs, and nothing else."""
+    """The caption of the first-layer weights names the preprocessing of the inputs."""
     tables, folder = study
     resolved = folder.resolved_settings()
     resolved["settings"]["data"] = how if how["source"] == "table" else {"standardize": "feature", **how}
@@ -173,7 +129,7 @@ def test_the_first_layer_says_how_inputs_were_prepared(study: Study, how: dict[s
     assert ("standardised" in text) == ("standardised" in words)
 
 
-def test_the_best_stands_at_the_top(study: Study) -> None:
+def test_the_best_trial_is_at_the_top(study: Study) -> None:
     """Before a confirmation: the question, the best trial to the last digit, the test set, what to do next."""
     tables, folder = study
     best = tables.trials.query("state == 'finished'").sort_values("value").iloc[0]
@@ -183,20 +139,20 @@ def test_the_best_stands_at_the_top(study: Study) -> None:
     assert "What does a study do in which trials finish, are pruned, diverge and fail?" in page.text
     assert f"Best of {len(tables.trials)} trials: trial {best['trial']}" in page.text
     assert {repr(float(best["learning_rate"])), repr(float(best["val_loss"]))} <= set(page.titles)
-    assert "29 of 30 right" in page.text
+    assert "29 of 30 rows right" in page.text
     assert "partly luck" in page.text
-    assert f"netcore confirm {tables.name} gives the honest figure" in page.text
+    assert f"netcore confirm {tables.name} measures them without that bias" in page.text
 
 
-def test_the_test_figure_of_another_trial_is_not_shown(study: Study) -> None:
-    """What the test set said of an earlier winner is not said of this one."""
+def test_the_test_accuracy_of_another_net_is_not_shown(study: Study) -> None:
+    """A reading of an earlier final model is counted, but its accuracy is not shown."""
     tables, folder = study
     test = {**(folder.test_figures() or {}), "digest": "0" * 64}
     folder.test.write_text(json.dumps(test))
     text = Page(write_report(tables, folder, {})).text
-    assert "The test set has not been read for this trial. It was read once for an earlier net." in text
+    assert "The test set has not been read for this trial. It was read once for an earlier model." in text
     folder.test.write_text(json.dumps(test | {"readings": 3}))
-    assert "It was read 3 times for earlier nets." in Page(write_report(tables, folder, {})).text
+    assert "It was read 3 times for earlier models." in Page(write_report(tables, folder, {})).text
     folder.test.unlink()
     assert "It was read" not in Page(write_report(tables, folder, {})).text
 
@@ -206,7 +162,7 @@ def test_trials_are_listed_best_first_with_their_states(finished: Study) -> None
     tables, folder = finished
     page = Page(folder.report)
     counts = tables.trials["state"].value_counts()
-    words = page.text.partition("Trials, the best first")[2].split()
+    words = page.text.partition("Trials, best first")[2].split()
     for state in ("finished", "pruned", "diverged", "failed"):
         assert words.count(state) >= counts[state] > 0
         assert f"{counts[state]} {state}" in page.text
@@ -221,8 +177,8 @@ def test_trials_are_listed_best_first_with_their_states(finished: Study) -> None
     ("states", "sentence"),
     [(("diverged", "failed"), "No trial finished"), (("pruned",), "No trial finished"), ((), "No trial yet")],
 )
-def test_a_study_without_a_winner_says_so(study: Study, states: tuple[str, ...], sentence: str) -> None:
-    """Nothing finished, or nothing there at all: the report says it in its first heading and names no best trial."""
+def test_a_study_without_a_best_trial_says_so(study: Study, states: tuple[str, ...], sentence: str) -> None:
+    """Without a finished trial, or any trial, the first heading says so and names no best trial."""
     tables, folder = study
     page = Page(write_report(only(tables, *states), folder))
     assert sentence in page.text
@@ -244,54 +200,54 @@ def test_html_in_names_is_text(study: Study) -> None:
 
 
 def test_a_confirmed_study_answers_with_its_winner(finished: Study) -> None:
-    """The confirmed winner and its figures, both baselines, what they are of, and the audit with its rate."""
+    """The winner with its confirmed metrics, both baselines, and the audit with its rate."""
     tables, folder = finished
-    found, test = confirmed(tables), folder.test_figures()
+    found, test = summarised(tables), folder.test_figures()
     assert found is not None
     assert found.winner is not None
     assert test is not None
     text = " ".join(Page(folder.report).text.split())
     assert f"Winner: {found.winner.name}, confirmed" in text
     assert " ".join(plus_minus(found.winner.val_loss, "val_loss").split()) in text
-    assert f"of this setting trained on {found.train_rows} rows: the mean over {found.seeds} fresh seeds" in text
+    assert f"these hyperparameters, trained on {found.train_rows} rows: the mean over {found.seeds} fresh seeds" in text
     assert "softmax regression val_loss" in text
     assert "course defaults val_loss" in text
     assert "he hidden layer" in text
-    assert "The search had promised" in text
+    assert "The search estimate of" in text
     assert "netcore confirm" not in text
     assert f"of {len(tables.audit)} audited trials" in text
     assert "p-value" not in text
-    assert f"test set was read once, with seed {test['seed']}, after all was decided: {test['right']} of" in text
+    assert f"read once, after all choices were made, by the net of seed {test['seed']}: {test['right']} of" in text
 
 
-def test_one_seed_claims_no_interval(study: Study) -> None:
-    """The page says that there was one training, and shows no ± beside the winner's figures."""
+def test_one_seed_has_no_interval(study: Study) -> None:
+    """The page says that there was one training, and shows no ± in the winner's metrics."""
     tables, folder = study
     one = dataclasses.replace(tables, confirmation=tables.confirmation.query("seed == 0"))
     text = Page(write_report(one, folder, {})).text
-    assert "one training with a fresh seed, so no interval is claimed" in text
-    assert "±" not in text.partition("Trials, the best first")[0]
+    assert "one training with a fresh seed, so there is no interval" in text
+    assert "±" not in text.partition("Trials, best first")[0]
 
 
 def test_repeated_readings_are_counted(study: Study) -> None:
-    """Who reads the test set again is told, and so is the reader."""
+    """The report warns if the test set was read more than once."""
     tables, folder = study
     folder.test.write_text(json.dumps({**(folder.test_figures() or {}), "readings": 3}))
     assert "has been read 3 times for this study" in Page(write_report(tables, folder, {})).text
 
 
 def test_a_single_finished_trial_is_enough(study: Study) -> None:
-    """One trial of one: it is the best, and nothing is said of what mattered."""
+    """One trial of one is the best trial, and there is no importance."""
     tables, folder = study
     first = tables.trials.query("state == 'finished'").head(1)
     one = dataclasses.replace(unconfirmed(tables), trials=first, curves=tables.curves.query("trial in @first.trial"))
     text = Page(write_report(one, folder)).text
     assert "Best of 1 trial: trial" in text
-    assert "cannot be said: that takes 30 finished trials" in text
+    assert "it needs 30 finished trials" in text
 
 
 @pytest.mark.parametrize("names", [["yes", "no"], [f"class {'long ' * 30}{number}" for number in range(100)]])
-def test_few_and_many_classes_are_told(study: Study, names: list[str]) -> None:
+def test_few_and_many_classes_are_named(study: Study, names: list[str]) -> None:
     """Two classes, or a hundred with long names: all are named, and the confusions are listed."""
     tables, folder = study
     resolved = folder.resolved_settings()
@@ -302,11 +258,11 @@ def test_few_and_many_classes_are_told(study: Study, names: list[str]) -> None:
     page = Page(write_report(tables, folder, {"confusion": folder.plots / "progress.png"}))
     assert all(name in page.text for name in names)
     assert "numbers-confusion" in page.ids
-    assert any(f"most often {names[0]} was taken for {names[1]} (1)" in words for words in page.alternatives)
+    assert any(f"most frequent error: {names[0]} predicted as {names[1]} (1)" in words for words in page.alternatives)
 
 
 def test_accuracy_is_a_metric_too(study: Study) -> None:
-    """A study of the highest accuracy speaks of the highest, and confirms in per cent."""
+    """A study of the accuracy names the highest value, and confirms in per cent."""
     tables, folder = study
     by_accuracy = tables.trials.assign(value=tables.trials["val_accuracy"])
     accurate = dataclasses.replace(tables, metric=Metric.VAL_ACCURACY, trials=by_accuracy)
@@ -315,51 +271,51 @@ def test_accuracy_is_a_metric_too(study: Study) -> None:
     assert re.search(r"softmax regression\s+val_accuracy [\d.]+\s±\s[\d.]+\s%", text)
 
 
-def test_the_receipt_says_what_made_the_numbers(study: Study) -> None:
-    """Code and its state, versions, digest, sampler as resolved, seeds, times as measured, or the trials' own."""
+def test_provenance_has_everything_that_made_the_numbers(study: Study) -> None:
+    """Code and its state, versions, digest, sampler as resolved, seeds, and measured or summed times."""
     tables, folder = study
     record, resolved = folder.read(0), folder.resolved_settings()
-    lines = receipt(tables, folder)
+    lines = provenance_of(tables, folder)
     assert list(lines) == ["Code", "Data", "Search", "Time"]
     assert lines["Code"].items() >= record.provenance.environment.items()
     assert lines["Code"]["code"].startswith(record.provenance.environment["netcore"])
     assert lines["Data"]["SHA-256"] == resolved["data"]["digest"]
     assert lines["Search"].items() >= {key: str(v) for key, v in resolved["sampler_arguments"].items()}.items()
     assert lines["Search"]["seeds"] == f"search 3, split 0, confirmation 0 to {tables.confirmation['seed'].max()}"
-    assert receipt(unconfirmed(tables), folder)["Search"]["seeds"] == "search 3, split 0"
+    assert provenance_of(unconfirmed(tables), folder)["Search"]["seeds"] == "search 3, split 0"
     (folder.path / "times.json").unlink(missing_ok=True)
     searched = unconfirmed(tables)
-    assert list(receipt(searched, folder)["Time"]) == ["training, all workers"]
+    assert list(provenance_of(searched, folder)["Time"]) == ["training, all workers"]
     (folder.path / "times.json").write_text('{"asking": 0.5}')
-    assert list(receipt(searched, folder)["Time"]) == ["training, all workers", "asking"]
+    assert list(provenance_of(searched, folder)["Time"]) == ["training, all workers", "asking"]
     (folder.path / "times.json").write_text('{"training": 12.34, "asking": 0.5, "odd": null}')
-    assert receipt(searched, folder)["Time"] == {"training": "12.3 s", "asking": "0.5 s"}
+    assert provenance_of(searched, folder)["Time"] == {"training": "12.3 s", "asking": "0.5 s"}
     text = Page(write_report(tables, folder, {})).text
     assert all(value in text for heading in ("Code", "Data", "Search") for value in lines[heading].values())
 
 
-def test_the_receipt_counts_what_came_after_the_search(study: Study) -> None:
-    """Confirmation and audit are trained too: the seconds of each stand beside the search's."""
+def test_provenance_has_the_times_of_confirmation_and_audit(study: Study) -> None:
+    """The seconds of search, confirmation and audit are listed one by one."""
     tables, folder = study
-    times = receipt(tables, folder)["Time"]
+    times = provenance_of(tables, folder)["Time"]
     for what, frame in (("training", tables.trials), ("confirmation", tables.confirmation), ("audit", tables.audit)):
         assert times[f"{what}, all workers"] == f"{frame['seconds'].sum():.1f} s"
 
 
-def test_trials_of_several_environments_are_told_apart(study: Study) -> None:
-    """A study that went on after an upgrade names both versions, and how many trials had which."""
+def test_provenance_lists_each_environment(study: Study) -> None:
+    """A study that continued after an upgrade lists both versions with their numbers of trials."""
     tables, folder = study
     record = folder.read(1)
     environment = {**record.provenance.environment, "numpy": "0.1"}
     folder.write(
         dataclasses.replace(record, provenance=dataclasses.replace(record.provenance, environment=environment))
     )
-    versions = receipt(tables, folder)["Code"]["numpy"]
+    versions = provenance_of(tables, folder)["Code"]["numpy"]
     assert versions.endswith(f"({len(tables.trials) - 1} trials); 0.1 (1 trial)")
 
 
 def test_equal_studies_give_equal_reports(study: Study) -> None:
-    """The report holds no time of writing: written again, from tables read again, it is the same to the byte."""
+    """The report has no time of writing: rebuilt from the records, it is the same to the byte."""
     _, folder = study
     before = folder.report.read_bytes()
     assert write_report(load_study(folder.path), folder).read_bytes() == before
@@ -370,16 +326,3 @@ def test_a_question_may_take_several_lines() -> None:
     assert question("# Question: is it\n#   so?\n# Command: make\n") == "is it so?"
     assert question("# Question: is it so?\n[study]\n# Question: no\n") == "is it so?"
     assert question("[study]\n") == question("") == question("# A comment.\n") == ""
-
-
-def test_numbers_are_short() -> None:
-    """Four digits for what is measured, whole numbers whole, and a dash for what there is not."""
-    assert [short(value) for value in (0.123456, 1e-6, 42, 10**15, None, float("nan"), "tpe")] == [
-        "0.1235",
-        "1e-06",
-        "42",
-        "1e+15",
-        "—",
-        "—",
-        "tpe",
-    ]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from browser import Browser
-from test_results_report import audited_copy
+from reports import audited_copy
 
 from netcore.question.spec import StudySpec
 from netcore.results.tables import StudyTables
@@ -18,7 +18,7 @@ COLUMN = "{}.map(row => row.cells[{}].title || row.cells[{}].textContent)"
 
 @pytest.fixture(scope="module")
 def report(mixed: tuple[StudySpec, Path, StudyTables], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the report of a study with trials of every state, confirmed and audited."""
+    """Return the report of a study with trials of every state, confirmed and audited."""
     return audited_copy(mixed, tmp_path_factory.mktemp("report"))[1].report
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from browser import Browser
-from test_results_report import Page
+from reports import Page
 
 import netcore
 from netcore.records.folder import StudyFolder

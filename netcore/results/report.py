@@ -131,7 +131,7 @@ def _descriptions(
     if reading:
         texts["confusion"] = f"{reading.right} of {reading.rows} rows right"
         for confused in reading.confused(1):
-            error = f"{confused.true} predicted as {confused.predicted} ({confused.rows} rows)"
+            error = f"{confused.true} predicted as {confused.predicted} ({confused.rows})"
             texts["confusion"] += f"; most frequent error: {error}"
     return texts
 

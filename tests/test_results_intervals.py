@@ -1,4 +1,4 @@
-"""Intervals: published figures, and what holds for every sample."""
+"""Intervals: published values, and properties of every sample."""
 
 import math
 import re
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netcore.results.statistics import Interval, corrected_mean, wilson
+from netcore.results.intervals import Interval, corrected_mean, wilson
 
 SLEEP = np.array([1.2, 2.4, 1.3, 1.3, 0.0, 1.0, 1.8, 0.8, 4.6, 1.4])
 """Student (1908): hours of sleep won with one drug over another, by ten patients."""
@@ -31,8 +31,8 @@ def test_wilson_gives_the_published_intervals(right: int, rows: int, expected: t
 
 
 @given(st.integers(1, 10_000), st.data())
-def test_wilson_holds_the_share_and_is_its_own_mirror(rows: int, data: st.DataObject) -> None:
-    """It lies within 0 and 1, holds the share, and the interval of what went wrong is its mirror image."""
+def test_wilson_contains_the_share_and_is_its_own_mirror(rows: int, data: st.DataObject) -> None:
+    """It is within 0 and 1, contains the share, and the interval of the complement is its mirror image."""
     right = data.draw(st.integers(0, rows))
     interval = wilson(right, rows)
     assert 0 <= interval.low <= right / rows <= interval.high <= 1
@@ -40,7 +40,7 @@ def test_wilson_holds_the_share_and_is_its_own_mirror(rows: int, data: st.DataOb
 
 
 @pytest.mark.parametrize(("right", "rows"), [(3, 2), (-1, 2), (0, 0)])
-def test_wilson_refuses_what_is_no_share(right: int, rows: int) -> None:
+def test_wilson_refuses_impossible_shares(right: int, rows: int) -> None:
     """More right than rows, fewer than none, or no rows at all."""
     rule = f"`0 <= right <= rows`, `rows > 0` must hold, got right={right}, rows={rows}"
     with pytest.raises(ValueError, match=f"^{re.escape(rule)}$"):
@@ -67,13 +67,13 @@ def test_the_correction_is_the_published_one() -> None:
 
 
 def test_one_value_has_no_interval() -> None:
-    """A single seed says nothing about its scatter: the mean stands alone."""
+    """A single seed says nothing about the variance: there is a mean only."""
     estimate = corrected_mean(np.array([0.25]), train_rows=10, test_rows=5)
     assert (estimate.mean, estimate.interval, estimate.half) == (0.25, None, None)
 
 
 def test_a_mean_of_nothing_is_refused() -> None:
-    """There must be a value, and a training row to have trained on."""
+    """There must be a value and a training row."""
     with pytest.raises(ValueError, match=r"^a mean needs values and training rows, got 0 and 9$"):
         corrected_mean(np.array([]), train_rows=9, test_rows=1)
     with pytest.raises(ValueError, match=r"got 3 and 0$"):
@@ -82,7 +82,7 @@ def test_a_mean_of_nothing_is_refused() -> None:
 
 @given(st.lists(FLOATS, min_size=2, max_size=30), FLOATS, st.integers(0, 50))
 def test_more_overlap_is_never_surer(values: list[float], shift: float, test_rows: int) -> None:
-    """The interval is around the mean, widens with the overlap, and moves with the figures."""
+    """The interval is around the mean, widens with the overlap, and shifts with the values."""
     sample = np.array(values)
     narrow = corrected_mean(sample, train_rows=50, test_rows=test_rows)
     wide = corrected_mean(sample, train_rows=50, test_rows=test_rows + 1)
@@ -90,19 +90,19 @@ def test_more_overlap_is_never_surer(values: list[float], shift: float, test_row
     assert narrow.interval
     assert wide.interval
     assert moved.interval
-    assert narrow.interval.holds(narrow.mean)
+    assert narrow.interval.contains(narrow.mean)
     assert wide.interval.low <= narrow.interval.low <= narrow.interval.high <= wide.interval.high
     assert np.allclose(moved.interval, np.array(narrow.interval) + shift, atol=1e-6)
 
 
 def test_the_interval_covers_as_often_as_it_says() -> None:
-    """Of 4,000 samples of independent figures, 95 % of the uncorrected intervals hold the true mean."""
+    """Of 4,000 samples of independent values, 95 % of the uncorrected intervals contain the true mean."""
     rng = np.random.default_rng(1)
     intervals = [corrected_mean(rng.normal(3.0, 2.0, 10), train_rows=1, test_rows=0).interval for _ in range(4000)]
-    covered = sum(interval.holds(3.0) for interval in intervals if interval)
+    covered = sum(interval.contains(3.0) for interval in intervals if interval)
     assert covered / 4000 == pytest.approx(0.95, abs=3 * math.sqrt(0.95 * 0.05 / 4000))
 
 
-def test_an_interval_holds_its_ends() -> None:
+def test_an_interval_contains_its_ends() -> None:
     """Both ends belong to it, and nothing beyond them."""
-    assert [Interval(-1.0, 0.0).holds(value) for value in (-1.1, -1.0, 0.0, 0.1)] == [False, True, True, False]
+    assert [Interval(-1.0, 0.0).contains(value) for value in (-1.1, -1.0, 0.0, 0.1)] == [False, True, True, False]

@@ -1,16 +1,15 @@
-"""Hints for the next study file: ends of ranges where the best lie, regions where all diverge. No false alarms."""
+"""Hints for the next study file: ranges that are too narrow, regions that diverge; and no false alarms."""
 
 import dataclasses
 from typing import Any
 
 import numpy as np
 import pytest
-from test_results_figures import a_study
+from tables import NAN, a_study
 
-from netcore.results.edges import Diverging, Edge, diverging, edges
+from netcore.results.space_review import Diverging, Edge, diverging, edges
 from netcore.results.tables import StudyTables
 
-NAN = float("nan")
 SPACE: dict[str, Any] = {
     "learning_rate": {"low": 1e-3, "high": 1.0, "log": True},
     "hidden_size": {"low": 16, "high": 256, "log": True},
@@ -20,7 +19,7 @@ SPACE: dict[str, Any] = {
 
 
 def finished(number: int = 8, **hyperparameters: Any) -> StudyTables:  # noqa: ANN401  # columns
-    """Give a study of finished trials, the first the best; hyperparameters as told, else in the middle."""
+    """Return a study of finished trials, the first the best; hyperparameters as given, else in the middle."""
     tables = a_study(*(("finished", 0.1 + 0.01 * n, 5) for n in range(number)))
     middle: dict[str, Any] = {"learning_rate": 0.03, "hidden_size": 64, "reg": 0.05, "learning_rate_decay": 0.9}
     return dataclasses.replace(tables, trials=tables.trials.assign(**{**middle, **hyperparameters}))
@@ -48,13 +47,13 @@ def test_each_range_is_widened_as_it_is_scaled(name: str, value: float, edge: tu
     assert found[:4] == (name, *edge)
 
 
-def test_there_is_nothing_beyond_some_ends() -> None:
+def test_some_ends_cannot_move() -> None:
     """A decay cannot exceed 1, a penalty not fall below 0."""
     assert edges(finished(learning_rate_decay=[1.0] * 8, reg=[0.0] * 8), SPACE) == []
 
 
 def test_few_at_an_end_are_no_hint() -> None:
-    """Two of the five best may lie there by chance; worse trials do not count, nor do four in all, or choices."""
+    """Two of the five best may be there by chance; worse trials do not count, nor do four in all, or choices."""
     assert edges(finished(learning_rate=[1.0, 1.0, *[0.03] * 6]), SPACE) == []
     assert edges(finished(learning_rate=[*[0.03] * 5, 1.0, 1.0, 1.0]), SPACE) == []
     assert edges(finished(4, learning_rate=[1.0] * 4), SPACE) == []
@@ -62,7 +61,7 @@ def test_few_at_an_end_are_no_hint() -> None:
 
 
 def ended(states: str, rates: list[float]) -> StudyTables:
-    """Give a study whose trials finished (f), diverged (d) or failed (x) at these learning rates, all else equal."""
+    """Return a study whose trials finished (f), diverged (d) or failed (x) at these learning rates, all else equal."""
     names = {"f": ("finished", 0.5, 5), "d": ("diverged", NAN, 1), "x": ("failed", NAN, 0)}
     tables = a_study(*(names[state] for state in states))
     trials = tables.trials.assign(learning_rate=rates, hidden_size=8, reg=0.1)
