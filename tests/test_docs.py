@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import chdir, redirect_stdout
 from dataclasses import astuple
+from enum import StrEnum
 from io import StringIO
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args, get_origin
@@ -43,7 +44,7 @@ from netcore.question.spec import (
     dataset_of,
     load_spec,
 )
-from netcore.results.tables import AUDIT, CONFIRMATION, CURVE, TRIALS, WEIGHTS
+from netcore.results.tables import AUDIT, CONFIRMATION, CURVE, TRIALS, WEIGHTS, StudyTables
 from netcore.search.sampling import SAMPLER_ARGUMENTS
 
 ROOT = Path(__file__).parent.parent
@@ -153,7 +154,16 @@ def default_of(model: type[BaseModel], key: str) -> object:
         return "required"
     if default is None or default == ():
         return "none"
+    if isinstance(default, StrEnum):
+        return default.value
     return "the defaults of its keys" if isinstance(default, BaseModel) else default
+
+
+def choices_of(annotation: object) -> list[str]:
+    """Return the words that a key accepts, if they are listed in its type."""
+    if isinstance(annotation, type) and issubclass(annotation, StrEnum):
+        return [choice.value for choice in annotation]
+    return list(get_args(annotation)) if get_origin(annotation) is Literal else []
 
 
 @pytest.mark.parametrize("where", MODELS)
@@ -169,8 +179,8 @@ def test_every_key_is_documented(where: str) -> None:
             if type(bound) in BOUNDS:
                 (limit,) = astuple(bound)
                 assert BOUNDS[type(bound)].format("2³²" if limit == 2**32 else f"{limit:,}") in rule, key
-        if get_origin(field.annotation) is Literal:
-            words, choices = re.findall(r'`"([\w-]+)"`', rule), list(get_args(field.annotation))
+        if choices := choices_of(field.annotation):
+            words = re.findall(r'`"([\w-]+)"`', rule)
             assert set(choices) <= set(words) if key == "source" else words == choices, key
 
 
@@ -353,9 +363,9 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return folder, done.stdout
 
 
-def test_the_records_fields_are_documented(digits: tuple[Path, str]) -> None:
+def test_the_records_fields_are_documented(mixed: tuple[StudySpec, Path, StudyTables]) -> None:
     """docs/results.md lists the fields of a real record's record.json in order, and the names of its arrays."""
-    with np.load(digits[0] / "results" / "digits" / "trials" / "000000.npz", allow_pickle=False) as record:
+    with np.load(mixed[1] / "mixed" / "trials" / "000000.npz", allow_pickle=False) as record:
         fields = list(json.loads(record["record.json"]))
         arrays = {name for name in record.files if not name.startswith("preprocessing")} - {"record.json"}
     rows = next(rows for _, rows in tables(RESULTS) if "field of `record.json`" in rows[0])
@@ -363,6 +373,7 @@ def test_the_records_fields_are_documented(digits: tuple[Path, str]) -> None:
     assert arrays <= set(spans(RESULTS))
 
 
+@pytest.mark.slow
 @same_numbers
 def test_the_readme_shows_the_real_outcome(digits: tuple[Path, str]) -> None:
     """`netcore run digits` ends with the lines in the README, except for times."""
@@ -372,6 +383,7 @@ def test_the_readme_shows_the_real_outcome(digits: tuple[Path, str]) -> None:
     assert without_times.sub("", said).splitlines() == without_times.sub("", shown).splitlines()
 
 
+@pytest.mark.slow
 @same_numbers
 def test_the_snippets_of_results_print_what_is_shown(digits: tuple[Path, str]) -> None:
     """The Python and the sync in docs/results.md print what the page shows; Optuna knows the best trial."""
@@ -383,6 +395,7 @@ def test_the_snippets_of_results_print_what_is_shown(digits: tuple[Path, str]) -
     assert Block("console", f"$ netcore sync digits\n{synced}") in blocks(RESULTS)
 
 
+@pytest.mark.slow
 @same_numbers
 def test_the_questions_are_answered_in_three_lines(digits: tuple[Path, str]) -> None:
     """Each block of Python in docs/tables.md after the first has three lines and prints what is shown below it."""
@@ -393,6 +406,7 @@ def test_the_questions_are_answered_in_three_lines(digits: tuple[Path, str]) -> 
     assert said.split("#\n")[1:] == shown
 
 
+@pytest.mark.slow
 def test_the_readmes_questions_are_answered(digits: tuple[Path, str]) -> None:
     """The README's three lines of pandas run."""
     (code,) = [block.text for block in blocks(README) if "load_study(" in block.text]
