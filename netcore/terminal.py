@@ -21,7 +21,7 @@ from netcore.records.job import State
 from netcore.records.record import Record, rank
 
 if TYPE_CHECKING:
-    from netcore.check.comparison import Replayed
+    from netcore.check.replay import Replayed
     from netcore.check.verify import Check
     from netcore.data import Dataset
     from netcore.results.tables import StudyTables

@@ -25,7 +25,7 @@ from test_hostile import ran  # noqa: F401  # a fixture
 
 import netcore
 from netcore.archive import pack, unpack
-from netcore.check import records_hold as verify
+from netcore.check import trials as verify
 from netcore.data import Dataset
 from netcore.errors import InputError, NetcoreError, RecordError
 from netcore.question.spec import StudySpec, dataset_of, load_spec
@@ -219,7 +219,7 @@ def use(record: Record, folder: StudyFolder, dataset: Dataset) -> None:
     assert len(ranked(both)) <= 2
     assert len(netcore.load_study(folder.path).trials) == 2
     assert json.loads(record.to_bytes() and json.dumps(record.provenance.environment)) == record.provenance.environment
-    for look in (verify.outcomes(both), verify.jobs(both, spec, job.data_digest), verify.chain(both, spec)):
+    for look in (verify.outcomes(both), verify.jobs(both, spec, job.data_digest), verify.history(both, spec)):
         assert all(str(finding).isprintable() for finding in look)
     try:
         write_journal(both, folder)

@@ -201,7 +201,7 @@ def see(done: Any, code_: int) -> None:  # noqa: ANN401  # a CompletedProcess
 
 def by_hand(folder: StudyFolder, target: str) -> None:
     """Read a file as the commands do, without their other work; whether it is refused is the commands' to show."""
-    from netcore.check.tables_hold import tables
+    from netcore.results.parquet import table_findings
     from netcore.tracking.journal import journal_findings
 
     with suppress(InputError):
@@ -223,7 +223,7 @@ def by_hand(folder: StudyFolder, target: str) -> None:
             case "optuna.log":
                 assert list(journal_findings(folder.committed(), folder, complete=True))
             case _:
-                assert list(tables(folder.committed(), folder, complete=True))
+                assert list(table_findings(folder.committed(), folder, complete=True))
 
 
 @pytest.mark.parametrize("target", ANSWERS)

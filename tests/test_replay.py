@@ -1,4 +1,4 @@
-"""Replay proves a number by training again, to the last bit, and says in what a record is another training's."""
+"""Replay proves a record by training again, to the last bit, and reports how a wrong record differs."""
 
 import json
 import re
@@ -14,8 +14,17 @@ from click.testing import CliRunner, Result
 from conftest import netcore_command
 from synced import address, run_of
 
-from netcore.check.comparison import Asked, Replayed, compared
-from netcore.check.replay import all_of, best_of, confirmation_of, replay, sample_of, trials_of
+from netcore.check.replay import (
+    Asked,
+    Replayed,
+    all_of,
+    best_of,
+    compared,
+    confirmation_of,
+    replay,
+    sample_of,
+    trials_of,
+)
 from netcore.cli import commands
 from netcore.errors import InputError
 from netcore.records.folder import StudyFolder
@@ -28,7 +37,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::R
 
 @pytest.fixture
 def study(damaged: Path) -> StudyFolder:
-    """Give the folder of a study that may be damaged."""
+    """Return the folder of a study that may be damaged."""
     return StudyFolder(damaged / "results" / "small")
 
 
@@ -38,7 +47,7 @@ def put(folder: StudyFolder, record: Record) -> None:
 
 
 def best(folder: StudyFolder) -> Record:
-    """Give the record of the best trial."""
+    """Return the record of the best trial."""
     return best_of(folder)[0].record
 
 
@@ -52,9 +61,9 @@ def command(*arguments: object) -> Result:
     return CliRunner().invoke(commands, list(map(str, arguments)), standalone_mode=False)
 
 
-def with_figures(record: Record, figures: dict[int, dict[str, float]]) -> Record:
-    """Give a record with other figures in some epochs."""
-    curve = [replace(epoch, **figures.get(epoch.epoch, {})) for epoch in record.result.curve]  # type: ignore[arg-type]
+def with_metrics(record: Record, metrics: dict[int, dict[str, float]]) -> Record:
+    """Return a record with other metrics in some epochs."""
+    curve = [replace(epoch, **metrics.get(epoch.epoch, {})) for epoch in record.result.curve]  # type: ignore[arg-type]
     return replace(record, result=replace(record.result, curve=tuple(curve)))
 
 
@@ -78,14 +87,14 @@ def test_the_command_says_what_is_equal(study: StudyFolder, damaged: Path) -> No
 
 
 def test_a_changed_curve_is_found_with_epoch_and_amount(study: StudyFolder) -> None:
-    """It is said since which epoch, by how much at most for each figure, and where the machines differ; exit code 1."""
+    """The report has the first epoch, the largest difference by metric, and how the machines differ; exit code 1."""
     record = best(study)
     was = {epoch.epoch: epoch for epoch in record.result.curve}
     changed = {
         3: {"val_loss": was[3].val_loss + 0.25},
         5: {"val_loss": was[5].val_loss - 0.5, "train_accuracy": was[5].train_accuracy + 0.125},
     }
-    other = with_figures(record, changed)
+    other = with_metrics(record, changed)
     environment = {**record.provenance.environment, "numpy": "1.0"}
     put(study, replace(other, provenance=replace(other.provenance, environment=environment)))
     done = command("replay", "small", record.number)
@@ -99,7 +108,7 @@ def test_a_changed_curve_is_found_with_epoch_and_amount(study: StudyFolder) -> N
 
 
 def test_changed_weights_are_found_with_their_amount(study: StudyFolder) -> None:
-    """Where all figures are equal and the weights are not, it is said by how much, as far as they are kept."""
+    """Where all metrics are equal and the weights are not, the report has the largest difference, if they are kept."""
     record = best(study)
     weights = study.read_weights(record)
     other = weights._replace(W2=weights.W2 + np.float32(0.5))
@@ -125,7 +134,9 @@ def test_changed_weights_are_found_with_their_amount(study: StudyFolder) -> None
         ),
     ],
 )
-def test_what_else_differs_is_said(study: StudyFolder, change: Callable[[TrialResult], TrialResult], what: str) -> None:
+def test_other_differences_are_reported(
+    study: StudyFolder, change: Callable[[TrialResult], TrialResult], what: str
+) -> None:
     """State, best epoch, value, and a curve of another length."""
     record = best(study)
     put(study, replace(record, result=change(record.result)))
@@ -134,17 +145,15 @@ def test_what_else_differs_is_said(study: StudyFolder, change: Callable[[TrialRe
 
 
 def test_a_digest_alone_is_found(study: StudyFolder) -> None:
-    """A record all of whose figures are right, with the digest of something else, is not equal."""
+    """A record with right metrics and a wrong digest is not equal."""
     record = best(study)
     put(study, replace(record, digest="0" * 64))
     (done,) = replayed(study, trials_of(study, (record.number,)))
-    assert done.differences == (
-        "all figures are equal, and the digest is another: it is not that of the record's content",
-    )
+    assert done.differences == ("all metrics are equal, but the record's digest is not the digest of its content",)
 
 
 def test_other_hyperparameters_are_another_training(study: StudyFolder) -> None:
-    """A record that bears another trial's hyperparameters differs from the first epoch."""
+    """A record with another trial's hyperparameters differs from the first epoch."""
     record = best(study)
     job = replace(record.job, hyperparameters=record.job.hyperparameters._replace(reg=0.01))
     put(study, replace(record, job=job))
@@ -154,7 +163,7 @@ def test_other_hyperparameters_are_another_training(study: StudyFolder) -> None:
 
 @pytest.mark.parametrize("failure", ["worker died", "timed out"])
 def test_what_failed_for_its_machine_is_not_covered(study: StudyFolder, failure: str) -> None:
-    """Such a trial is not trained, which is said, and is no failure."""
+    """Such a trial is not trained but reported as skipped, which is no failure."""
     record = best(study)
     result = TrialResult(State.FAILED, failure=failure, traceback="…")
     put(study, Record.of(record.job, result, record.provenance))
@@ -166,7 +175,7 @@ def test_what_failed_for_its_machine_is_not_covered(study: StudyFolder, failure:
 
 
 def test_what_cannot_be_trained_here_is_not_equal(study: StudyFolder) -> None:
-    """A worker that dies during the replay does not pass for a proof."""
+    """A worker that dies during the replay proves nothing."""
     record = best(study)
     died = Record.of(record.job, TrialResult(State.FAILED, failure="worker died", traceback="gone"), record.provenance)
     differences = compared(Asked("trial", record), died, None).differences
@@ -198,12 +207,12 @@ def test_a_sample_is_the_seed_s(study: StudyFolder) -> None:
     ("arguments", "line"),
     [
         (["small", 99], "small: trial 99: has no record; there are 12, the last is 11"),
-        (["filed", "--confirmed"], "filed: has no complete confirmation; `netcore confirm` makes it"),
+        (["filed", "--confirmed"], "filed: has no complete confirmation; run `netcore confirm` first"),
         (["smal", "--best"], "smal: there is no study of this name in results/; did you mean 'small'?"),
     ],
 )
-def test_what_is_not_there_is_one_line(study: StudyFolder, arguments: list[object], line: str) -> None:
-    """And exit code 2."""
+def test_a_missing_thing_is_one_line(study: StudyFolder, arguments: list[object], line: str) -> None:
+    """The error is one line (exit code 2)."""
     assert study.path.exists()
     error = command("replay", *arguments).exception
     assert isinstance(error, InputError)
@@ -214,13 +223,13 @@ def test_what_is_not_there_is_one_line(study: StudyFolder, arguments: list[objec
     "arguments", [[], ["small"], ["small", "0", "--best"], ["--all"], ["small", "--run", "x"], ["--run", "x", "--best"]]
 )
 def test_exactly_one_thing_is_asked_for(arguments: list[str]) -> None:
-    """Anything else is answered by the usage."""
+    """Any other combination of arguments shows the usage."""
     error = command("replay", *arguments).exception
     assert "give a STUDY and one of TRIAL" in str(error)
 
 
 def test_a_study_without_a_winner_has_no_best(study: StudyFolder) -> None:
-    """That is said."""
+    """`--best` of a study without a finished trial is an error."""
     for record in study.committed():
         if record.result.state is State.FINISHED:
             put(study, replace(record, result=replace(record.result, state=State.PRUNED)))
@@ -229,7 +238,7 @@ def test_a_study_without_a_winner_has_no_best(study: StudyFolder) -> None:
 
 
 def test_other_data_are_refused(study: StudyFolder, damaged: Path) -> None:
-    """Data that are not the record's, or not there, end it in one line: exit code 2, and nothing is trained."""
+    """Missing data, or data that differ from the record's, are one line (exit code 2), and nothing is trained."""
     filed = StudyFolder(study.path.parent / "filed")
     rng = np.random.default_rng(1)
     np.savez(damaged / "rows.npz", X=rng.standard_normal((90, 3)), y=np.arange(90) % 3)
@@ -237,7 +246,7 @@ def test_other_data_are_refused(study: StudyFolder, damaged: Path) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert re.fullmatch(
         r"error: trial 0: data rows: must have the digest [0-9a-f]{16}… that its record states, got [0-9a-f]{16}…; "
-        "put the data back that the study ran on\n",
+        "restore the data that the study ran on\n",
         done.stderr,
     )
     (damaged / "rows.npz").unlink()
@@ -250,7 +259,7 @@ def test_other_data_are_refused(study: StudyFolder, damaged: Path) -> None:
 
 @pytest.fixture
 def elsewhere(damaged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Be in an empty folder, with the address of MLflow and nothing else; no results folder is left anywhere."""
+    """Change to an empty folder, with the address of MLflow and nothing else; delete the results folder."""
     shutil.rmtree(damaged / "results")
     folder = tmp_path / "elsewhere"
     folder.mkdir()
@@ -296,7 +305,7 @@ def test_a_metric_that_was_changed_in_mlflow_is_found(elsewhere: Path) -> None:
 
 
 def test_data_are_looked_for_here(damaged: Path, elsewhere: Path) -> None:
-    """A run's data that are a file are found in the current folder; others than those are refused, exit code 2."""
+    """Data files are found in the current folder; other data than the run's are refused (exit code 2)."""
     run_id = run_of(1, "filed")
     error = command("replay", "--run", run_id).exception
     assert re.match(r"rows\.npz: there is no such file or folder; put it into '.*elsewhere' or ", str(error))
@@ -309,19 +318,19 @@ def test_data_are_looked_for_here(damaged: Path, elsewhere: Path) -> None:
 
 
 def lose_tag(run_id: str) -> None:
-    """Lose what a replay needs."""
+    """Delete a tag that a replay needs."""
     connect().delete_tag(run_id, "netcore.thresholds")
 
 
 def lose_file(run_id: str) -> None:
-    """Lose the parent's resolved.json."""
+    """Delete resolved.json of the study's run."""
     client = connect()
     parent = client.get_run(client.get_run(run_id).data.tags["mlflow.parentRunId"])
     (Path(parent.info.artifact_uri.removeprefix("file://")) / "resolved.json").unlink()
 
 
 def change_file(run_id: str) -> None:
-    """Let the parent's resolved.json ask another question."""
+    """Change a setting in resolved.json of the study's run."""
     client = connect()
     parent = client.get_run(client.get_run(run_id).data.tags["mlflow.parentRunId"])
     path = Path(parent.info.artifact_uri.removeprefix("file://")) / "resolved.json"
@@ -331,13 +340,13 @@ def change_file(run_id: str) -> None:
 @pytest.mark.parametrize(
     ("damage", "what"),
     [
-        (lose_tag, r"does not hold a training \(KeyError: 'netcore\.thresholds'\); `netcore sync`"),
-        (lose_file, r"its parent must hold resolved\.json; `netcore sync`"),
-        (change_file, r"param batch_size must be what resolved\.json of its parent says"),
+        (lose_tag, r"does not hold a training \(KeyError: 'netcore\.thresholds'\); run `netcore sync`"),
+        (lose_file, r"its study's run must hold resolved\.json; run `netcore sync`"),
+        (change_file, r"param batch_size must be the one of its study's resolved\.json"),
     ],
 )
 def test_a_run_that_does_not_hold_enough_is_one_line(elsewhere: Path, damage: Callable[[str], Any], what: str) -> None:
-    """And exit code 2."""
+    """The error is one line (exit code 2)."""
     assert elsewhere.exists()
     run_id = run_of(0)
     damage(run_id)
@@ -346,8 +355,8 @@ def test_a_run_that_does_not_hold_enough_is_one_line(elsewhere: Path, damage: Ca
     assert re.search(what, str(error)), error
 
 
-def test_a_run_that_is_none_is_one_line(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run that is not there, one that is of no training, and an MLflow that is not there, and is not made."""
+def test_a_wrong_run_id_is_one_line(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing run, the run of no training, and a missing MLflow database, which is not created."""
     parent = connect().get_run(run_of(0)).data.tags["mlflow.parentRunId"]
     for run_id, what in (("x" * 32, "there is no such run"), (parent, "must be the run of a training")):
         error = command("replay", "--run", run_id).exception

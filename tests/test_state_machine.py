@@ -23,7 +23,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from synced import address
 
 import netcore
-from netcore.check.verify import Check, mend, verify
+from netcore.check.verify import Check, clear_mlflow, verify
 from netcore.data import Dataset
 from netcore.errors import InputError, NetcoreError
 from netcore.question.spec import StudySpec, load_spec
@@ -318,7 +318,7 @@ class Tracked(Machine):
     def verify_and_fix(self) -> None:
         """`verify --fix` leaves nothing that is wrong."""
         views(self.folder)
-        mend(self.folder)
+        clear_mlflow(self.folder)
         self.send()
         assert [problem for check in self._checks() for problem in check.problems] == []
 

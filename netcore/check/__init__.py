@@ -1,1 +1,1 @@
-"""Records, derived files and trainings compared with what they must be: `netcore verify` and `netcore replay`."""
+"""Check a finished study: `netcore verify` compares its files with each other, `netcore replay` trains again."""

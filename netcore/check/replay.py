@@ -1,117 +1,168 @@
-"""`netcore replay`: train again what a record, or an MLflow run, tells of, and compare to the last bit.
+"""`netcore replay`: train again what a record describes, and compare to the last bit.
 
-The engine is that of `netcore run`, and so are the data: what they are must be what the record states, or nothing is
-trained. What a trial depends on stands in its record, so that no sampler is asked and no other trial is needed.
+A checksum shows that a record is what was written; only training again shows that its numbers are the net's. Data and
+workers are those of `netcore run`. The record holds everything else that a training depends on, so neither a sampler
+nor another trial is needed.
+
+    records (of a folder, or read back from MLflow)  ->  Asked  ->  train  ->  Replayed: what differs, in words
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
+from itertools import zip_longest
+from typing import NamedTuple
 
-from netcore.check.comparison import Asked, Replayed, compared, is_covered
+import numpy as np
+
 from netcore.confirm.confirmation import read_confirmation, split_of
+from netcore.core.params import Params
+from netcore.core.sgd import Epoch
 from netcore.data import Dataset
 from netcore.data.prepared import prepared
 from netcore.errors import DataError, InputError, RecordError
 from netcore.question.spec import StudySpec, dataset_of
 from netcore.records.folder import StudyFolder
-from netcore.records.job import Role
-from netcore.records.record import Record, ranked
+from netcore.records.job import MACHINE_FAILURES, Role, TrialResult
+from netcore.records.record import CURVES, Record, ranked, setting_differences
 from netcore.seeds import Purpose, generator
 from netcore.workers.engine import Engine
 from netcore.workers.start import engine_for
 
-__all__ = ["all_of", "best_of", "confirmation_of", "replay", "sample_of", "trials_of"]
+__all__ = ["Asked", "Replayed", "all_of", "best_of", "compared", "confirmation_of", "replay", "sample_of", "trials_of"]
+
+
+class Asked(NamedTuple):
+    """A training that is to be replayed."""
+
+    name: str
+    record: Record
+    weights: Params | None = None
+    """The record's weights, if they are kept."""
+
+
+class Replayed(NamedTuple):
+    """The result of a replay."""
+
+    name: str
+    record: Record
+    differences: tuple[str, ...] = ()
+    """How the training differs from its record; empty if they are equal to the last bit."""
+    environment: tuple[str, ...] = ()
+    """How this machine and its versions differ from the record's, which may explain the differences."""
+    skipped: bool = False
+    """Whether nothing was trained: the worker had died or run out of time, which no replay repeats."""
 
 
 def replay(
     spec: StudySpec, asked: list[Asked], workers: int | None = None, dask: str | None = None
 ) -> Iterator[Replayed]:
-    """Train again, and say of each training in what it is not its record.
+    """Train again and compare, the trainings of a confirmation last.
 
     Raises:
-        InputError: the data are not there, or are not those of the records; nothing was trained.
+        InputError: the data are missing, or differ from the records'; nothing was trained.
         WorkError: no worker can be started.
     """
-    on_splits: dict[int, list[Asked]] = {}
-    on_own: list[Asked] = []
-    for each in asked:
-        of_seed = on_splits.setdefault(each.record.number, []) if each.record.job.role is Role.CONFIRM else on_own
-        of_seed.append(each)
+    confirming = [each for each in asked if each.record.job.role is Role.CONFIRM]
     with prepared(partial(dataset_of, spec)) as dataset:
         for each in asked:
             _refuse_other_data(dataset, each)
         with engine_for(spec, dataset, workers, dask) as engine:
-            yield from _again(on_own, dataset, engine)
-            for seed, of_seed in sorted(on_splits.items()):
+            yield from _train([each for each in asked if each.record.job.role is not Role.CONFIRM], dataset, engine)
+            for seed in sorted({each.record.number for each in confirming}):
                 with split_of(spec, seed) as split:
-                    yield from _again(of_seed, split, engine)
+                    yield from _train([each for each in confirming if each.record.number == seed], split, engine)
 
 
 def trials_of(folder: StudyFolder, numbers: tuple[int, ...]) -> list[Asked]:
-    """Give the trials of these numbers.
+    """Return the trials of these numbers.
 
     Raises:
-        InputError: one of them has no record, or none that is whole.
+        InputError: a trial has no record, or a damaged one.
     """
     there = folder.numbers()
     for number in numbers:
         if number not in there:
             remedy = f"there are {len(there)}, the last is {there[-1]}" if there else "there is none"
             raise InputError.at(f"{folder.name}: trial {number}", "has no record", remedy=remedy)
-    return [_of_trial(folder.read(number), folder) for number in dict.fromkeys(numbers)]
+    return [_trial(folder.read(number), folder) for number in dict.fromkeys(numbers)]
 
 
 def best_of(folder: StudyFolder) -> list[Asked]:
-    """Give the best trial.
+    """Return the best trial.
 
     Raises:
-        InputError: none has finished, or a record is not whole.
+        InputError: no trial has finished, or a record is damaged.
     """
     best = ranked(folder.committed())[:1]
     if not best:
         raise InputError.at(folder.name, "no trial has finished, so there is no best one", remedy="name trials instead")
-    return [_of_trial(record, folder) for record in best]
+    return [_trial(record, folder) for record in best]
 
 
 def sample_of(folder: StudyFolder, size: int) -> list[Asked]:
-    """Give so many trials, or all if there are fewer, chosen by the study's seed; a larger sample holds the smaller.
+    """Return a sample of trials, drawn with the study's seed; a larger sample contains a smaller one.
 
     Raises:
-        InputError: a record is not whole.
+        InputError: a record is damaged.
     """
     records = folder.committed()
     order = generator(folder.spec().study.seed, 0, Purpose.REPLAY).permutation(len(records))
-    return [_of_trial(records[place], folder) for place in sorted(order[:size])]
+    return [_trial(records[place], folder) for place in sorted(order[:size])]
 
 
 def all_of(folder: StudyFolder) -> list[Asked]:
-    """Give all trials.
+    """Return all trials.
 
     Raises:
-        InputError: a record is not whole.
+        InputError: a record is damaged.
     """
-    return [_of_trial(folder.read(number), folder) for number in folder.numbers()]
+    return [_trial(folder.read(number), folder) for number in folder.numbers()]
 
 
 def confirmation_of(folder: StudyFolder) -> list[Asked]:
-    """Give the trainings of a confirmation.
+    """Return the trainings of a confirmation.
 
     Raises:
-        InputError: it is not complete, or a record is not whole.
+        InputError: the confirmation is incomplete, or a record is damaged.
     """
     confirmed = read_confirmation(folder.spec(), folder.committed(), folder)
     if not confirmed:
-        raise InputError.at(folder.name, "has no complete confirmation", remedy="`netcore confirm` makes it")
+        raise InputError.at(folder.name, "has no complete confirmation", remedy="run `netcore confirm` first")
     pairs = ((candidate, record) for candidate, records in confirmed.items() for record in records)
     return [Asked(f"{candidate.name}, seed {record.number}", record) for candidate, record in pairs]
 
 
-def _of_trial(record: Record, folder: StudyFolder) -> Asked:
+def compared(asked: Asked, again: Record, weights: Params | None) -> Replayed:
+    """Compare a record with the record of the replay; `weights` are the replay's."""
+    ours, theirs = asked.record.result, again.result
+    found = [f"it could not be trained here: {theirs.traceback.strip()[:200]}"] if _is_by_machine(again) else []
+    for name in ("state", "best_epoch"):
+        old, new = getattr(ours, name), getattr(theirs, name)
+        if old != new:
+            found.append(f"{name} was {old}, is {new}")
+    found += _curve_differences(ours, theirs)
+    if asked.record.weights_sha256 != again.weights_sha256:
+        found.append(f"the weights differ{_distance(asked.weights, weights)}")
+    if not found and not _same(ours.value, theirs.value):
+        found.append(f"value was {ours.value!r}, is {theirs.value!r}")
+    if not found and asked.record.digest != again.digest:
+        found.append("all metrics are equal, but the record's digest is not the digest of its content")
+    environment = setting_differences(asked.record.provenance.environment, again.provenance.environment)
+    return Replayed(asked.name, asked.record, tuple(found), tuple(environment))
+
+
+def _trial(record: Record, folder: StudyFolder) -> Asked:
     weights = None
-    with suppress(RecordError):  # they are kept of a few trials only, and a comparison needs their SHA-256 alone
+    with suppress(RecordError):  # few are kept; without them only the SHA-256 is compared
         weights = folder.read_weights(record)
     return Asked(f"trial {record.number}", record, weights)
+
+
+def _is_by_machine(record: Record) -> bool:
+    """Return whether the training failed because its worker died or ran out of time."""
+    return record.result.failure in MACHINE_FAILURES
 
 
 def _refuse_other_data(dataset: Dataset, asked: Asked) -> None:
@@ -119,15 +170,52 @@ def _refuse_other_data(dataset: Dataset, asked: Asked) -> None:
     if dataset.digest != stated:
         place = f"{asked.name}: data {dataset.name}"
         rule = f"must have the digest {stated[:16]}… that its record states"
-        raise DataError.at(place, rule, f"{dataset.digest[:16]}…", "put the data back that the study ran on")
+        raise DataError.at(place, rule, f"{dataset.digest[:16]}…", "restore the data that the study ran on")
 
 
-def _again(asked: list[Asked], dataset: Dataset, engine: Engine) -> Iterator[Replayed]:
-    """Train on one data set what is covered by the promise; give all in order."""
-    futures = [engine.submit(each.record.job, dataset) if is_covered(each.record) else None for each in asked]
+def _train(asked: list[Asked], dataset: Dataset, engine: Engine) -> Iterator[Replayed]:
+    """Train on one data set; return all results in order."""
+    futures = [None if _is_by_machine(each.record) else engine.submit(each.record.job, dataset) for each in asked]
     for each, future in zip(asked, futures, strict=True):
         if future is None:
             yield Replayed(each.name, each.record, skipped=True)
-            continue
-        result, provenance = future.result()
-        yield compared(each, Record.of(each.record.job, result, provenance), result.weights)
+        else:
+            result, provenance = future.result()
+            yield compared(each, Record.of(each.record.job, result, provenance), result.weights)
+
+
+def _curve_differences(ours: TrialResult, theirs: TrialResult) -> list[str]:
+    """Report the first epoch from which curves (or folds' curves) differ, and the largest difference by metric."""
+    firsts: list[int] = []
+    largest: dict[str, float] = {}
+    for old, new in [(ours.curve, theirs.curve), *zip(ours.folds, theirs.folds, strict=False)]:
+        for epoch, (one, other) in enumerate(zip_longest(old, new), start=1):
+            apart = _epoch_differences(one, other)
+            firsts += [epoch] if apart else []
+            largest |= {name: max(by, largest.get(name, 0.0)) for name, by in apart.items()}
+    if not firsts:
+        return []
+    length = "" if len(ours.curve) == len(theirs.curve) else f"{len(theirs.curve)} epochs, not {len(ours.curve)}; "
+    by = ", ".join(f"{name} {f'{by:.3g}' if math.isfinite(by) else 'infinitely much'}" for name, by in largest.items())
+    return [f"{length}from epoch {min(firsts)} on, by at most {by}"]
+
+
+def _epoch_differences(one: Epoch | None, other: Epoch | None) -> dict[str, float]:
+    """Return the absolute differences by metric; infinite where one value is missing or not finite."""
+    if one is None or other is None:
+        return dict.fromkeys(CURVES, math.inf)
+    pairs = {name: (getattr(one, name), getattr(other, name)) for name in CURVES}
+    apart = {name: abs(ours - theirs) for name, (ours, theirs) in pairs.items() if not _same(ours, theirs)}
+    return {name: by if math.isfinite(by) else math.inf for name, by in apart.items()}
+
+
+def _same(one: float, other: float) -> bool:
+    """Compare two values; all that are not finite are equal, as MLflow has no infinity (digests tell them apart)."""
+    return one == other or not (math.isfinite(one) or math.isfinite(other))
+
+
+def _distance(ours: Params | None, theirs: Params | None) -> str:
+    if ours is None or theirs is None or [w.shape for w in ours] != [w.shape for w in theirs]:
+        return ""
+    pairs = zip(ours, theirs, strict=True)
+    return f" by at most {max(float(np.max(np.abs(one - other), initial=0.0)) for one, other in pairs):.3g}"

@@ -6,15 +6,14 @@ from pathlib import Path
 import click
 
 from netcore.check import replay
-from netcore.check.comparison import Asked
-from netcore.check.run_record import asked_of_run
-from netcore.check.verify import mend, verify
+from netcore.check.verify import clear_mlflow, verify
 from netcore.cli.options import dask_option, results_option, workers_option
 from netcore.derived import write_derived_files
 from netcore.errors import NetcoreError
 from netcore.records.folder import StudyFolder, find_study
 from netcore.terminal import say_checks, say_replays
 from netcore.tracking.follow import sync
+from netcore.tracking.run_record import record_of_run
 
 __all__ = ["replay_command", "verify_command"]
 
@@ -33,7 +32,7 @@ def verify_command(study: str, results: Path, fix: bool, quick: bool) -> int:
     click.echo("\nrebuilding everything that is made from records ...", err=True)
     try:
         write_derived_files(folder)
-        mend(folder)
+        clear_mlflow(folder)
         sync(folder)
     except NetcoreError as error:
         for problem in error.problems:
@@ -66,7 +65,7 @@ def replay_command(  # noqa: PLR0913, PLR0917  # one argument per option
     dask: str | None,
 ) -> int:
     """Train recorded trials again, and compare to the last bit."""
-    choices: list[tuple[bool, Callable[[StudyFolder], list[Asked]]]] = [
+    choices: list[tuple[bool, Callable[[StudyFolder], list[replay.Asked]]]] = [
         (bool(trials), lambda folder: replay.trials_of(folder, trials)),
         (best, replay.best_of),
         (sample is not None, lambda folder: replay.sample_of(folder, sample or 1)),
@@ -77,8 +76,8 @@ def replay_command(  # noqa: PLR0913, PLR0917  # one argument per option
     if len(chosen) + (run_id is not None) != 1 or (study is None) is (run_id is None):
         raise click.UsageError("give a STUDY and one of TRIAL..., --best, --sample, --all, --confirmed; or --run alone")
     if study is None:
-        spec, one = asked_of_run(run_id or "")
-        asked = [one]
+        spec, name, record = record_of_run(run_id or "")
+        asked = [replay.Asked(name, record)]
     else:
         folder = find_study(study, results)
         asked, spec = chosen[0](folder), folder.spec()

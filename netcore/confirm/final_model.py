@@ -28,7 +28,7 @@ from netcore.records.job import State
 from netcore.records.record import Record
 from netcore.workers.engine import Engine
 
-__all__ = ["FinalTraining", "facts_of", "final_training", "write_final_model"]
+__all__ = ["FinalTraining", "facts_of", "final_training", "result_on_test_set", "write_final_model"]
 
 
 class FinalTraining(NamedTuple):
@@ -92,6 +92,23 @@ def facts_of(spec: StudySpec, final: FinalTraining, trained: list[Record], test:
     }
 
 
+def result_on_test_set(final: FinalTraining, confusion: list[list[int]], readings: int) -> dict[str, Any]:
+    """Return the content of test.json; `confusion` counts test rows by class (row) and predicted class (column)."""
+    rows, right = sum(map(sum, confusion)), sum(row[place] for place, row in enumerate(confusion))
+    return {
+        "candidate": final.candidate.name,
+        "trial": final.candidate.trial,
+        "seed": final.record.number,
+        "digest": final.record.digest,
+        "data_digest": final.record.job.data_digest,
+        "rows": rows,
+        "right": right,
+        "accuracy": right / rows,
+        "readings": readings,
+        "confusion": confusion,
+    }
+
+
 def _stored_model(folder: StudyFolder) -> Model | None:
     with suppress(RecordError):
         return read_model(folder.path / MODEL)
@@ -123,17 +140,6 @@ def _read_test_set(final: FinalTraining, weights: Params, dataset: Dataset, fold
     same = before.get("digest") == final.record.digest
     model = _stored_model(folder)  # it has counted too: deleting test.json does not undo a reading
     readings = max(before.get("readings", 0), model.facts.get("test", {}).get("readings", 0) if model else 0)
-    test = {
-        "candidate": final.candidate.name,
-        "trial": final.candidate.trial,
-        "seed": final.record.number,
-        "digest": final.record.digest,
-        "data_digest": final.record.job.data_digest,
-        "rows": len(y),
-        "right": int(np.trace(confusion)),
-        "accuracy": float(np.trace(confusion) / len(y)),
-        "readings": max(1, readings + (not same)),
-        "confusion": confusion.tolist(),
-    }
+    test = result_on_test_set(final, confusion.tolist(), max(1, readings + (not same)))
     write_atomically(folder.test, json.dumps(test, indent=1).encode())
     return test

@@ -1,6 +1,6 @@
-"""An MLflow run, read back as the record that it was made from: all that a replay needs, without the results folder.
+"""An MLflow run, read back as the record that it was written from: a replay needs no results folder.
 
-params, tags, metrics by epoch  +  study.toml and resolved.json of the parent  ->  spec and record
+params, tags, metrics by epoch  +  study.toml and resolved.json of the study's run  ->  spec and record
 """
 
 import json
@@ -13,9 +13,7 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
-from pydantic import ValidationError
 
-from netcore.check.comparison import Asked
 from netcore.core.sgd import Epoch
 from netcore.errors import InputError
 from netcore.question.metrics import METRICS
@@ -25,21 +23,24 @@ from netcore.records.record import Provenance, Record
 from netcore.tracking.client import connect, shown_uri, speaking_plainly, there_is_none
 from netcore.tracking.sync import CONFIRM, TRIAL, key_of, params_of
 
-__all__ = ["asked_of_run"]
+__all__ = ["record_of_run"]
 
-_NOT_WHOLE = (ArithmeticError, AttributeError, KeyError, TypeError, ValueError, ValidationError)
+_NOT_WHOLE = (ArithmeticError, AttributeError, KeyError, TypeError, ValueError)
+_SYNC = "run `netcore sync` where its records are"
 _STUDY_FILES = ("study.toml", "resolved.json")
 
 
-def asked_of_run(run_id: str) -> tuple[StudySpec, Asked]:
-    """Read the run of a training; data that are files are looked for in the current folder and the data folder.
+def record_of_run(run_id: str) -> tuple[StudySpec, str, Record]:
+    """Read the run of a training; return its study's spec, its name, and its record (without weights).
+
+    Data files are looked for in the current folder and in netcore's data folder.
 
     Raises:
-        InputError: there is no such run, it is of no training, or does not hold all that is needed.
+        InputError: there is no such run, it belongs to no training, or something needed is missing from it.
         WorkError: MLflow refuses.
     """
     place = f"{shown_uri()}: run {run_id!a}"
-    missing = InputError.at(place, "there is no such run", remedy="MLFLOW_TRACKING_URI says where to look")
+    missing = InputError.at(place, "there is no such run", remedy="set MLFLOW_TRACKING_URI to the MLflow that has it")
     if there_is_none():
         raise missing
     with speaking_plainly("see that it runs, then try again"):
@@ -52,8 +53,7 @@ def asked_of_run(run_id: str) -> tuple[StudySpec, Asked]:
             raise
         key = key_of(run)
         if key is None:
-            remedy = f"take one that bears the tag {TRIAL} or {CONFIRM}"
-            raise InputError.at(place, "must be the run of a training", remedy=remedy)
+            raise InputError.at(place, "must be the run of a training", remedy=f"it has the tag {TRIAL} or {CONFIRM}")
         curves = {
             name: {metric.step: metric.value for metric in client.get_metric_history(run_id, name)} for name in METRICS
         }
@@ -63,13 +63,12 @@ def asked_of_run(run_id: str) -> tuple[StudySpec, Asked]:
         spec = StudySpec.model_validate(settings["settings"]).located(text, Path.cwd())
         record = _record(run, curves, _job(run, key, spec, settings["data"]["digest"]))
     except _NOT_WHOLE as error:
-        remedy = "`netcore sync`, where its records are, writes it again"
-        raise InputError.at(
-            place, f"does not hold a training ({type(error).__name__}: {error})"[:300], remedy=remedy
-        ) from error
-    if (different := _unlike(run, record)) is not None:
-        raise InputError.at(place, f"param {different} must be what resolved.json of its parent says")
-    return spec, Asked(f"{spec.name}: {' '.join(key).removeprefix('netcore.')}", record)
+        what = f"does not hold a training ({type(error).__name__}: {error})"[:300]
+        raise InputError.at(place, what, remedy=_SYNC) from error
+    for name, value in params_of(record).items():
+        if run.data.params.get(name) != value:
+            raise InputError.at(place, f"param {name} must be the one of its study's resolved.json", remedy=_SYNC)
+    return spec, f"{spec.name}: {' '.join(key).removeprefix('netcore.')}", record
 
 
 def _file_of_parent(client: MlflowClient, run: Run, name: str, place: str) -> bytes:
@@ -78,8 +77,7 @@ def _file_of_parent(client: MlflowClient, run: Run, name: str, place: str) -> by
         try:
             return Path(client.download_artifacts(parent, name, into)).read_bytes()
         except (MlflowException, OSError) as error:
-            remedy = "`netcore sync`, where its records are, sends it"
-            raise InputError.at(place, f"its parent must hold {name}", remedy=remedy) from error
+            raise InputError.at(place, f"its study's run must hold {name}", remedy=_SYNC) from error
 
 
 def _job(run: Run, key: tuple[str, str], spec: StudySpec, digest: str) -> TrialJob:
@@ -99,7 +97,7 @@ def _job(run: Run, key: tuple[str, str], spec: StudySpec, digest: str) -> TrialJ
 
 
 def _record(run: Run, curves: dict[str, dict[int, float]], job: TrialJob) -> Record:
-    """Put the record together; a figure that is not there, and one that is not finite, is NaN."""
+    """Return the record; a metric that is missing or not finite is NaN."""
     tags, metrics = run.data.tags, run.data.metrics
     last = max((step for curve in curves.values() for step in curve), default=0)
     first, _, _, decay = job.hyperparameters
@@ -118,8 +116,3 @@ def _record(run: Run, curves: dict[str, dict[int, float]], job: TrialJob) -> Rec
     environment: dict[str, Any] = json.loads(tags["netcore.environment"])
     provenance = Provenance(run.info.start_time / 1_000, 0.0, 1, environment)
     return Record(job, result, provenance, tags["netcore.digest"], tags.get("netcore.weights_sha256", ""))
-
-
-def _unlike(run: Run, record: Record) -> str | None:
-    """Name a param that does not say what its record would."""
-    return next((name for name, value in params_of(record).items() if run.data.params.get(name) != value), None)

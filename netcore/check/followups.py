@@ -1,0 +1,194 @@
+"""Checks of what follows a search: the records of confirmation and audit, the final model and its test result.
+
+Each record belongs to a training that follows from the trials. So the jobs are derived again, and each record is
+compared with its job. Records of an earlier, shorter search or of more seeds stay valid and are checked too. Model and
+test.json are built again from the winner's record and compared.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from netcore.archive import pack
+from netcore.check.outcomes import outcome_problems
+from netcore.check.trials import digests, read_records
+from netcore.confirm.audit import audit_task
+from netcore.confirm.candidates import (
+    COURSE_FOLDER,
+    PILOTS_FOLDER,
+    SOFTMAX_FOLDER,
+    Candidate,
+    confirm_task,
+    course,
+    finalist,
+    pilots,
+    softmax,
+)
+from netcore.confirm.confirmation import read_confirmation
+from netcore.confirm.final_model import FinalTraining, facts_of, final_training, result_on_test_set
+from netcore.data.preprocessing import to_members
+from netcore.errors import Finding, Problem, RecordError, Remark
+from netcore.files import is_file
+from netcore.final.model import MODEL, read_model
+from netcore.question.spec import StudySpec
+from netcore.records.folder import StudyFolder
+from netcore.records.job import State, TrialJob
+from netcore.records.record import Record, differences, pack_weights, ranked
+
+__all__ = ["audit", "confirmation", "final_model"]
+
+_CONFIRM = "`netcore confirm` trains it again"
+_REBUILD = "delete the file, and `netcore confirm` writes it again"
+
+
+def confirmation(records: list[Record], folder: StudyFolder, spec: StudySpec, digest: str) -> Iterator[Finding]:
+    """Check the records of a confirmation, and whether it is complete; `digest` is the digest of the data."""
+    home = folder.path / "confirm"
+    if not home.is_dir():
+        yield Remark("the study has not been confirmed")
+        return
+    for path in sorted(home.iterdir()):
+        below = StudyFolder(path)
+        there, problems = read_records(below)
+        yield from problems
+        if path.name == PILOTS_FOLDER:
+            yield from _pilots(there, below, records, folder, spec)
+            continue
+        candidate = _candidate(path.name, records, folder, spec)
+        if candidate is None:
+            yield Remark(f"{path} is not checked, because it belongs to no candidate of this search")
+            continue
+        for record in there:
+            asked = confirm_task(spec, digest, folder, candidate, record.number).job
+            yield from _record_problems(record, asked, f"{path.name}, seed {record.number}", below)
+        for seed in sorted({*range(max(below.numbers(), default=0))} - {*below.numbers()}):
+            yield Problem(f"{path.name}, seed {seed}", "has no record, but a later seed has one", remedy=_CONFIRM)
+    if not read_confirmation(spec, records, folder):
+        yield Remark("it is incomplete, or belongs to an earlier search; `netcore confirm` continues")
+
+
+def audit(records: list[Record], folder: StudyFolder) -> Iterator[Finding]:
+    """Check the records of an audit: each begins with the curve of its stopped trial, bit for bit."""
+    below = StudyFolder(folder.path / "audit")
+    there, problems = read_records(below)
+    yield from problems
+    if not (there or problems):
+        yield Remark("the stopping rule has not been audited")
+    stopped = {record.number: record for record in records if record.result.state is State.PRUNED}
+    for record in there:
+        place = f"audit of trial {record.number}"
+        if record.number not in stopped:
+            yield Problem(place, "must belong to a pruned trial", remedy="move its record away")
+            continue
+        trial = stopped[record.number]
+        yield from _record_problems(record, audit_task(trial, folder).job, place, below)
+        ours, theirs = (repr(r.result.curve[: len(trial.result.curve)]) for r in (record, trial))
+        if ours != theirs:
+            yield Problem(place, "must begin with the curve of the stopped trial")
+
+
+def final_model(records: list[Record], folder: StudyFolder, spec: StudySpec) -> Iterator[Finding]:
+    """Build test.json and the facts in model.npz again, and compare; compare the weights with the winner's record."""
+    path, test = folder.test, folder.test_figures()
+    if not (is_file(path) or is_file(folder.path / MODEL)):
+        yield Remark("there is no final model: the test set has not been read")
+        return
+    if test is None:
+        yield Problem(str(path), "is missing or not whole", remedy="`netcore confirm` reads the test set again")
+        return
+    confirmed = read_confirmation(spec, records, folder)
+    final = final_training(confirmed)
+    if confirmed and final is None:
+        yield Problem(str(path), "must not exist, because no finalist finished", remedy="move it away")
+        return
+    try:
+        final = final or _named(test, records, folder, spec)
+        model = read_model(folder.path / MODEL)
+    except RecordError as error:
+        yield from error.problems
+        return
+    record, data = final.record, folder.resolved_settings()["data"]
+    yield from _unlike(test, _test_result(final, test) | {"rows": data["rows"]["test"]}, path)
+    facts = facts_of(spec, final, confirmed.get(final.candidate, [record]), test)
+    if not confirmed:  # an earlier search, perhaps with another number of seeds
+        del facts["confirmed"]
+    found = model.facts | {
+        "class_names": list(model.class_names),
+        "weights_sha256": hashlib.sha256(pack_weights(model.params)).hexdigest(),
+        "preprocessing": hashlib.sha256(pack(to_members(model.preprocessing))).hexdigest(),
+    }
+    asked = facts | {
+        "class_names": data["class_names"],
+        "weights_sha256": record.weights_sha256,
+        "preprocessing": hashlib.sha256(pack(to_members(record.preprocessing))).hexdigest(),
+    }
+    yield from _unlike(found, asked, folder.path / MODEL)
+
+
+def _candidate(name: str, records: list[Record], folder: StudyFolder, spec: StudySpec) -> Candidate | None:
+    """Return the candidate whose records are in the folder of this name; None if this search has no such candidate."""
+    if name == COURSE_FOLDER:
+        return course(spec)
+    if name == SOFTMAX_FOLDER:
+        tried, _ = read_records(StudyFolder(folder.path / "confirm" / PILOTS_FOLDER))
+        return softmax(tried) if tried else None
+    return next((found for found in map(finalist, ranked(records)) if found.folder == name), None)
+
+
+def _pilots(
+    there: list[Record], below: StudyFolder, records: list[Record], folder: StudyFolder, spec: StudySpec
+) -> Iterator[Finding]:
+    """Check the pilots of softmax regression: all must come from one finished trial, the best of some search length."""
+    asked = [[task.job for task in pilots(spec, record, folder)] for record in ranked(records)]
+    best = next(
+        (jobs for jobs in asked if there and jobs[there[0].number : there[0].number + 1] == [there[0].job]), None
+    )
+    for record in there:
+        place = f"{PILOTS_FOLDER}, {record.number}"
+        if best is None or record.number >= len(best):
+            yield Problem(place, "must have the hyperparameters of a finished trial", remedy=_CONFIRM)
+        else:
+            yield from _record_problems(record, best[record.number], place, below)
+
+
+def _record_problems(record: Record, asked: TrialJob, place: str, below: StudyFolder) -> Iterator[Problem]:
+    """Compare a record with the job that it should have, and its parts with each other."""
+    if different := differences(record.job, asked):
+        yield Problem(place, "must be the training that follows from the trials", "; ".join(different), _CONFIRM)
+    yield from outcome_problems(record, place)
+    found = digests([record], below)  # no weights are kept here, so only trials without weights can be checked
+    yield from (Problem(place, each.rule, each.value) for each in found if isinstance(each, Problem))
+
+
+def _named(test: dict[str, Any], records: list[Record], folder: StudyFolder, spec: StudySpec) -> FinalTraining:
+    """Return the candidate and the record that test.json names, whatever search they come from.
+
+    Raises:
+        RecordError: test.json names no training that has a record.
+    """
+    trial, seed = test["trial"], test["seed"]
+    name = f"trial-{trial:06d}" if trial is not None else ""
+    below, candidate = StudyFolder(folder.path / "confirm" / name), _candidate(name, records, folder, spec)
+    if candidate is None or seed not in below.numbers():
+        raise RecordError.at(folder.test, "must name a training that has a record", remedy=_CONFIRM)
+    return FinalTraining(candidate, below.read(seed))
+
+
+def _test_result(final: FinalTraining, test: dict[str, Any]) -> dict[str, Any]:
+    """Build test.json again from its confusion matrix, if it has one."""
+    if not any(map(sum, test.get("confusion", []))):
+        return {"confusion": "a table of counts"}
+    return result_on_test_set(final, test["confusion"], test["readings"])
+
+
+def _unlike(found: dict[str, Any], asked: dict[str, Any], path: Path) -> Iterator[Problem]:
+    for name, value in asked.items():
+        if found.get(name) != value:
+            yield Problem(str(path), f"{name} must be {_shown(value)}", _shown(found.get(name)), _REBUILD)
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 160 else text[:157] + "..."  # noqa: PLR2004  # two lines of a terminal

@@ -1,0 +1,91 @@
+"""The Parquet files of a study compared with its records: each table is made again and must be equal, cell by cell."""
+
+import io
+from collections.abc import Iterator
+from itertools import zip_longest
+from pathlib import Path
+
+import pandas as pd
+
+from netcore.errors import Finding, Problem, Remark
+from netcore.files import is_file
+from netcore.records.folder import StudyFolder
+from netcore.records.record import Record
+from netcore.results.tables import TABLES, tables_of
+
+__all__ = ["table_findings"]
+
+_KEYS = {
+    "trials": ("trial",),
+    "curves": ("trial", "fold", "epoch"),
+    "weights": ("trial", "input", "unit"),
+    "confirmation": ("candidate", "seed"),
+    "audit": ("trial",),
+}
+"""The columns of each table that name a row."""
+_AGAIN = "`netcore report` writes it again"
+
+
+def table_findings(records: list[Record], folder: StudyFolder, *, complete: bool) -> Iterator[Finding]:
+    """Compare each Parquet file with the table of the records; report the first difference of each column.
+
+    Where not all trials are there and readable (`complete`), the trials that file and records have in common are
+    compared: the files of an interrupted study may be behind.
+    """
+    expected = tables_of(records, folder)
+    for name in TABLES if complete else ("trials", "curves"):
+        path = folder.path / f"{name}.parquet"
+        if not is_file(path):
+            missing = Problem(str(path), "is missing", remedy=_AGAIN)
+            yield missing if complete else Remark(f"{path} does not exist yet; `netcore report` writes it")
+            continue
+        try:
+            found = pd.read_parquet(path)
+        except (OSError, ValueError) as error:  # PyArrow's errors are subclasses
+            yield Problem(str(path), f"is not a Parquet file ({' '.join(str(error).split())[:100]})", remedy=_AGAIN)
+            continue
+        asked = _as_read(getattr(expected, name))
+        if (schema := _first_difference(_schema(found), _schema(asked))) is not None:
+            yield Problem(str(path), f"must have the column {schema[1]}", str(schema[0]), _AGAIN)
+            continue
+        if not complete:
+            if behind := len({*asked["trial"]} - {*found["trial"]}):
+                yield Remark(f"{path} is {behind} trials behind; `netcore report` updates it")
+            for number in sorted({*found["trial"]} - {*folder.numbers()}):
+                yield Problem(f"{path}: trial {number}", "has no record", remedy=_AGAIN)
+            common = {*asked["trial"]} & {*found["trial"]}
+            found, asked = (frame[frame["trial"].isin(common)].reset_index(drop=True) for frame in (found, asked))
+        yield from _differences(found, asked, path)
+
+
+def _as_read(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table as it comes back from a file."""
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer, index=False)
+    return pd.read_parquet(buffer)
+
+
+def _schema(frame: pd.DataFrame) -> list[str]:
+    return [f"{name} ({dtype})" for name, dtype in frame.dtypes.items()]
+
+
+def _first_difference(found: list[str], asked: list[str]) -> tuple[str | None, str | None] | None:
+    return next((pair for pair in zip_longest(found, asked) if pair[0] != pair[1]), None)
+
+
+def _differences(found: pd.DataFrame, asked: pd.DataFrame, path: Path) -> Iterator[Problem]:
+    """Report the first different cell of each column."""
+    if found.equals(asked):
+        return
+    if len(found) != len(asked):
+        yield Problem(str(path), f"must have {len(asked)} rows, as the records give", str(len(found)), _AGAIN)
+        return
+    plain = dict.fromkeys(asked.select_dtypes("category"), "str")  # categories compare only with the same categories
+    cells = found.astype(plain).compare(asked.astype(plain), result_names=("found", "asked"))
+    for name in cells.columns.unique(0):
+        different = cells[name].dropna(how="all")
+        row, ours, theirs = next(different.itertuples(name=None))
+        keys = [f"{key} {asked[key].iloc[row]}" for key in _KEYS[path.stem] if key in asked]
+        more = f" (and {len(different) - 1} more)" if len(different) > 1 else ""
+        place = f"{path}: {', '.join([*keys, str(name)])}"
+        yield Problem(place, f"must be {theirs!r}, as its record gives", f"{ours!r}{more}", _AGAIN)
