@@ -106,6 +106,7 @@ class Run:
         self.folder = StudyFolder(Path(results) / spec.name)
         self.seconds: dict[str, float] = {}
         """Seconds by activity, for the report."""
+        self.busy: float | None = None
         """Share of the time from the workers' start to the last commit in which they trained; None on a cluster."""
         self.searched = False
         """Whether the search is complete, so that derived files can be written even if the confirmation fails."""

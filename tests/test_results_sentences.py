@@ -67,9 +67,11 @@ def test_the_noise_is_named_with_its_smallest_net() -> None:
         "Within the noise of trial 0 (the difference may be zero): trial 1 and course defaults."
     )
     found = summary_of({"trial 1": [0.20, 0.22, 0.23], "trial 0": [0.21, 0.22, 0.23]})
-    assert within_noise(found).endswith("The smallest of these is trial 0, with 32 hidden units; the winner has 128.")
+    assert within_noise(found).endswith(
+        "The smallest of these is trial 0, with 32 hidden units; the winner has 128 hidden units."
+    )
     found = summary_of({"trial 1": [0.20, 0.22, 0.23], SOFTMAX: [0.21, 0.22, 0.23]})
-    assert within_noise(found).endswith("softmax regression, with no hidden layer; the winner has 128.")
+    assert within_noise(found).endswith("softmax regression, with no hidden layer; the winner has 128 hidden units.")
     assert within_noise(summary_of({"trial 0": [0.2, 0.3], "trial 1": [0.9, 1.0]})) == ""
 
 

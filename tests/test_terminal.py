@@ -1,4 +1,4 @@
-"""What a person sees: a bar on a terminal, plain lines elsewhere, the outcome at the end, one trial in full."""
+"""The output of commands: a bar on a terminal, lines elsewhere, the outcome at the end, one trial in full."""
 
 import json
 import os
@@ -13,7 +13,6 @@ import pytest
 from conftest import netcore_command, write_mixed
 
 from netcore.question.spec import StudySpec
-from netcore.records.record import Record
 from netcore.results.tables import StudyTables
 from netcore.run import Run
 
@@ -21,7 +20,7 @@ Mixed = tuple[StudySpec, Path, StudyTables]
 
 
 def on_a_terminal(*command: str, cwd: Path, columns: int) -> str:
-    """Run a command whose standard error is a terminal of so many columns; give what the terminal got."""
+    """Run a command whose standard error is a terminal with this many columns; return what it wrote there."""
     ours, theirs = pty.openpty()
     environment = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm-256color"}
     with subprocess.Popen(command, cwd=cwd, env=environment, stdout=subprocess.DEVNULL, stderr=theirs) as process:
@@ -40,84 +39,91 @@ def on_a_terminal(*command: str, cwd: Path, columns: int) -> str:
     return said.decode()
 
 
-@pytest.mark.parametrize("columns", [80, 140])
-def test_a_terminal_gets_a_bar(tmp_path: Path, columns: int) -> None:
-    """On a terminal a bar shows how many are done, how they ended and the best, uncut, on narrow ones too."""
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> "subprocess.CompletedProcess[str]":
+    """Return what `netcore run` printed of a study of 20 trials, without a terminal."""
+    folder = tmp_path_factory.mktemp("finished")
+    write_mixed(folder, 20)
+    return netcore_command("run", "mixed.toml", cwd=folder)
+
+
+def test_a_terminal_gets_a_bar(tmp_path: Path) -> None:
+    """On a narrow terminal a bar shows the number of trials, their states and the best one, uncut."""
     write_mixed(tmp_path, 12)
-    said = on_a_terminal(sys.executable, "-m", "netcore", "run", "mixed.toml", cwd=tmp_path, columns=columns)
-    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said)
+    output = on_a_terminal(sys.executable, "-m", "netcore", "run", "mixed.toml", cwd=tmp_path, columns=80)
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output)
     assert "12/12" in plain
     words = " ".join(plain.split())
     assert re.search(r"best val_loss \d\.\d{4} \(trial \d+\)", words)
     assert "…" not in plain
     assert "Traceback" not in plain
-    assert max(map(len, plain.replace("\r", "\n").split("\n"))) <= columns
+    assert max(map(len, plain.replace("\r", "\n").split("\n"))) <= 80
 
 
-def test_elsewhere_it_gets_lines(tmp_path: Path) -> None:
-    """Where no terminal is, ten lines at most say how far it is, and none moves a cursor."""
-    write_mixed(tmp_path, 20)
-    done = netcore_command("run", "mixed.toml", cwd=tmp_path)
-    lines = [line for line in done.stderr.splitlines() if "/20 trials: " in line]
+def test_without_a_terminal_there_are_lines(finished: "subprocess.CompletedProcess[str]") -> None:
+    """Without a terminal at most ten lines show the progress, and none moves the cursor."""
+    lines = [line for line in finished.stderr.splitlines() if "/20 trials: " in line]
     assert len(lines) == 10
     assert lines[-1].startswith("20/20 trials: ")
-    assert "\x1b" not in done.stderr + done.stdout
+    assert "\x1b" not in finished.stderr + finished.stdout
 
 
-def test_the_outcome_says_who_won_and_where_everything_is(tmp_path: Path) -> None:
-    """At the end: the winner's hyperparameters and figures, the report, and the command that opens the UI."""
-    write_mixed(tmp_path, 12)
-    said = netcore_command("run", "mixed.toml", cwd=tmp_path).stdout
+def test_the_outcome_has_the_winner_and_all_places(finished: "subprocess.CompletedProcess[str]") -> None:
+    """At the end: the winner's hyperparameters and metrics, the report, and the command that opens the UI."""
+    output = finished.stdout
     for word in ("learning_rate ", "hidden_size ", "reg ", "learning_rate_decay ", "val_loss ", "val_accuracy "):
-        assert f"\n  {word}" in said
-    assert "test accuracy " in said
-    assert "(val_loss, 2 fresh seeds)" in said
-    (busy,) = re.findall(r"\n  workers  +busy (\d+|\d\.\d)% of the time  \(in the search\)\n", said)
+        assert f"\n  {word}" in output
+    assert re.search(r"\n\n  winner +trial \d+ ", output)
+    assert "test accuracy " in output
+    assert "(val_loss, 2 fresh seeds)" in output
+    (busy,) = re.findall(r"\n  workers  +busy (\d+|\d\.\d)% of the time  \(in the search\)\n", output)
     assert 0 <= float(busy) <= 100
-    assert "results/mixed/report.html" in said
-    assert "`netcore ui`" in said
+    assert "results/mixed/report.html" in output
+    assert "`netcore ui`" in output
 
 
-def test_workers_are_busy_only_where_something_is_trained(mixed: Mixed, tmp_path: Path) -> None:
-    """A run that finds all its records says nothing of workers; another one knows the share of their time."""
-    shutil.copytree(mixed[1].parent, tmp_path / "there")
-    assert "\n  workers " not in netcore_command("run", "mixed.toml", cwd=tmp_path / "there").stdout
-    with Run(mixed[0], results=tmp_path / "anew", workers=2) as run:
+def test_before_a_confirmation_there_is_no_winner(mixed: Mixed, tmp_path: Path) -> None:
+    """The first row is the best trial of the search; a run that trains nothing has no row about workers."""
+    shutil.copytree(mixed[1].parent, tmp_path / "copy")
+    shutil.rmtree(tmp_path / "copy" / "results" / "mixed" / "confirm")
+    output = netcore_command("run", "mixed.toml", "--no-confirm", cwd=tmp_path / "copy").stdout
+    best = mixed[2].trials.query("state == 'finished'").sort_values("value")["trial"].iloc[0]
+    assert re.search(rf"\n\n  best trial +trial {best} ", output)
+    assert "winner" not in output
+    assert "\n  workers " not in output
+
+
+def test_busy_is_the_share_of_the_workers_time(mixed: Mixed, tmp_path: Path) -> None:
+    """The seconds of all workers, times their busy share, are the seconds of all trials."""
+    with Run(mixed[0], results=tmp_path, workers=2) as run:
         for _ in run.search(confirm=False):
             pass
     assert run.busy is not None
     assert 0 < run.busy < 1
-    assert run.seconds["all workers, while searching"] * run.busy == pytest.approx(trained(run.folder.committed()))
+    trained = sum(record.provenance.seconds for record in run.folder.committed())
+    assert run.seconds["all workers, while searching"] * run.busy == pytest.approx(trained)
 
 
-def trained(records: list[Record]) -> float:
-    """Give the seconds that trials took."""
-    return sum(record.provenance.seconds for record in records)
-
-
-def test_the_outcome_counts_one_as_one(tmp_path: Path) -> None:
+def test_one_seed_is_singular(mixed: Mixed, tmp_path: Path) -> None:
     """With one seed there is a fresh seed, not seeds."""
-    write_mixed(tmp_path, 12)
-    study = tmp_path / "mixed.toml"
-    text = study.read_text(encoding="utf-8")
-    study.write_text(re.sub(r"(?m)^seeds *= *2$", "seeds = 1", text), encoding="utf-8")
-    said = netcore_command("run", "mixed.toml", cwd=tmp_path).stdout
-    assert "(val_loss, 1 fresh seed)" in said
+    shutil.copytree(mixed[1].parent, tmp_path / "copy")
+    output = netcore_command("confirm", "mixed", "--seeds", "1", cwd=tmp_path / "copy").stdout
+    assert "(val_loss, 1 fresh seed)" in output
 
 
-def test_the_outcome_of_an_audit_says_what_it_found(mixed: Mixed, tmp_path: Path) -> None:
-    """After an audit: how many trials would have won; the test accuracy only where it is of a net of this study."""
-    shutil.copytree(mixed[1].parent, tmp_path / "there")
+def test_the_outcome_has_the_audit(mixed: Mixed, tmp_path: Path) -> None:
+    """After an audit: how many trials would have won; the test accuracy only if it belongs to a net of this study."""
+    shutil.copytree(mixed[1].parent, tmp_path / "copy")
     command = ("audit", "mixed.toml", "--share", "0.5")
-    said = netcore_command(*command, cwd=tmp_path / "there").stdout
-    assert re.search(r"\n  audit  +\d+ of \d+ stopped trials? would have won\n", said)
+    said = netcore_command(*command, cwd=tmp_path / "copy").stdout
+    assert re.search(r"\n  audit  +\d+ of \d+ pruned trials? would have beaten the best trial\n", said)
     assert "\n  test accuracy " in said
-    test = tmp_path / "there" / "results" / "mixed" / "test.json"
+    test = tmp_path / "copy" / "results" / "mixed" / "test.json"
     test.write_text(json.dumps({**json.loads(test.read_text()), "digest": "0" * 64}))
-    assert "\n  test accuracy " not in netcore_command(*command, cwd=tmp_path / "there").stdout
+    assert "\n  test accuracy " not in netcore_command(*command, cwd=tmp_path / "copy").stdout
 
 
-def test_show_says_all_of_a_trial(mixed: Mixed) -> None:
+def test_show_prints_a_whole_trial(mixed: Mixed) -> None:
     """A finished trial: every hyperparameter to the last digit, and the curve."""
     row = mixed[2].trials.query("state == 'finished'").iloc[0]
     said = netcore_command("show", "mixed", row["trial"], "--results", mixed[1], cwd=mixed[1].parent).stdout
@@ -128,7 +134,7 @@ def test_show_says_all_of_a_trial(mixed: Mixed) -> None:
     assert said.count("\n") >= 6 + 6  # six epochs
 
 
-def test_show_says_why_a_trial_failed(mixed: Mixed) -> None:
+def test_show_prints_the_traceback_of_a_failed_trial(mixed: Mixed) -> None:
     """A failed trial: its traceback."""
     failed = mixed[2].trials.query("state == 'failed'")["trial"].iloc[0]
     said = netcore_command("show", "mixed", failed, "--results", mixed[1], cwd=mixed[1].parent).stdout
@@ -138,7 +144,7 @@ def test_show_says_why_a_trial_failed(mixed: Mixed) -> None:
 
 
 def test_list_names_every_study(mixed: Mixed, tmp_path: Path) -> None:
-    """`list` gives a line for each study; an empty folder says how to make one."""
+    """`list` prints one line per study; in an empty folder it names the command that makes one."""
     said = netcore_command("list", "--results", mixed[1], cwd=tmp_path).stdout
     assert said.startswith("mixed")
     assert "40/40 trials: " in said
@@ -146,7 +152,7 @@ def test_list_names_every_study(mixed: Mixed, tmp_path: Path) -> None:
 
 
 def test_a_damaged_study_does_not_hide_the_others(mixed: Mixed, tmp_path: Path) -> None:
-    """`list` shows every study it can, then says what is wrong with the rest, exit code 2."""
+    """`list` prints every readable study, then the errors of the others, with exit code 2."""
     shutil.copytree(mixed[1], tmp_path / "results")
     shutil.copytree(tmp_path / "results" / "mixed", tmp_path / "results" / "broken")
     (tmp_path / "results" / "broken" / "trials" / "000003.npz").write_bytes(b"")

@@ -62,7 +62,7 @@ def confirmation_plot(tables: StudyTables) -> Figure | None:
     label_rows(left, [plain(_label(candidate), 44) for candidate in shown])
     _confirmed_axis(left, tables.metric, shown, rows[tables.metric].to_numpy(np.float64))
     left.set_xlabel(tables.metric.label)
-    right.set_xlabel("difference to the winner, paired by seed")
+    right.set_xlabel("difference to the winner")
     right.locator_params(axis="x", nbins=5)
     handles = [
         Line2D([], [], color=INK, marker="o", markersize=8, linewidth=2.4, label="mean and 95 % interval"),

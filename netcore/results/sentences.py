@@ -60,7 +60,8 @@ def within_noise(found: ConfirmationSummary) -> str:
     sentence = f"Within the noise of {found.winner.name} (the difference may be zero): {names}."
     if least is not None:
         units = f"{least.hidden_size} hidden units" if least.hidden_size else "no hidden layer"
-        sentence += f" The smallest of these is {least.name}, with {units}; the winner has {found.winner.hidden_size}."
+        winners = f"{found.winner.hidden_size} hidden units"
+        sentence += f" The smallest of these is {least.name}, with {units}; the winner has {winners}."
     return sentence
 
 
