@@ -50,7 +50,7 @@ from netcore.question.spec import Hyperparameters, StoppingSection, StudySpec, d
 from netcore.records.job import State, TrialJob, TrialResult
 from netcore.results.canvas import BEST, GREY, INK, file_of, new_figure, set_scale, styled, titled
 from netcore.search.history import History
-from netcore.search.sampling import SAMPLER_ARGUMENTS
+from netcore.search.samplers import SAMPLER_ARGUMENTS
 from netcore.search.stopping import Stopping
 from netcore.workers.trial import run_trial
 

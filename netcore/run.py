@@ -18,7 +18,6 @@ from typing import Any, Self, TypeVar
 from netcore.confirm.audit import audit
 from netcore.confirm.confirmation import confirm, read_confirmation
 from netcore.confirm.final_model import write_final_model
-from netcore.confirm.kept_weights import keep_weights
 from netcore.data import Dataset
 from netcore.data.prepared import prepared
 from netcore.errors import InputError, Problem, RecordError, WorkError
@@ -28,11 +27,13 @@ from netcore.question.spec import StudySpec, check_sampler, dataset_of, load_spe
 from netcore.records.folder import StudyFolder
 from netcore.records.record import Record, outline, setting_differences
 from netcore.results.tables import StudyTables, load_study, write_tables
+from netcore.search.kept_weights import keep_weights
 from netcore.search.loop import Search
-from netcore.search.sampling import SAMPLER_ARGUMENTS
+from netcore.search.samplers import SAMPLER_ARGUMENTS
 from netcore.training.step import STEP
 from netcore.workers.cluster import DaskEngine
-from netcore.workers.engine import Engine, usable_cores
+from netcore.workers.engine import Engine
+from netcore.workers.local import usable_cores
 from netcore.workers.start import check_workers, engine_for
 
 __all__ = ["Run", "described", "read_tables", "run_study"]

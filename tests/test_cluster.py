@@ -266,9 +266,7 @@ def test_nobody_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mixed: 
     dataset = on_disk(mixed[0])
     monkeypatch.setattr(cluster, "_PATIENCE", 1.0)
     for address in ("tcp://127.0.0.1:1", "nonsense://", "127.0.0.1:port"):
-        with pytest.raises(
-            InputError, match=r"--dask: no scheduler answers .*; the address is that of `dask scheduler`"
-        ):
+        with pytest.raises(InputError, match=r"--dask: no scheduler answers .*; give the address of `dask scheduler`"):
             DaskEngine(address, dataset, timeout=60)
     with (
         a_scheduler(tmp_path / "scheduler") as (address, _),

@@ -45,7 +45,7 @@ from netcore.question.spec import (
     load_spec,
 )
 from netcore.results.tables import AUDIT, CONFIRMATION, CURVE, TRIALS, WEIGHTS, StudyTables
-from netcore.search.sampling import SAMPLER_ARGUMENTS
+from netcore.search.samplers import SAMPLER_ARGUMENTS
 
 ROOT = Path(__file__).parent.parent
 CONTEXT = click.Context(commands)

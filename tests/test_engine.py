@@ -22,7 +22,7 @@ from netcore.question.spec import Hyperparameters, StudySpec, load_spec
 from netcore.records.folder import StudyFolder
 from netcore.records.job import State, TrialJob
 from netcore.run import Run
-from netcore.workers.engine import LocalEngine, usable_cores
+from netcore.workers.local import LocalEngine, usable_cores
 
 DIGITS = """
 [study]
@@ -213,7 +213,7 @@ def test_an_interrupted_command_says_how_to_go_on(
     process.send_signal(number)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == code
-    assert "trials; the same command goes on" in errors
+    assert "trials; run the same command again to continue" in errors
     assert "Traceback" not in errors, errors
     assert gone(children)
     tables = netcore.run_study(tmp_path / "slow.toml", results=tmp_path / "results", workers=2)
@@ -272,7 +272,7 @@ def test_a_worker_says_what_its_numbers_depend_on(slow: tuple[Path, str]) -> Non
 def test_usable_cores_follow_the_affinity_mask() -> None:
     """`--workers` defaults to the cores that this process may use, not to those of the machine."""
     code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
-    code += "from netcore.workers.engine import usable_cores; print(usable_cores())"
+    code += "from netcore.workers.local import usable_cores; print(usable_cores())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "1"
     assert usable_cores() >= 1

@@ -196,7 +196,7 @@ def test_nothing_is_reported_of_divergences_and_failures() -> None:
     """The curve of a divergence is withheld whole, for a NaN in it would mislead the sampler."""
     curve = (Epoch(1, 0.1, 0.5, 0.5, 0.5, 0.75), Epoch(2, 0.1, 0.25, 0.375, 0.5, 0.875))
     assert reported(TrialResult(State.FINISHED, curve), Metric.VAL_LOSS) == {1: 0.5, 2: 0.375}
-    assert reported(TrialResult(State.PRUNED, curve), "val_accuracy") == {1: 0.75, 2: 0.875}
+    assert reported(TrialResult(State.PRUNED, curve), Metric.VAL_ACCURACY) == {1: 0.75, 2: 0.875}
     assert reported(TrialResult(State.DIVERGED, curve), Metric.VAL_LOSS) == {}
     assert reported(TrialResult(State.FAILED, curve), Metric.VAL_LOSS) == {}
 

@@ -17,7 +17,7 @@ from netcore.records.job import TrialJob
 from netcore.records.record import Record, chained, differences, ranked, setting_differences
 from netcore.search.history import History
 from netcore.search.loop import KEPT
-from netcore.search.sampling import SAMPLER_ARGUMENTS
+from netcore.search.samplers import SAMPLER_ARGUMENTS
 from netcore.training.step import STEP
 
 __all__ = [

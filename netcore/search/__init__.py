@@ -1,1 +1,1 @@
-"""Ask, run, commit: the next trial's hyperparameters, from the trials before it. Optuna lives here."""
+"""The search: ask, run, commit; history, samplers, stopping rule, objective, importance. Optuna is used here."""

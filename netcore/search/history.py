@@ -1,7 +1,7 @@
-"""What is known: the committed trials as Optuna's samplers and the stopping rule see them.
+"""The history: the committed trials as Optuna's samplers and the stopping rule see them.
 
-An Optuna study in memory, told in the order of the trials' numbers, with the ones in flight as running. It is made
-anew from the records at every start and thrown away at the end; nothing here is stored.
+It is an Optuna study in memory. It is told the committed trials in the order of their numbers, and has the trials in
+flight as running. Every run rebuilds it from the records and discards it at the end; nothing here is stored.
 """
 
 import warnings
@@ -17,7 +17,7 @@ from netcore.question.metrics import Metric
 from netcore.question.spec import Hyperparameters, StudySpec
 from netcore.records.job import State, TrialResult
 from netcore.records.record import Record
-from netcore.search.sampling import Sampling, quick_tpe
+from netcore.search.samplers import Sampling
 from netcore.search.space import Space
 from netcore.search.stopping import Stopping
 
@@ -29,11 +29,11 @@ TOLD_AS = {
     State.DIVERGED: TrialState.PRUNED,
     State.FAILED: TrialState.FAIL,
 }
-"""What Optuna is told. A divergence told as FAIL would teach the sampler nothing: it would go on diverging there."""
+"""The state that Optuna is told. From a divergence told as FAIL the sampler would learn nothing."""
 
 
 class History:
-    """The committed trials of a study, and the ones in flight."""
+    """The committed trials of a study and those in flight."""
 
     def __init__(self, spec: StudySpec) -> None:
         self._metric = spec.study.metric
@@ -43,28 +43,28 @@ class History:
             self._study = optuna.create_study(study_name=spec.name, direction=spec.study.metric.direction)
 
     def propose(self, number: int) -> Hyperparameters:
-        """Propose the next trial, which is in flight from now on. `number` is how many there were before."""
+        """Propose trial `number`, the next one, which is in flight from now on."""
         outright = self._sampling.outright(number)
         if outright is not None:
             self.in_flight(outright)
             return outright
         self._study.sampler = self._sampling.informed(number)
-        with quick_tpe(), quiet_optuna():
+        with quiet_optuna():
             trial = self._study.ask(self._sampling.space.distributions)
         return self._sampling.space.complete(trial.params)
 
     def thresholds(self) -> dict[int, float]:
-        """Give the stopping thresholds of a trial that is proposed now."""
+        """Return the stopping thresholds of a trial that is proposed now."""
         return self._stopping.thresholds()
 
     def in_flight(self, hyperparameters: Hyperparameters) -> None:
-        """Take note of the next trial, whose result is not known yet."""
+        """Add the next trial, whose result is not known yet."""
         space = self._sampling.space
         self._study.add_trial(_trial(hyperparameters, space, state=TrialState.RUNNING))
 
     def commit(self, number: int, result: TrialResult) -> None:
-        """Learn the result of a trial in flight. Only ever called in the order of the numbers."""
-        trial = optuna.Trial(self._study, number)  # a fresh in-memory store numbers its ids from 0, like the trials
+        """Add the result of a trial in flight. Trials are committed in the order of their numbers."""
+        trial = optuna.Trial(self._study, number)  # in a new study in memory, a trial's id is its number
         for epoch, value in reported(result, self._metric).items():
             trial.report(value, epoch)
         state = TOLD_AS[result.state]
@@ -72,14 +72,14 @@ class History:
         self._stopping.commit(result)
 
     def commit_next(self, record: Record) -> None:
-        """Learn a trial that was never in flight here, from its record."""
+        """Add a trial that was never in flight here, from its record."""
         self._study.add_trial(told(record, self._sampling.space))
         self._stopping.commit(record.result)
 
 
 @contextmanager
 def quiet_optuna() -> Iterator[None]:
-    """Keep Optuna from announcing every study that is made and every new feature, and leave its log as it was."""
+    """Silence Optuna's log and its warnings of experimental features, for the duration of a block."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
@@ -91,32 +91,32 @@ def quiet_optuna() -> Iterator[None]:
 
 
 def told(record: Record, space: Space) -> FrozenTrial:
-    """Give a trial in Optuna's form, as samplers see it after its commit."""
+    """Return a trial in Optuna's form, as samplers see it after its commit."""
     curve, state = reported(record.result, record.job.metric), TOLD_AS[record.result.state]
     value = None
     if state is TrialState.COMPLETE:
         value = record.result.value
     elif state is TrialState.PRUNED and curve:
-        value = curve[max(curve)]  # what Optuna itself makes of a pruned trial
+        value = curve[max(curve)]  # the value that Optuna itself gives a pruned trial
     return _trial(record.job.hyperparameters, space, state=state, value=value, intermediate_values=curve)
 
 
 def _trial(hyperparameters: Hyperparameters, space: Space, **facts: Any) -> FrozenTrial:  # noqa: ANN401  # Optuna's
-    """Make a trial in Optuna's form.
+    """Return a trial in Optuna's form.
 
     Raises:
-        RecordError: it is not in the space that the study searches, so that no sampler can be told of it.
+        RecordError: its hyperparameters are outside the study's space.
     """
     try:
         return create_trial(params=space.searched(hyperparameters), distributions=space.distributions, **facts)
     except (TypeError, ValueError) as error:
         what = ", ".join(f"{name} {value!r}" for name, value in hyperparameters._asdict().items())
-        remedy = "`netcore verify` names it; move it away, and `netcore run` trains it again"
+        remedy = "`netcore verify` names the record; move it away, and `netcore run` trains the trial again"
         raise RecordError.at("a record's trial", "must be within the study's [space]", what, remedy) from error
 
 
 def reported(result: TrialResult, metric: Metric) -> dict[int, float]:
-    """Give the metric by epoch as Optuna is told: nothing of a divergence, for a NaN in a curve misleads TPE."""
+    """Return the metric by epoch that Optuna is told: nothing for a divergence, whose NaN would mislead TPE."""
     if result.state not in {State.FINISHED, State.PRUNED}:
         return {}
     return {epoch.epoch: getattr(epoch, metric) for epoch in result.curve}

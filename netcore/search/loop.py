@@ -2,11 +2,11 @@
 
     ask      trial n is proposed exactly when trial n - window has been committed: never earlier, never later
     run      the engine trains it; its record is written as soon as it returns
-    commit   wait for the oldest trial in flight, then let the sampler and the stopping rule know it
+    commit   wait for the oldest trial in flight, then add it to the history
 
-So what is known when n is proposed depends on the study file alone: not on timing, not on the number of workers, not
-on interruptions. Resuming is the same loop, begun later: where a trial is asked whose record exists, the record serves.
-It begins at the first trial without a record, or earlier, at the first that is not the one its successors knew of.
+What is known when trial n is proposed therefore depends on the study file alone: not on timing, the number of workers,
+or interruptions. Resuming is the same loop, started later: where a trial is asked and its record exists, the record is
+used. It starts at the first trial without a record, or at an earlier one whose successors knew a different history.
 """
 
 import time
@@ -27,11 +27,11 @@ from netcore.workers.engine import Engine, Trained
 __all__ = ["KEPT", "Search"]
 
 KEPT = 5
-"""So many of the best finished trials have their weights kept."""
+"""The weights of this many best finished trials are kept."""
 
 
 class Search:
-    """One study's search, over the records that are there and those still to come."""
+    """One study's search, over existing records and those still to be made."""
 
     def __init__(
         self,
@@ -51,20 +51,20 @@ class Search:
         self._known = [""]  # by number of committed trials
         self.seconds = {"asking": 0.0, "writing": 0.0}
         self.trained = 0.0
-        """Seconds that the workers trained, summed."""
+        """Seconds of training, summed over all workers."""
         self._pending: dict[Future[Trained], TrialJob] = {}
         self._history = History(spec)
 
     def run(self) -> Iterator[Record | Notice]:
-        """Give every trial's record at its commit, in order, and notices in between; end when all are committed.
+        """Yield every trial's record at its commit, in order, and notices in between.
 
         Raises:
             InputError: a record does not match what is asked.
-            WorkError: the system refuses to write, no worker can be started, or more than `max_failures` trials failed.
+            WorkError: a file cannot be written, no worker can be started, or more than `max_failures` trials failed.
         """
         yield from self._read_records()
         trials, window = self._spec.study.trials, self._spec.study.window
-        while trials in self._records:  # fewer trials than there are: all of them stay part of the study
+        while trials in self._records:  # existing trials stay part of the study, even if fewer are asked for
             trials += 1
         there = self._first_to_ask()
         committed = there if there >= trials else max(0, there - window + 1)
@@ -86,15 +86,15 @@ class Search:
             committed += 1
 
     def _read_records(self) -> Iterator[Notice]:
-        """Read what is there; move aside what is not whole, what does not match, and what is to be tried again."""
+        """Read the records; move aside those that are damaged, do not match, or are to be tried again."""
         for number in self._folder.numbers():
             try:
                 record = self._folder.read(number)
             except RecordError as error:
                 target, problem = self._folder.supersede(number), error.problems[0]
-                yield Notice(f"{problem.place}: {problem.rule}; moved to {target}, the trial is trained again")
+                yield Notice(f"{problem.place}: {problem.rule}; moved to {target}; the trial is trained again")
                 continue
-            # What was proposed, and with which thresholds, is compared where the trial is asked; here, all the rest.
+            # Hyperparameters and thresholds are compared when the trial is asked, everything else here.
             asked = self._job(number, record.job.hyperparameters, record.job.thresholds, record.job.history_hash)
             if record.job != asked:
                 yield self._set_aside(record, asked)
@@ -105,7 +105,7 @@ class Search:
                 self._records[number] = record
 
     def _first_to_ask(self) -> int:
-        """Give the first trial that has no record, or whose record is not the one that later trials were told of."""
+        """Return the first trial to ask: it has no record, or its history hash does not match the records."""
         known, window = [""], self._spec.study.window
         while (record := self._records.get(number := len(known) - 1)) is not None:
             if record.job.history_hash != known[max(0, number - window + 1)]:
@@ -114,7 +114,7 @@ class Search:
         return number
 
     def _ask(self, number: int) -> Iterator[Notice]:
-        """Propose a trial; its record serves if it matches, else it is trained."""
+        """Propose a trial; use its record if there is one and it matches, else train it."""
         begun = time.perf_counter()
         known = self._known[max(0, number - self._spec.study.window + 1)]
         job = self._job(number, self._history.propose(number), self._history.thresholds(), known)
@@ -125,7 +125,7 @@ class Search:
             del self._records[number]
             record = None
         elif record and record.job.history_hash != known:
-            # It was proposed knowing another history and serves in this one too: say so, or it is asked at every start.
+            # The same proposal from another history: write that down, or the trial is asked again at every start.
             self._folder.supersede(number, weights=False)
             self._records[number] = replace(record, job=job)
             self._folder.write(self._records[number])
@@ -133,7 +133,7 @@ class Search:
             self._pending[self._engine.submit(job, self._dataset)] = job
 
     def _collect(self) -> None:
-        """Wait for any trial in flight; write the records of all that have returned."""
+        """Wait until a trial returns; write the records of all that have returned."""
         done, _ = wait(self._pending, return_when=FIRST_COMPLETED)
         for future in done:
             job = self._pending.pop(future)
@@ -148,7 +148,7 @@ class Search:
             self.seconds["writing"] += time.perf_counter() - begun
 
     def _worth_keeping(self, record: Record) -> bool:
-        """Say whether a trial is among the best so far; `settle_weights` puts right what order of arrival did."""
+        """Return whether a trial is among the best so far; `keep_weights` later undoes what depended on timing."""
         if self._spec.study.weights == "all":
             return True
         if record.result.state is not State.FINISHED:
@@ -157,7 +157,7 @@ class Search:
         return rank(record) in self._best
 
     def _set_aside(self, record: Record, asked: TrialJob) -> Notice:
-        """Move a record that does not match aside, if that is what the user wants; else stop."""
+        """Move a record that does not match aside, if the user wants that; else raise."""
         number, what = record.number, "; ".join(differences(record.job, asked))
         same_question = record.job == replace(
             asked, hyperparameters=record.job.hyperparameters, thresholds=record.job.thresholds
@@ -172,16 +172,16 @@ class Search:
         return Notice(f"trial {number}: {what}; its old record is {target}, the trial is trained again")
 
     def _knew_of_a_failure(self, record: Record, asked: TrialJob) -> bool:
-        """Say whether a record was proposed knowing of a failed trial that has been tried again since.
+        """Return whether a record was proposed from a history with a failed trial that has been tried again since.
 
-        What was tried again stands in superseded/, so an interrupted `--retry-failed` goes on as any other run.
+        The failed trial's record is in superseded/, so the plain command finishes an interrupted `--retry-failed`.
         """
         latest = record.number - self._spec.study.window
         failed = (n for n, old in self._folder.superseded_records() if old.result.state is State.FAILED)
         return record.job.history_hash != asked.history_hash and any(number <= latest for number in failed)
 
     def _committed(self, number: int) -> Iterator[Record]:
-        """Hand a committed trial over, then stop if too many have failed, once those in flight have returned."""
+        """Yield a committed trial; if too many have failed, wait for the trials in flight, then raise."""
         yield self._records[number]
         self._records[number] = outline(self._records[number])
         self._known.append(chained(self._known[-1], self._records[number].digest))

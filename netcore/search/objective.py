@@ -2,8 +2,8 @@
 
     optuna.create_study().optimize(Objective(load_spec("digits")), n_trials=20)
 
-Any sampler and any pruner works: the trial suggests from the study file's space, reports its metric after every
-epoch, and stops where `trial.should_prune()` says so. The study file's own sampler and stopping rule are not used.
+Any sampler and any pruner works: the objective suggests from the study file's space, reports the metric after every
+epoch, and stops when `trial.should_prune()` is true. The study file's own sampler and stopping rule are not used.
 """
 
 from optuna import Trial, TrialPruned
@@ -19,7 +19,7 @@ __all__ = ["Objective"]
 
 
 class Objective:
-    """A function of an Optuna trial: the best validation metric of a net trained with what the trial suggests."""
+    """A function of an Optuna trial: the best validation metric of a net trained with the suggested hyperparameters."""
 
     def __init__(self, spec: StudySpec) -> None:
         self._spec = spec
@@ -31,15 +31,14 @@ class Objective:
 
         Raises:
             TrialPruned: the study's pruner stopped it, or its loss was not finite.
-            InputError: the study goes the wrong way for the metric.
+            InputError: the study minimises where the metric is to be maximised, or the reverse.
         """
         spec = self._spec
         metric, direction = spec.study.metric, trial.study.direction.name.lower()
         if direction != metric.direction:
             rule = f"metric {metric} needs optuna.create_study(direction={metric.direction!r})"
             raise InputError.at(spec.name, rule, direction)
-        suggested = {name: trial._suggest(name, d) for name, d in self._space.distributions.items()}  # noqa: SLF001
-        job = TrialJob.of(spec, trial.number, self._space.complete(suggested), {}, self._dataset.digest, "")
+        job = TrialJob.of(spec, trial.number, self._space.suggested(trial), {}, self._dataset.digest, "")
 
         def stop(epoch: Epoch, _best: float) -> bool:
             trial.report(getattr(epoch, metric), epoch.epoch)

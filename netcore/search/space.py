@@ -1,7 +1,7 @@
 """The space of hyperparameters: what a study file's [space] means to a sampler.
 
-The sampler sees the hyperparameters that are searched, as Optuna distributions or as a unit cube; the trial gets all
-four. What the file fixes is added here.
+A sampler sees the hyperparameters that are searched, as Optuna distributions or as a unit cube. A trial gets all
+hyperparameters: this module adds those that the study file fixes.
 """
 
 import math
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from optuna import Trial
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -18,7 +19,7 @@ from optuna.distributions import (
 
 from netcore.question.spec import HYPERPARAMETERS, Hyperparameters, Range, SpaceSection, StartSection
 
-__all__ = ["Space"]
+__all__ = ["Space", "as_real", "into"]
 
 
 class Space:
@@ -30,30 +31,52 @@ class Space:
         self.distributions = {name: _distribution(value) for name, value in given.items() if name not in self.fixed}
 
     def complete(self, searched: dict[str, Any]) -> Hyperparameters:
-        """Give all four hyperparameters, the searched ones as told."""
+        """Return all hyperparameters, given the searched ones."""
         return Hyperparameters(**{**self.fixed, **searched})
 
     def searched(self, hyperparameters: Hyperparameters) -> dict[str, float]:
-        """Give the searched ones of a trial's hyperparameters."""
+        """Return the searched ones of a trial's hyperparameters."""
         return {name: getattr(hyperparameters, name) for name in self.distributions}
 
     def start(self, section: StartSection) -> Hyperparameters:
-        """Give the hyperparameters of a [[start]] table."""
+        """Return the hyperparameters of a [[start]] table."""
         return self.complete({name: getattr(section, name) for name in self.distributions})
 
+    def suggested(self, trial: Trial) -> Hyperparameters:
+        """Return the hyperparameters that an Optuna trial suggests."""
+        return self.complete({name: _suggest(trial, name, d) for name, d in self.distributions.items()})
+
     def at(self, point: NDArray[np.float64]) -> Hyperparameters:
-        """Give the hyperparameters at a point of the unit cube [0, 1)^d, one coordinate for each searched one."""
+        """Return the hyperparameters at a point of the unit cube [0, 1)^d, one coordinate per searched one."""
         items = zip(self.distributions.items(), point, strict=True)
         return self.complete({name: _at(distribution, float(u)) for (name, distribution), u in items})
 
     def combination(self, number: int) -> Hyperparameters:
-        """Give the n-th combination of a grid: the last hyperparameter changes fastest, as an odometer's last wheel."""
+        """Return the n-th combination of a grid; the last hyperparameter changes fastest, like an odometer's wheel."""
         searched = {}
         for name, distribution in reversed(self.distributions.items()):
             choices = _choices(distribution)
             number, index = divmod(number, len(choices))
             searched[name] = choices[index]
         return self.complete(searched)
+
+
+def as_real(distribution: BaseDistribution) -> BaseDistribution:
+    """Return a range of whole numbers as one of real numbers, half wider at both ends; anything else unchanged.
+
+    Rounding then gives each whole number an equal share.
+    """
+    if not isinstance(distribution, IntDistribution):
+        return distribution
+    return FloatDistribution(distribution.low - 0.5, distribution.high + 0.5, log=distribution.log)
+
+
+def into(distribution: BaseDistribution, value: Any) -> Any:  # noqa: ANN401  # a number, or whatever a choice holds
+    """Return the value of a distribution that is nearest to `value`, a real number; a choice is returned unchanged."""
+    if not isinstance(distribution, FloatDistribution | IntDistribution):
+        return value
+    value = min(max(value, distribution.low), distribution.high)
+    return round(value) if isinstance(distribution, IntDistribution) else value
 
 
 def _distribution(value: Range[Any] | tuple[Any, ...]) -> BaseDistribution:
@@ -64,6 +87,14 @@ def _distribution(value: Range[Any] | tuple[Any, ...]) -> BaseDistribution:
     return FloatDistribution(value.low, value.high, log=value.log)
 
 
+def _suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Any:  # noqa: ANN401  # as in `into`
+    if isinstance(distribution, FloatDistribution):
+        return trial.suggest_float(name, distribution.low, distribution.high, log=distribution.log)
+    if isinstance(distribution, IntDistribution):
+        return trial.suggest_int(name, distribution.low, distribution.high, log=distribution.log)
+    return trial.suggest_categorical(name, _choices(distribution))
+
+
 def _choices(distribution: BaseDistribution) -> tuple[Any, ...]:
     if not isinstance(distribution, CategoricalDistribution):
         message = f"a grid needs lists of values, got {distribution}"
@@ -71,20 +102,14 @@ def _choices(distribution: BaseDistribution) -> tuple[Any, ...]:
     return distribution.choices
 
 
-def _at(distribution: BaseDistribution, u: float) -> Any:  # noqa: ANN401  # a number, or whatever a choice holds
-    """Give the value at the share u of a distribution: of its choices, of its length, or of its length in logarithms.
-
-    A range of whole numbers is widened by a half at both ends, so that rounding gives each number its share.
-    """
-    if not isinstance(distribution, FloatDistribution | IntDistribution):
-        choices = _choices(distribution)
+def _at(distribution: BaseDistribution, u: float) -> Any:  # noqa: ANN401  # as in `into`
+    """Return the value at the share u of a distribution: of its choices, its length, or its logarithmic length."""
+    real = as_real(distribution)
+    if not isinstance(real, FloatDistribution):
+        choices = _choices(real)
         return choices[int(u * len(choices))]
-    whole = isinstance(distribution, IntDistribution)
-    low, high = float(distribution.low), float(distribution.high)
-    start, stop = (low - 0.5, high + 0.5) if whole else (low, high)
-    if distribution.log:
-        value = math.exp(math.log(start) + u * (math.log(stop) - math.log(start)))
+    if real.log:
+        value = math.exp(math.log(real.low) + u * (math.log(real.high) - math.log(real.low)))
     else:
-        value = start + u * (stop - start)
-    value = min(max(value, low), high)
-    return round(value) if whole else value
+        value = real.low + u * (real.high - real.low)
+    return into(distribution, value)

@@ -1,1 +1,1 @@
-"""Where trials run: processes of this machine, or the workers of a Dask cluster."""
+"""Running trials: in processes of this machine, or on the workers of a Dask cluster."""

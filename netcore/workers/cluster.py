@@ -1,9 +1,8 @@
-"""Where trials run, the other way: on the workers of a Dask cluster.
+"""The engine of a Dask cluster: its workers run the trials.
 
-The engine has the same verb as that of one machine, `submit(job, dataset) -> Future[Trained]`, so the search does not
-know which of the two it has, and no number depends on it. Data are sent to every worker once; workers may join, leave
-and die at any time. Before the first trial every worker is asked for its versions and for the digest of the data that
-it got; one that joins later is asked with its first trial.
+Each data set is sent to every worker once; workers may join, leave and die at any time. Before the first trial every
+worker is asked for its versions and for the digest of the data it received; one that joins later is checked with its
+first trial.
 """
 
 import logging
@@ -34,12 +33,13 @@ if TYPE_CHECKING:
 __all__ = ["DaskEngine"]
 
 _PATIENCE = 30.0
+"""Seconds to wait for an answer of the scheduler or of a worker."""
 _KEPT = 2
-"""So many data sets stay on the workers: the study's, or two splits of a confirmation."""
+"""How many data sets stay on the workers: the study's, or two splits of a confirmation."""
 
 _MUST_AGREE = ("netcore", "llvmlite", "numba", "numpy", "scipy", "scikit-learn", "python")
-_SHOULD_AGREE = ("code", "system", "processor", "simd", "blas", "libc")
-_REMEDY = "install the same versions there: requirements.lock has them"
+_SHOULD_AGREE = ("code", "system", "processor", "blas", "libc")
+_REMEDY = "install the versions of requirements.lock there"
 
 
 class _Task(NamedTuple):
@@ -50,34 +50,33 @@ class _Task(NamedTuple):
 
 
 class DaskEngine:
-    """The workers of a Dask cluster, wherever they are; a context manager that lets go of them when it is left."""
+    """The workers of a Dask cluster; a context manager that disconnects from them on exit."""
 
     def __init__(self, address: str, dataset: Dataset, *, timeout: float) -> None:
-        """Connect to the scheduler at `address`, such as `tcp://10.0.0.1:8786`, and look at every worker there is.
+        """Connect to the scheduler at `address`, such as `tcp://10.0.0.1:8786`, and check all its workers.
 
         Raises:
-            InputError: Dask is not installed, no scheduler answers there, or a worker has other versions.
+            InputError: Dask is not installed, no scheduler answers, or a worker has other versions.
             WorkError: there is no worker.
         """
         try:
             from distributed import Client  # noqa: PLC0415  # an extra, and slow to import
         except ImportError as error:
             raise InputError.at("--dask", "needs Dask", remedy="pip install 'netcore[dask]'") from error
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters comes back as an error of its own
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is raised as an error
         self._place = f"Dask cluster at {address}"
         self._timeout = timeout
         self._lock = threading.Lock()
         self._data: dict[str, Remote[Dataset]] = {}
+        self._checked: set[str] = set()
+        self._notes: list[str] = []
         try:
             self._client: Client = Client(address, timeout=_PATIENCE, set_as_default=False, name="netcore")
         except (OSError, ValueError) as error:
-            remedy = "the address is that of `dask scheduler`, such as tcp://10.0.0.1:8786"
+            remedy = "give the address of `dask scheduler`, such as tcp://10.0.0.1:8786"
             raise InputError.at("--dask", f"no scheduler answers ({_first_line(error)})", address, remedy) from error
-        self._known: set[str] = set()
-        """The workers that have been looked at."""
-        self._notes: list[str] = []
         try:
-            self._look_at_workers(dataset)
+            self._check_workers(dataset)
         except BaseException as error:
             self.close()
             if isinstance(error, Exception):
@@ -91,70 +90,70 @@ class DaskEngine:
         self.close()
 
     def close(self) -> None:
-        """Let go of the workers: what waits is dropped, what is being trained is trained for nobody."""
+        """Disconnect from the workers; waiting trials are dropped, running trials are abandoned."""
         self._client.close(timeout=_PATIENCE)
 
     def submit(self, job: TrialJob, dataset: Dataset, /) -> Future[Trained]:
         """Run a trial as soon as a worker is free.
 
-        The future raises a NetcoreError where the cluster fails; a trial whose workers keep dying, or that keeps
-        running beyond the time-out, is a result like any other: failed.
+        The future raises a NetcoreError if the cluster fails. A trial whose workers keep dying, or that keeps running
+        beyond the time-out, is a result like any other: failed.
         """
         future: Future[Trained] = Future()
         self._send(_Task(job, dataset, future))
         return future
 
     def news(self) -> list[str]:
-        """Give what one should know of the workers and has not been told yet."""
+        """Return the notes about workers that were not returned before."""
         with self._lock:
-            told, self._notes = self._notes, []
-        return told
+            notes, self._notes = self._notes, []
+        return notes
 
-    def _look_at_workers(self, dataset: Dataset) -> None:
-        """Ask every worker for what its results depend on, send it the data, and note what one should know."""
+    def _check_workers(self, dataset: Dataset) -> None:
+        """Compare every worker's environment with this one, send the data, and compare their digests."""
         try:
             self._client.wait_for_workers(1, timeout=_PATIENCE)
         except TimeoutError as error:
             raise WorkError.at(self._place, "has no worker", remedy="start some with `dask worker ADDRESS`") from error
-        said: dict[str, Any] = self._client.run(environment, on_error="return")
-        for worker, there in sorted(said.items()):
-            self._look_at(worker, there)
+        environments: dict[str, Any] = self._client.run(environment, on_error="return")
+        for worker, there in sorted(environments.items()):
+            self._check(worker, there)
         data = self._data_of(dataset)
         ask = partial(self._client.submit, _computed_digest, data, pure=False, allow_other_workers=False)
-        digests = {worker: ask(workers=[worker]) for worker in said}
+        digests = {worker: ask(workers=[worker]) for worker in environments}
         for worker, digest in digests.items():
             try:
                 found = digest.result(timeout=_PATIENCE)
             except TimeoutError:  # it has left, or is busy
-                self._notes.append(f"Dask worker {worker}: has not said within {_PATIENCE:g} s which data it has")
+                self._notes.append(f"Dask worker {worker}: did not report the digest of its data in {_PATIENCE:g} s")
                 continue
             if found != dataset.digest:
                 raise WorkError.at(f"Dask worker {worker}", "has other data than it was sent", found)
 
-    def _look_at(self, worker: str, there: Any) -> None:  # noqa: ANN401  # or whatever it raised
+    def _check(self, worker: str, there: Any) -> None:  # noqa: ANN401  # or whatever it raised
         with self._lock:
-            if worker not in self._known:
+            if worker not in self._checked:
                 self._notes += _compared(worker, there, environment())
-                self._known.add(worker)
+                self._checked.add(worker)
 
     def _send(self, task: _Task) -> None:
         try:
             data = self._data_of(task.dataset)
             arguments = (task.job, data, environment(), self._timeout, task.attempt)
-            # What is tried again goes first: the search may be waiting for it.
+            # A second attempt goes first: the search may be waiting for it.
             remote = self._client.submit(_train, *arguments, pure=False, priority=task.attempt)
-        except Exception as error:  # noqa: BLE001  # whoever waits for the future must learn of it
+        except Exception as error:  # noqa: BLE001  # the thread that waits for the future must see it
             task.future.set_exception(self._plain(error))
         else:
             remote.add_done_callback(partial(self._answered, task, data))
 
     def _answered(self, task: _Task, data: "Remote[Dataset]", remote: "Remote[tuple[str, Trained]]") -> None:
-        """Take an answer; where there is none because workers died, ask again."""
-        from distributed import KilledWorker  # noqa: PLC0415  # it is loaded by now
+        """Take an answer; if there is none because workers died, ask again."""
+        from distributed import KilledWorker  # noqa: PLC0415  # loaded by now
 
         try:
             worker, trained = remote.result()
-            self._look_at(worker, trained.provenance.environment)
+            self._check(worker, trained.provenance.environment)
             task.future.set_result(trained)
         except (KilledWorker, _TimedOutError) as error:
             if task.attempt < ATTEMPTS:
@@ -163,33 +162,31 @@ class DaskEngine:
             failure = "timed out" if isinstance(error, _TimedOutError) else "worker died"
             result = failed(failure, f"{_first_line(error)} in each of {ATTEMPTS} attempts")
             task.future.set_result(Trained(result, Provenance(time.time(), 0.0, ATTEMPTS, environment())))
-        except CancelledError as error:
-            if self._client.status == "running":  # all workers that held the data are gone: no fault of the trial's
-                with self._lock:
-                    if self._data.get(task.dataset.digest) is data:
-                        del self._data[task.dataset.digest]
-                self._send(task)
-            else:
+        except Exception as error:  # noqa: BLE001  # the thread that waits for the future must see it
+            if not (isinstance(error, CancelledError) and self._client.status == "running"):
                 task.future.set_exception(self._plain(error))
-        except Exception as error:  # noqa: BLE001  # whoever waits for the future must learn of it
-            task.future.set_exception(self._plain(error))
+                return
+            with self._lock:  # all workers that had the data are gone: not the trial's fault
+                if self._data.get(task.dataset.digest) is data:
+                    del self._data[task.dataset.digest]
+            self._send(task)
 
     def _data_of(self, dataset: Dataset) -> "Remote[Dataset]":
-        """Give the data as the workers have them; they are sent to all of them when they are first asked for."""
+        """Return the data on the workers; the first call sends them to all workers."""
         with self._lock:
             if dataset.digest not in self._data:
                 while len(self._data) >= _KEPT:
-                    del self._data[next(iter(self._data))]  # Dask lets go of them when no trial needs them any more
+                    del self._data[next(iter(self._data))]  # Dask frees them when no trial needs them any more
                 name = f"netcore-data-{dataset.digest}"
-                sent = self._client.scatter({name: _without_places(dataset)}, broadcast=True, timeout=_PATIENCE)
+                sent = self._client.scatter({name: _without_paths(dataset)}, broadcast=True, timeout=_PATIENCE)
                 self._data[dataset.digest] = sent[name]
             return self._data[dataset.digest]
 
     def _plain(self, error: Exception) -> NetcoreError:
-        """Say in one line what the cluster raised."""
+        """Return in one line what the cluster raised."""
         if isinstance(error, NetcoreError):
             return error
-        remedy = "all records are safe; the same command goes on"
+        remedy = "all records are safe; run the same command again to continue"
         return WorkError.at(self._place, f"fails ({type(error).__name__}: {_first_line(error)})", remedy=remedy)
 
 
@@ -198,13 +195,13 @@ class _TimedOutError(Exception):
 
 
 def _train(job: TrialJob, dataset: Dataset, ours: dict[str, str], timeout: float, attempt: int) -> tuple[str, Trained]:
-    """Be a worker: train one job, and say who did.
+    """Run on a worker: train one job; return the worker's address and the result.
 
     Raises:
         InputError: this worker's versions are not those of the search.
-        _TimedOutError: it takes too long. It is noticed between two epochs.
+        _TimedOutError: the trial takes too long. This is noticed between two epochs.
     """
-    from distributed import get_worker  # noqa: PLC0415  # only where there is Dask
+    from distributed import get_worker  # noqa: PLC0415  # only where Dask is installed
 
     _prepare(job.dtype)
     here, worker = environment(), str(get_worker().address)
@@ -221,29 +218,29 @@ def _train(job: TrialJob, dataset: Dataset, ours: dict[str, str], timeout: float
         result = run_trial(job, dataset, stop=stop)
     except _TimedOutError:
         raise
-    except Exception:  # noqa: BLE001  # whatever it is belongs in the trial's record
+    except Exception:  # noqa: BLE001  # any error of the trial belongs in its record
         result = failed("error", traceback.format_exc())
     return worker, Trained(result, Provenance(started, time.monotonic() - begun, attempt, here))
 
 
 @cache
 def _prepare(dtype: str) -> None:
-    """Load the training step, and limit BLAS to one thread in this process, for good: sums must keep their order."""
+    """Load the training step, then limit BLAS to one thread in this process for good: sums must keep their order."""
     load(dtype)
     threadpool_limits(1)
 
 
 def _computed_digest(dataset: Dataset) -> str:
-    """Compute the digest of data as they came to a worker."""
+    """Compute the digest of data as a worker received them."""
     folds = tuple(replace(fold, digest=digest_of(fold)) for fold in dataset.others)
     return digest_of(replace(dataset, others=folds))
 
 
 def _compared(worker: str, there: Any, here: dict[str, str]) -> list[str]:  # noqa: ANN401  # or whatever it raised
-    """Give in what a worker differs that may change the last bits.
+    """Return the differences between a worker's environment and this one that may change the last bits.
 
     Raises:
-        InputError: it has other versions, or none.
+        InputError: the worker has other versions, or none.
     """
     place = f"Dask worker {worker}"
     if not isinstance(there, dict):
@@ -256,11 +253,11 @@ def _compared(worker: str, there: Any, here: dict[str, str]) -> list[str]:  # no
     return [f"{place}: {name} is {there.get(name)!r}, here {here[name]!r}; bits may differ" for name in others]
 
 
-def _without_places(dataset: Dataset) -> Dataset:
-    """Give the data without where they lie here, which is nothing to a worker elsewhere."""
+def _without_paths(dataset: Dataset) -> Dataset:
+    """Return the data without their paths on this machine, which mean nothing to a worker elsewhere."""
     others = tuple(replace(fold, path=None) for fold in dataset.others)
     return replace(dataset, path=None, others=others)
 
 
 def _first_line(error: object) -> str:
-    return (str(error).strip().splitlines() or ["nothing said"])[0][:200]
+    return (str(error).strip().splitlines() or ["no message"])[0][:200]

@@ -1,6 +1,7 @@
-"""What a result may depend on besides its job and its data: versions, processor, and the library that multiplies.
+"""The environment of a training: everything besides job and data that its numbers may depend on.
 
-Bit for bit holds where these are equal; every record carries them, so that one can see which of them differs.
+Where versions, processor and BLAS are equal, the numbers are equal bit for bit. Every record contains them, so that a
+difference can be traced.
 """
 
 import platform
@@ -9,7 +10,6 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
 from threadpoolctl import threadpool_info
 
 from netcore.training.step import blas
@@ -22,8 +22,8 @@ _PACKAGES = ("netcore", "llvmlite", "numba", "numpy", "optuna", "scikit-learn", 
 
 @cache
 def environment() -> dict[str, str]:
-    """Describe this process: code, package versions, Python, system, processor, what NumPy uses of it, BLAS, libc."""
-    blas()  # what trains is among the libraries from here on
+    """Describe this process: code, package versions, Python, system, processor, BLAS, libc."""
+    blas()  # load the BLAS that trains, so that it is among the libraries
     pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
     libraries = ", ".join(
         sorted({f"{pool['internal_api']} {pool['version']} {pool.get('architecture', '')}".strip() for pool in pools})
@@ -34,14 +34,13 @@ def environment() -> dict[str, str]:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
-        "simd": " ".join(np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])),
         "blas": libraries,
         "libc": " ".join(platform.libc_ver()).strip(),
     }
 
 
 def _processor() -> str:
-    """Name the processor's model, where the system tells."""
+    """Return the processor's model if the system names it, else its architecture."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -51,9 +50,9 @@ def _processor() -> str:
 
 
 def _code(checkout: Path) -> str:
-    """Give netcore's version and, where it runs from a git checkout, the commit and whether the files are its own.
+    """Return netcore's version and, in a git checkout, the commit and whether the files are those of the commit.
 
-    Files that git does not know of do not count as a change. Without git there is the version alone.
+    Untracked files do not count as a change. Without git, the result is the version alone.
     """
     code, folder = version("netcore"), checkout / ".git"
     if not folder.exists():
@@ -61,7 +60,7 @@ def _code(checkout: Path) -> str:
     command = ["git", "--no-optional-locks", f"--git-dir={folder}", f"--work-tree={checkout}"]
     command += ["describe", "--always", "--exclude=*", "--abbrev=10", "--dirty=, changed"]
     try:
-        done = subprocess.run(  # noqa: S603  # fixed words and our own folder
+        done = subprocess.run(  # noqa: S603  # fixed words and netcore's own folder
             command, capture_output=True, text=True, timeout=_PATIENCE, check=True, stdin=subprocess.DEVNULL
         )
     except (OSError, subprocess.SubprocessError):

@@ -9,7 +9,8 @@ from netcore.data import Dataset
 from netcore.errors import InputError
 from netcore.question.spec import StudySpec
 from netcore.workers.cluster import DaskEngine
-from netcore.workers.engine import Engine, LocalEngine, usable_cores
+from netcore.workers.engine import Engine
+from netcore.workers.local import LocalEngine, usable_cores
 
 __all__ = ["check_workers", "engine_for"]
 

@@ -1,7 +1,7 @@
 """One trial: a job goes in, a result comes out, and nothing else happens.
 
-`run_trial` is a pure function of a job and the data, so the same job gives the same bits wherever and whenever it runs.
-It reads no clock, writes no file and asks no store.
+`run_trial` is a pure function of a job and the data: the same job gives the same bits, wherever and whenever it runs.
+It reads no clock, writes no file and accesses no store.
 """
 
 import math
@@ -22,11 +22,10 @@ __all__ = ["run_trial", "stopping_rule"]
 
 
 def run_trial(job: TrialJob, dataset: Dataset, *, stop: Callable[[Epoch, float], bool] | None = None) -> TrialResult:
-    """Train one trial: one net or, with folds, one for each, which go on together epoch by epoch.
+    """Train one trial: one net or, with folds, one net per fold, all epoch by epoch together.
 
-    It ends after its last epoch, at the first epoch with a loss that is not finite, or where `stop`, asked after each
-    epoch with the epoch and the best value so far, says so. By default that is where the best so far is worse than
-    the job's threshold.
+    The trial ends after its last epoch, at the first epoch with a loss that is not finite, or when `stop` returns true.
+    `stop` is called after each epoch with the epoch and the best value so far; by default it is the stopping rule.
     """
     nets = [_training(job, part, fold) for fold, part in enumerate(dataset.folds)]
     params, stop = nets[0][0], stop or stopping_rule(job)
@@ -52,7 +51,7 @@ def run_trial(job: TrialJob, dataset: Dataset, *, stop: Callable[[Epoch, float],
 
 
 def stopping_rule(job: TrialJob) -> Callable[[Epoch, float], bool]:
-    """Give what says after each epoch whether the job ends there: the best so far is worse than the threshold."""
+    """Return the `stop` of a job: it is true at an epoch where the best value so far is worse than the threshold."""
 
     def stop(epoch: Epoch, best: float) -> bool:
         threshold = job.thresholds.get(epoch.epoch)
@@ -62,7 +61,7 @@ def stopping_rule(job: TrialJob) -> Callable[[Epoch, float], bool]:
 
 
 def _training(job: TrialJob, part: Dataset, fold: int) -> tuple[Params, Iterator[Epoch]]:
-    """Give a net as it starts, and its training."""
+    """Return an initialised net and the iterator that trains it."""
     purposes = (Purpose.WEIGHTS, Purpose.BATCHES)
     if job.role is Role.CONFIRM:
         purposes = (Purpose.CONFIRM_WEIGHTS, Purpose.CONFIRM_BATCHES)
@@ -74,8 +73,8 @@ def _training(job: TrialJob, part: Dataset, fold: int) -> tuple[Params, Iterator
 
 
 def _mean(folds: tuple[Epoch, ...]) -> Epoch:
-    """Give the mean of the folds' figures."""
+    """Return the mean of the folds' metrics."""
     if len(folds) == 1:
         return folds[0]
-    figures = {name: sum(getattr(fold, name) for fold in folds) / len(folds) for name in METRICS}
-    return replace(folds[0], **figures)
+    means = {name: sum(getattr(fold, name) for fold in folds) / len(folds) for name in METRICS}
+    return replace(folds[0], **means)

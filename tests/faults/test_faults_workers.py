@@ -19,7 +19,7 @@ from netcore.data import Dataset
 from netcore.question.spec import Hyperparameters, StudySpec, load_spec
 from netcore.records.folder import StudyFolder
 from netcore.records.job import State, TrialJob
-from netcore.workers.engine import LocalEngine
+from netcore.workers.local import LocalEngine
 
 Told = Callable[[str, object], None]
 MEMORY = 64 * 2**20

@@ -1,9 +1,8 @@
-"""Claims about netcore.search.sampling: a proposal is a function of seed, number and (`tpe`, `gp`) what is known."""
+"""Claims about netcore.search.samplers: a proposal is a function of seed, number and (`tpe`, `gp`) what is known."""
 
 import inspect
 import itertools
 import sys
-from contextlib import nullcontext
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
@@ -13,16 +12,13 @@ import optuna
 import pytest
 from conftest import needs_gp
 from optuna.samplers import GPSampler, TPESampler
-from optuna.samplers._tpe import _truncnorm
-from optuna.samplers._tpe import sampler as _tpe
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
-from scipy.special import log_ndtr
 from scipy.stats import qmc
 
 from netcore.errors import InputError
 from netcore.question.spec import Hyperparameters, StudySpec
-from netcore.search.sampling import SAMPLER_ARGUMENTS, Sampling, _with_all_values, quick_tpe
+from netcore.search.samplers import SAMPLER_ARGUMENTS, Sampling, _with_all_values
 from netcore.seeds import Purpose, generator, seed_sequence
 
 SPACE: dict[str, Any] = {
@@ -136,96 +132,69 @@ def test_tpe_proposes_nothing_outright() -> None:
 
 
 def test_tpe_is_built_with_the_recorded_arguments() -> None:
-    """Every argument of TPE that has a say is given outright, as recorded, and is none that Optuna no longer knows."""
-    arguments = SAMPLER_ARGUMENTS["tpe"]
+    """The recorded arguments are all that decide a proposal; those left to Optuna are deprecated or change nothing."""
     known = inspect.signature(TPESampler.__init__).parameters
-    assert set(arguments) <= set(known)
     left_out = {"self", "seed", "gamma", "weights", "consider_prior", "prior_weight", "consider_magic_clip"}
     left_out |= {"consider_endpoints", "warn_independent_sampling", "constraints_func", "categorical_distance_func"}
-    assert set(known) - set(arguments) <= left_out
-    sampler = sampling("tpe").informed(3)
-    assert isinstance(sampler, TPESampler)
-    assert sampler._n_startup_trials == arguments["n_startup_trials"]
-    assert sampler._n_ei_candidates == arguments["n_ei_candidates"]
-    assert sampler._multivariate is arguments["multivariate"]
-    assert sampler._group is arguments["group"]
-    assert sampler._constant_liar is arguments["constant_liar"]
+    assert known.keys() - SAMPLER_ARGUMENTS["tpe"].keys() <= left_out
+    assert SAMPLER_ARGUMENTS["tpe"].keys() <= known.keys()
 
 
-def test_tpe_is_seeded_anew_for_each_trial() -> None:
-    """TPE's seed is a function of the study's seed and the trial's number: no two are the same."""
+def test_each_trial_and_each_seed_has_its_own_tpe() -> None:
+    """Over one history, TPE proposes the same for equal seeds and numbers, and something else for others."""
 
-    def draw(seed: int, number: int) -> float:
-        sampler = sampling("tpe", seed=seed).informed(number)
-        assert isinstance(sampler, TPESampler)
-        return float(sampler._rng.rng.rand())
+    def propose(seed: int, number: int) -> float:
+        return float(ask("tpe", told_study(0), seed, number)["learning_rate"])
 
-    draws = [draw(seed, number) for seed in range(4) for number in range(16)]
-    assert draws == [draw(seed, number) for seed in range(4) for number in range(16)]
-    assert len(set(draws)) == len(draws)
+    proposals = [propose(seed, number) for seed in range(3) for number in range(6)]
+    assert proposals == [propose(seed, number) for seed in range(3) for number in range(6)]
+    assert len(set(proposals)) == len(proposals)
 
 
-@pytest.mark.parametrize("multivariate", [True, False])
-@pytest.mark.parametrize("trials", [0, 3, 9, 10, 11, 25, 60])
-def test_the_quick_tpe_is_optunas(monkeypatch: pytest.MonkeyPatch, trials: int, multivariate: bool) -> None:
-    """Proposal by proposal, what is spared changes none, within the rounding of SciPy's logarithm."""
-    monkeypatch.setitem(SAMPLER_ARGUMENTS["tpe"], "multivariate", multivariate)
-    proposed = {True: proposals(trials, quick=True), False: proposals(trials, quick=False)}
-    for ours, own in zip(proposed[True], proposed[False], strict=True):
-        assert ours == pytest.approx(own, rel=1e-9)
+@pytest.mark.parametrize("trials", [0, 9, 10, 25, 60])
+def test_tpe_is_optunas(trials: int) -> None:
+    """Without ranges of whole numbers, netcore's TPE proposes what Optuna's own does, to the last bit."""
+    space = {**SPACE, "hidden_size": [4, 8, 16]}
+    assert proposals(trials, space, ours=True) == proposals(trials, space, ours=False)
 
 
-def test_what_tpe_remembers_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With one logarithm for both, remembered numbers and unasked constraints change no bit of any proposal."""
-    monkeypatch.setattr(_truncnorm, "_log_ndtr", log_ndtr)
-    assert proposals(25, quick=True) == proposals(25, quick=False)
+def test_tpe_proposes_whole_numbers_like_optuna() -> None:
+    """With a range of whole numbers many proposals are still Optuna's own, and every one is a whole number in range."""
+    pairs = [
+        pair
+        for trials in (10, 25, 60)
+        for pair in zip(proposals(trials, SPACE, ours=True), proposals(trials, SPACE, ours=False), strict=True)
+    ]
+    assert sum(ours == own for ours, own in pairs) >= len(pairs) / 3
+    assert all(type(ours["hidden_size"]) is int and 1 <= ours["hidden_size"] <= 64 for ours, _ in pairs)
 
 
-def proposals(trials: int, *, quick: bool) -> list[list[float]]:
-    """Propose six times after so many trials that others proposed, with four in flight; as netcore does, or Optuna."""
-    ours = sampling("tpe", seed=trials)
-    distributions, rng = ours.space.distributions, np.random.default_rng(trials)
-    study = optuna.create_study()
+def proposals(trials: int, space: dict[str, Any], *, ours: bool) -> list[dict[str, Any]]:
+    """Propose six times after so many random trials, with four in flight; by netcore's TPE or by Optuna's."""
+    spec = {"study": {"name": "x", "seed": trials}, "data": {"source": "iris"}, "space": space}
+    sampling, rng = Sampling(StudySpec.model_validate(spec)), np.random.default_rng(trials)
+    study, distributions = optuna.create_study(), sampling.space.distributions
     for _ in range(trials):
-        params = {name: ours.space.searched(ours.space.at(rng.random(4)))[name] for name in distributions}
         state = TrialState.COMPLETE if rng.random() < 0.7 else TrialState.PRUNED
         value = float(rng.random()) if state is TrialState.COMPLETE else None
+        params = sampling.space.searched(sampling.space.at(rng.random(4)))
         study.add_trial(optuna.create_trial(state=state, value=value, params=params, distributions=distributions))
     found = []
     for number in range(trials, trials + 6):
-        if quick:
-            study.sampler = ours.informed(number)
-        else:
-            seed = int(seed_sequence(trials, number, Purpose.SAMPLER).generate_state(1)[0])
-            study.sampler = TPESampler(seed=seed, **SAMPLER_ARGUMENTS["tpe"])
-        with quick_tpe() if quick else nullcontext():
-            params = study.ask(distributions).params
-        found.append([float(value) for _, value in sorted(params.items())])
+        seed = int(seed_sequence(trials, number, Purpose.SAMPLER).generate_state(1)[0])
+        own = TPESampler(seed=seed, **SAMPLER_ARGUMENTS["tpe"])
+        study.sampler = sampling.informed(number) if ours else own
+        found.append(study.ask(distributions).params)
         if number >= trials + 4:
             study.tell(number - 4, float(rng.random()))
     return found
 
 
-def test_optuna_is_left_as_it_was() -> None:
-    """What is put in the place of Optuna's own is there for as long as netcore proposes."""
-    before = _truncnorm._log_ndtr, _tpe._get_infeasible_trial_score
-    with quick_tpe():
-        assert _truncnorm._log_ndtr is not before[0]
-        assert _tpe._get_infeasible_trial_score is not before[1]
-    assert (_truncnorm._log_ndtr, _tpe._get_infeasible_trial_score) == before
-
-
 @needs_gp
 def test_gp_is_built_with_the_recorded_arguments() -> None:
-    """Every argument of the Gaussian process is given outright, as recorded, but for its seed and what stays unset."""
-    arguments = SAMPLER_ARGUMENTS["gp"]
+    """Every argument of the Gaussian process is explicit, but for its seed and the two that stay unset."""
     known = inspect.signature(GPSampler.__init__).parameters
-    assert set(known) - set(arguments) == {"self", "seed", "independent_sampler", "constraints_func"}
-    sampler = sampling("gp").informed(3)
-    assert isinstance(sampler, GPSampler)
-    assert sampler._n_startup_trials == arguments["n_startup_trials"]
-    assert sampler._deterministic is arguments["deterministic_objective"]
-    assert sampler._warn_independent_sampling is arguments["warn_independent_sampling"]
+    assert known.keys() - SAMPLER_ARGUMENTS["gp"].keys() == {"self", "seed", "independent_sampler", "constraints_func"}
 
 
 def told_study(seed: int, direction: StudyDirection = StudyDirection.MINIMIZE) -> optuna.Study:
@@ -266,11 +235,11 @@ def test_a_divergence_before_anything_is_known_stays_one() -> None:
     assert _with_all_values(study).trials[0].state is TrialState.PRUNED
 
 
-def ask_gp(study: optuna.Study, seed: int) -> dict[str, Any]:
-    """Ask the Gaussian process for one more trial of a copy of this study."""
-    ours, copy = sampling("gp", seed=seed), optuna.create_study(direction=study.direction)
+def ask(kind: str, study: optuna.Study, seed: int, number: int | None = None) -> dict[str, Any]:
+    """Ask a sampler for one more trial of a copy of this study."""
+    ours, copy = sampling(kind, seed=seed), optuna.create_study(direction=study.direction)
     copy.add_trials(study.trials)
-    copy.sampler = ours.informed(len(study.trials))
+    copy.sampler = ours.informed(len(study.trials) if number is None else number)
     return copy.ask(ours.space.distributions).params
 
 
@@ -278,10 +247,10 @@ def ask_gp(study: optuna.Study, seed: int) -> dict[str, Any]:
 def test_gp_is_a_function_of_what_is_known_seed_and_number() -> None:
     """Asked again, it proposes the same; with another seed, or another trial in flight, something else."""
     study = told_study(1)
-    asked = ask_gp(study, 1)
-    assert ask_gp(study, 1) == asked
-    assert ask_gp(study, 2) != asked
-    assert ask_gp(study_without_last(study), 1) != asked
+    asked = ask("gp", study, 1)
+    assert ask("gp", study, 1) == asked
+    assert ask("gp", study, 2) != asked
+    assert ask("gp", study_without_last(study), 1) != asked
 
 
 @needs_gp
@@ -293,7 +262,7 @@ def test_gp_proposes_on_one_thread_and_leaves_the_number_as_it_was() -> None:
     try:
         for threads in (1, 3):
             torch.set_num_threads(threads)
-            found.append(ask_gp(study, 2))
+            found.append(ask("gp", study, 2))
             assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
