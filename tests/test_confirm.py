@@ -52,7 +52,7 @@ seeds = 3
 
 @pytest.fixture(scope="module")
 def confirmed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, StudyTables]:
-    """Give a study that has been confirmed: its file and its tables. Look, do not touch."""
+    """Return the file and the tables of a confirmed study, which tests must not change."""
     folder = tmp_path_factory.mktemp("confirmed")
     (folder / "small.toml").write_text(STUDY, encoding="utf-8")
     return folder / "small.toml", netcore.run_study(folder / "small.toml", results=folder / "results", workers=2)
@@ -60,29 +60,29 @@ def confirmed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, StudyTabl
 
 @pytest.fixture
 def copied(confirmed: tuple[Path, StudyTables], tmp_path: Path) -> Path:
-    """Give a copy of its folder that may be touched; beside it lies the study file."""
+    """Return a copy of its folder, with the study file, which tests may change."""
     shutil.copytree(confirmed[0].parent, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 
 def study_of(folder: Path) -> StudyFolder:
-    """Give the study's folder."""
+    """Return the study's folder."""
     return StudyFolder(folder / "results" / "small")
 
 
 def records_of(folder: Path) -> dict[str, list[Record]]:
-    """Give the confirmation's records by candidate."""
+    """Return the records of the confirmation by candidate."""
     study = study_of(folder)
     return {c.name: records for c, records in read_confirmation(study.spec(), study.committed(), study).items()}
 
 
 def digests(tables: StudyTables) -> list[str]:
-    """Give what a confirmation came to, in one list."""
+    """Return the digests of a confirmation, in one list."""
     return list(tables.confirmation["digest"])
 
 
 def test_every_candidate_is_trained_with_every_seed(confirmed: tuple[Path, StudyTables]) -> None:
-    """Two finalists and two baselines, three seeds each; rows as in the search: 30 of 150 to test, 30 to judge by."""
+    """Two finalists and two baselines, three seeds each; 30 of 150 rows for the test, 30 for validation."""
     table = confirmed[1].confirmation
     best = confirmed[1].trials.query("state == 'finished'").sort_values("value")["trial"].tolist()[:2]
     names = [f"trial {best[0]}", f"trial {best[1]}", "softmax regression", "course defaults"]
@@ -96,7 +96,7 @@ def test_every_candidate_is_trained_with_every_seed(confirmed: tuple[Path, Study
 
 
 def test_it_is_trained_to_the_trial_s_best_epoch_and_judged_there(confirmed: tuple[Path, StudyTables]) -> None:
-    """No epoch is picked on the rows that judge: the value is the last epoch's, and that is the trial's best one."""
+    """The value is that of the last epoch, which is the trial's best epoch: none is chosen on the validation rows."""
     trials = confirmed[1].trials.set_index("trial")
     for name, records in records_of(confirmed[0].parent).items():
         for record in records:
@@ -129,19 +129,16 @@ def test_seeds_are_paired(confirmed: tuple[Path, StudyTables]) -> None:
     assert len(set(labels)) == 3
 
 
-@pytest.mark.parametrize("workers", [1, 3])
-def test_any_number_of_workers_gives_the_same(
-    confirmed: tuple[Path, StudyTables], tmp_path: Path, workers: int
-) -> None:
-    """The same records, bit for bit, and the same net that ships."""
-    tables = netcore.run_study(confirmed[0], results=tmp_path, workers=workers)
+def test_any_number_of_workers_gives_the_same(confirmed: tuple[Path, StudyTables], tmp_path: Path) -> None:
+    """The same records, bit for bit, and the same final model."""
+    tables = netcore.run_study(confirmed[0], results=tmp_path, workers=3)
     assert digests(tables) == digests(confirmed[1])
     theirs = study_of(confirmed[0].parent)
     assert StudyFolder(tmp_path / "small").test_figures() == theirs.test_figures()
 
 
 def test_it_goes_on_where_it_was_interrupted(confirmed: tuple[Path, StudyTables], copied: Path) -> None:
-    """What is missing or damaged is trained again, to the same records; what is there is not touched."""
+    """Missing and damaged records are trained again, to the same records; the others are not touched."""
     lost = sorted((copied / "results" / "small" / "confirm").glob("trial-*/trials/*.npz"))
     kept = lost.pop(1)
     before = kept.stat().st_mtime_ns
@@ -156,7 +153,7 @@ def test_it_goes_on_where_it_was_interrupted(confirmed: tuple[Path, StudyTables]
 
 
 def test_the_winner_is_the_finalist_with_the_best_mean(confirmed: tuple[Path, StudyTables]) -> None:
-    """A baseline never wins, however good; the net that ships is the winner's median seed."""
+    """The final model is the winner's net of its median seed; report and final model agree on the winner."""
     table = confirmed[1].confirmation
     means = table[table["kind"] == "finalist"].groupby("candidate")["val_loss"].mean()
     study = study_of(confirmed[0].parent)
@@ -165,7 +162,7 @@ def test_the_winner_is_the_finalist_with_the_best_mean(confirmed: tuple[Path, St
     assert winner.name == means.idxmin()
     assert (summary := summarised(confirmed[1])) is not None
     assert summary.winner is not None
-    assert summary.winner.name == winner.name, "the report reckons from the table, and names the same"
+    assert summary.winner.name == winner.name, "the report computes it from the table"
     losses = table[table["candidate"] == winner.name].set_index("seed")["val_loss"]
     test = study.test_figures()
     assert test is not None
@@ -173,7 +170,7 @@ def test_the_winner_is_the_finalist_with_the_best_mean(confirmed: tuple[Path, St
 
 
 def test_a_baseline_never_wins(confirmed: tuple[Path, StudyTables]) -> None:
-    """Even where its mean is the best of all."""
+    """A baseline with the best mean of all is not the winner."""
     study = study_of(confirmed[0].parent)
     found = read_confirmation(study.spec(), study.committed(), study)
     *finalists, softmax, _ = found
@@ -181,7 +178,7 @@ def test_a_baseline_never_wins(confirmed: tuple[Path, StudyTables]) -> None:
 
 
 def test_softmax_regression_chooses_its_learning_rate(confirmed: tuple[Path, StudyTables]) -> None:
-    """It takes the best of three on the search's own split, and that one's best epoch."""
+    """It has the best of three learning rates on the search's split, and the best epoch of that training."""
     study = study_of(confirmed[0].parent)
     pilots = StudyFolder(study.path / "confirm" / "softmax-pilots")
     tried = [pilots.read(number) for number in pilots.numbers()]
@@ -194,7 +191,7 @@ def test_softmax_regression_chooses_its_learning_rate(confirmed: tuple[Path, Stu
 
 
 def test_the_test_set_is_read_once(confirmed: tuple[Path, StudyTables], copied: Path) -> None:
-    """Running again reads nothing; another net that ships is another reading, and it is counted."""
+    """Running again reads nothing; another final model is another reading, and it is counted."""
     test = study_of(copied).test_figures()
     netcore.run_study(copied / "small.toml", results=copied / "results", workers=2)
     assert test == study_of(copied).test_figures()
@@ -210,8 +207,8 @@ def test_the_test_set_is_read_once(confirmed: tuple[Path, StudyTables], copied: 
     assert again["readings"] == (1 if again["digest"] == test["digest"] else 2)
 
 
-def test_a_longer_search_is_confirmed_anew(confirmed: tuple[Path, StudyTables], copied: Path) -> None:
-    """Until then there is no confirmation if the finalists are others; nothing of the old one is lost."""
+def test_a_longer_search_is_confirmed_again(confirmed: tuple[Path, StudyTables], copied: Path) -> None:
+    """If the finalists change, there is no confirmation until it is repeated, with the records of a straight run."""
     longer = load_spec(copied / "small.toml").with_trials(30)
     tables = netcore.run_study(longer, results=copied / "results", workers=2, confirm=False)
     best = set(tables.trials.query("state == 'finished'").sort_values("value")["trial"].tolist()[:2])
@@ -258,7 +255,7 @@ def test_an_incomplete_search_is_not_confirmed(copied: Path) -> None:
 
 @pytest.mark.parametrize("rate", ["1e30", "[1e30, 0.1]"])
 def test_where_trials_diverge(tmp_path: Path, rate: str) -> None:
-    """Where no trial finished nothing is confirmed, and that is said; where one did it is the only finalist."""
+    """Without a finished trial nothing is confirmed, with a notice; a single finished trial is the only finalist."""
     text = STUDY.replace("{ low = 1e-2, high = 1.0, log = true }", rate).replace(
         "trials = 12", 'trials = 4\nsampler = "grid"'
     )
@@ -287,7 +284,7 @@ def test_prepared_data_do_not_remain(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_an_audited_trial_is_the_same_trial_trained_on(copied: Path) -> None:
-    """Its curve begins with the stopped trial's, bit for bit, and goes to the last epoch; the share is the seed's."""
+    """Its curve continues that of the pruned trial, bit for bit; a larger share contains the smaller one."""
     study = study_of(copied)
     stopped = [record for record in study.committed() if record.result.state is State.PRUNED]
     assert len(stopped) >= 3
@@ -306,8 +303,8 @@ def test_an_audited_trial_is_the_same_trial_trained_on(copied: Path) -> None:
         assert row["value"] == Metric.VAL_LOSS.best_so_far(whole.result.curve, 6)
 
 
-def test_where_nothing_was_stopped_there_is_nothing_to_audit(tmp_path: Path) -> None:
-    """That is said, and is no error."""
+def test_without_pruned_trials_there_is_nothing_to_audit(tmp_path: Path) -> None:
+    """A note says so, and it is no error."""
     text = STUDY.partition("[stopping]")[0].replace("trials = 12", "trials = 2")
     (tmp_path / "small.toml").write_text(text, encoding="utf-8")
     netcore.run_study(tmp_path / "small.toml", results=tmp_path / "results", workers=1, confirm=False)
@@ -316,8 +313,8 @@ def test_where_nothing_was_stopped_there_is_nothing_to_audit(tmp_path: Path) -> 
     assert "note: the stopping rule stopped no trial, so there is nothing to audit" in done.stderr
 
 
-def test_the_model_says_what_the_latest_confirmation_says(copied: Path) -> None:
-    """More seeds change what is known of a net, even of the same net."""
+def test_the_final_model_has_the_facts_of_the_latest_confirmation(copied: Path) -> None:
+    """More seeds change the confirmed means, even of the same net."""
     spec = load_spec(copied / "small.toml").with_confirm(None, 4)
     tables = netcore.run_study(spec, results=copied / "results", workers=2)
     model = read_model(study_of(copied).path / MODEL)
@@ -327,8 +324,8 @@ def test_the_model_says_what_the_latest_confirmation_says(copied: Path) -> None:
     assert model.facts["digest"] == (study_of(copied).test_figures() or {})["digest"]
 
 
-def test_who_deletes_the_answer_has_read_the_test_set_all_the_same(copied: Path) -> None:
-    """With test.json gone the readings are still counted; with model.npz gone the same net comes back."""
+def test_deleting_test_json_does_not_undo_a_reading(copied: Path) -> None:
+    """Without test.json the readings are still counted; without model.npz the same net is trained again."""
     study = study_of(copied)
     model, before = (study.path / MODEL).read_bytes(), study.test_figures()
     study.test.unlink()
@@ -344,7 +341,7 @@ def test_who_deletes_the_answer_has_read_the_test_set_all_the_same(copied: Path)
 
 
 def test_a_failure_of_the_machine_is_tried_again(confirmed: tuple[Path, StudyTables], copied: Path) -> None:
-    """A worker that died in a confirmation costs no finalist its place: the next run trains it again."""
+    """A training of a confirmation whose worker died is repeated by the next run."""
     below = StudyFolder(next((copied / "results" / "small" / "confirm").glob("trial-*")))
     record = below.read(1)
     died = Record.of(record.job, failed("worker died", "killed"), record.provenance, record.preprocessing)
@@ -353,8 +350,8 @@ def test_a_failure_of_the_machine_is_tried_again(confirmed: tuple[Path, StudyTab
     assert digests(tables) == digests(confirmed[1])
 
 
-def test_a_damaged_audit_record_stands_in_nobody_s_way(copied: Path) -> None:
-    """It is left out of the table until `netcore audit` trains it again."""
+def test_a_damaged_audit_record_is_left_out(copied: Path) -> None:
+    """It is missing in the table until `netcore audit` trains it again."""
     assert netcore_command("audit", "small", "--share", "1", cwd=copied).returncode == 0
     study = study_of(copied)
     path = next((study.path / "audit" / "trials").glob("*.npz"))
@@ -377,7 +374,7 @@ def test_a_draw_that_leaves_a_class_out_is_drawn_again() -> None:
 
 
 def test_a_confirmation_that_fails_does_not_cost_the_search(copied: Path) -> None:
-    """The tables and the report are made, then the error is said; exit code 1."""
+    """Tables and report are written, then the error is printed."""
     study = study_of(copied)
     shutil.rmtree(study.path / "confirm")
     (study.path / "confirm").touch()
@@ -392,7 +389,7 @@ def test_a_confirmation_that_fails_does_not_cost_the_search(copied: Path) -> Non
 
 
 def test_results_may_lie_behind_a_link(confirmed: tuple[Path, StudyTables], tmp_path: Path) -> None:
-    """A study file beside its data, results elsewhere behind a symbolic link: `confirm` finds the data."""
+    """If results are behind a symbolic link, the data beside the study file are still found."""
     (tmp_path / "far" / "away").mkdir(parents=True)
     (tmp_path / "project").mkdir()
     (tmp_path / "project" / "results").symlink_to(tmp_path / "far" / "away")
