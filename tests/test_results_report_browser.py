@@ -70,8 +70,8 @@ def test_the_policy_keeps_other_scripts_and_addresses_out(opened: Browser) -> No
     assert "Content Security Policy" in said
 
 
-def test_every_figure_has_an_alternative_text_and_a_table(opened: Browser) -> None:
-    """Each picture is loaded, has words in its place, and a link to its numbers that leads somewhere."""
+def test_every_plot_has_an_alternative_text_and_a_table(opened: Browser) -> None:
+    """Each image is loaded, has an alternative text, and a link to an existing table of its numbers."""
     figures: list[dict[str, Any]] = opened.ask(
         "[...document.querySelectorAll('figure')].map(figure => ({"
         " loaded: figure.querySelector('img').naturalWidth, words: figure.querySelector('img').alt,"
@@ -137,11 +137,11 @@ def test_clicks_filter_by_state_and_words_by_text(opened: Browser, mixed: tuple[
 
 
 def test_the_answer_is_on_the_first_screen(opened: Browser, report: Path) -> None:
-    """Winner, confirmed figure, baselines and the test figure are seen without scrolling, on a telephone too."""
+    """Winner, confirmed metrics, baselines and test accuracy are visible without scrolling, on a telephone too."""
     for width, height in ((1280, 800), (390, 844)):
         opened.look(width=width, height=height)
         opened.open(report)
-        answer = "document.querySelectorAll('#answer, .figures dd, .baselines dd')"
+        answer = "document.querySelectorAll('#answer, .metrics dd, .baselines dd')"
         bottoms = opened.ask(f"[...{answer}].map(part => part.getBoundingClientRect().bottom)")
         assert len(bottoms) == 6
         assert max(bottoms) < height
