@@ -45,8 +45,10 @@ from threadpoolctl import threadpool_limits
 from netcore import load_spec
 from netcore.core.sgd import Epoch
 from netcore.data import Dataset
+from netcore.question.hyperparameters import Hyperparameters
 from netcore.question.metrics import Metric
-from netcore.question.spec import Hyperparameters, StoppingSection, StudySpec, dataset_of
+from netcore.question.sections import StoppingSection
+from netcore.question.spec import StudySpec, dataset_of
 from netcore.records.job import State, TrialJob, TrialResult
 from netcore.results.canvas import BEST, GREY, INK, file_of, new_figure, set_scale, styled, titled
 from netcore.search.history import History

@@ -32,7 +32,8 @@ from threadpoolctl import threadpool_limits
 from netcore import load_spec
 from netcore.core import Epoch
 from netcore.data import Dataset
-from netcore.question.spec import Hyperparameters, dataset_of
+from netcore.question.hyperparameters import Hyperparameters
+from netcore.question.spec import dataset_of
 from netcore.records.job import State, TrialJob, TrialResult
 from netcore.records.record import Provenance, Record
 from netcore.run import Run

@@ -15,8 +15,8 @@ import click
 from netcore.confirm.candidates import SOFTMAX_REGRESSION
 from netcore.errors import printable
 from netcore.progress import Notice, Stage
+from netcore.question.hyperparameters import HYPERPARAMETERS
 from netcore.question.metrics import Metric
-from netcore.question.spec import HYPERPARAMETERS
 from netcore.records.job import State
 from netcore.records.record import Record, rank
 

@@ -115,7 +115,10 @@ def test_a_column_left_out_is_said(tmp_path: Path) -> None:
             ["iris", "--path", "x"],
             "error: data.path: unknown key; known: folds, seed, source, standardize, test, validation\n",
         ),
-        (["cifar10", "--path", "x", "--train-limit", "-1"], "error: data.train_limit: must be >= 1, got -1\n"),
+        (
+            ["cifar10", "--path", "x", "--train-limit", "-1"],
+            "error: data.train_limit: must be greater than or equal to 1, got -1\n",
+        ),
         (["nowhere.toml"], "error: nowhere.toml: there is no such study file\n"),
     ],
 )

@@ -144,7 +144,7 @@ def refused(done: "subprocess.CompletedProcess[str]") -> str:
 WRONG: dict[str, tuple[str, str]] = {
     "syntax": ("[study\n", "is not valid TOML: Expected ']' at the end of a table declaration (at line 1, column 7)"),
     "unknown key": (STUDY.replace("window", "windw"), "study.windw: unknown key; did you mean 'window'?"),
-    "type": (STUDY.replace("trials = 3", "trials = '3'"), "study.trials: must be a whole number, got '3'"),
+    "type": (STUDY.replace("trials = 3", "trials = '3'"), "study.trials: must be a valid integer, got '3'"),
     "low >= high": (
         STUDY.replace("low = 0.01", "low = 1.0"),
         ("space.learning_rate: `low < high` must hold, got low=1.0, high=1.0; " + SWAP),
@@ -153,21 +153,30 @@ WRONG: dict[str, tuple[str, str]] = {
         STUDY.replace("low = 1e-6", "low = 0.0"),
         "space.reg: a range with `log = true` starts above 0, got low=0.0; raise `low`, or leave `log` out",
     ),
-    "hidden_size 0": (STUDY.replace("[4, 8]", "0"), "space.hidden_size: must be >= 1, got 0"),
-    "negative reg": (STUDY.replace("low = 1e-6", "low = -1.0"), "space.reg.low: must be >= 0.0, got -1.0"),
-    "decay 0": (STUDY.replace("= 0.9", "= 0.0"), "space.learning_rate_decay: must be > 0.0, got 0.0"),
-    "decay > 1": (STUDY.replace("= 0.9", "= 1.1"), "space.learning_rate_decay: must be <= 1.0, got 1.1"),
-    "learning rate 0": (STUDY.replace("low = 0.01", "low = 0.0"), "space.learning_rate.low: must be > 0.0, got 0.0"),
+    "hidden_size 0": (STUDY.replace("[4, 8]", "0"), "space.hidden_size: must be greater than or equal to 1, got 0"),
+    "negative reg": (
+        STUDY.replace("low = 1e-6", "low = -1.0"),
+        "space.reg.low: must be greater than or equal to 0, got -1.0",
+    ),
+    "decay 0": (STUDY.replace("= 0.9", "= 0.0"), "space.learning_rate_decay: must be greater than 0, got 0.0"),
+    "decay > 1": (
+        STUDY.replace("= 0.9", "= 1.1"),
+        "space.learning_rate_decay: must be less than or equal to 1, got 1.1",
+    ),
+    "learning rate 0": (
+        STUDY.replace("low = 0.01", "low = 0.0"),
+        "space.learning_rate.low: must be greater than 0, got 0.0",
+    ),
     "sampler": (
         STUDY.replace("trials = 3", "sampler = 'randm'"),
-        "study.sampler: must be one of tpe, gp, random, qmc, grid, got 'randm'; did you mean 'random'?",
+        "study.sampler: must be 'tpe', 'gp', 'random', 'qmc' or 'grid', got 'randm'",
     ),
     "source": (STUDY.replace("iris", "irs"), "data.source: unknown data source, got 'irs'; did you mean 'iris'?"),
     "rungs": (
         STUDY.replace("[2]", "[2, 9]"),
         ("stopping.rungs: a rung must come before the last epoch, got 9 with training.epochs=4; " + LEAVE_OUT),
     ),
-    "window 0": (STUDY.replace("window = 2", "window = 0"), "study.window: must be >= 1, got 0"),
+    "window 0": (STUDY.replace("window = 2", "window = 0"), "study.window: must be greater than or equal to 1, got 0"),
     "nan": (STUDY.replace("= 0.9", "= nan"), "space.learning_rate_decay: must be a finite number, got nan"),
     "name": (
         STUDY.replace("trials = 3", "name = '../x'"),
@@ -209,9 +218,9 @@ def test_several_mistakes_are_several_lines(quick: Command, tmp_path: Path) -> N
     done = quick("run", "x.toml", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
-        "error: x.toml: study.seed: must be >= 0, got -1",
-        "error: x.toml: study.window: must be >= 1, got 0",
-        "error: x.toml: space.learning_rate_decay: must be <= 1.0, got 2.0",
+        "error: x.toml: study.seed: must be greater than or equal to 0, got -1",
+        "error: x.toml: study.window: must be greater than or equal to 1, got 0",
+        "error: x.toml: space.learning_rate_decay: must be less than or equal to 1, got 2.0",
     ]
     assert names(tmp_path) == NOTHING_WRITTEN
 

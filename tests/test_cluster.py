@@ -17,7 +17,8 @@ from conftest import fingerprint, netcore_command, on_disk, write_mixed
 
 import netcore
 from netcore.errors import InputError, WorkError
-from netcore.question.spec import Hyperparameters, StudySpec
+from netcore.question.hyperparameters import Hyperparameters
+from netcore.question.spec import StudySpec
 from netcore.records.job import State, TrialJob
 from netcore.records.record import Record
 from netcore.results.tables import StudyTables

@@ -33,17 +33,9 @@ from netcore.question.data_section import (
     IdxDataSection,
     TableDataSection,
 )
-from netcore.question.spec import (
-    Range,
-    SpaceSection,
-    StartSection,
-    StoppingSection,
-    StudySection,
-    StudySpec,
-    TrainingSection,
-    dataset_of,
-    load_spec,
-)
+from netcore.question.sections import StoppingSection, StudySection, TrainingSection
+from netcore.question.space_section import Range, SpaceSection, StartSection
+from netcore.question.spec import StudySpec, dataset_of, load_spec
 from netcore.results.tables import AUDIT, CONFIRMATION, CURVE, TRIALS, WEIGHTS, StudyTables
 from netcore.search.samplers import SAMPLER_ARGUMENTS
 

@@ -18,7 +18,8 @@ from conftest import fingerprint, netcore_command, on_disk
 
 import netcore
 from netcore.errors import WorkError
-from netcore.question.spec import Hyperparameters, StudySpec, load_spec
+from netcore.question.hyperparameters import Hyperparameters
+from netcore.question.spec import StudySpec, load_spec
 from netcore.records.folder import StudyFolder
 from netcore.records.job import State, TrialJob
 from netcore.run import Run

@@ -9,7 +9,9 @@ from conftest import write_mixed
 from threadpoolctl import threadpool_limits
 
 import netcore
-from netcore.question.spec import HYPERPARAMETERS, StoppingSection, StudySpec, dataset_of, load_spec
+from netcore.question.hyperparameters import HYPERPARAMETERS
+from netcore.question.sections import StoppingSection
+from netcore.question.spec import StudySpec, dataset_of, load_spec
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "experiments"))
 

@@ -15,7 +15,8 @@ from netcore.core.params import Params, init_params
 from netcore.core.sgd import Epoch
 from netcore.errors import InputError, RecordError, WorkError
 from netcore.files import TEMPORARY
-from netcore.question.spec import Hyperparameters, StudySpec
+from netcore.question.hyperparameters import Hyperparameters
+from netcore.question.spec import StudySpec
 from netcore.records.folder import StudyFolder, find_study
 from netcore.records.job import State, TrialJob, TrialResult
 from netcore.records.record import Provenance, Record

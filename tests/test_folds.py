@@ -23,8 +23,9 @@ from netcore.core.sgd import Epoch, TrainConfig, epochs
 from netcore.data import Dataset, load_dataset, prepare
 from netcore.data.raw import RawData
 from netcore.errors import DataError, InputError
+from netcore.question.hyperparameters import Hyperparameters
 from netcore.question.metrics import METRICS, Metric
-from netcore.question.spec import Hyperparameters, StudySpec, dataset_of, load_spec
+from netcore.question.spec import StudySpec, dataset_of, load_spec
 from netcore.records.folder import StudyFolder
 from netcore.records.job import State, TrialJob, TrialResult
 from netcore.records.record import Record
@@ -190,9 +191,9 @@ def checked(folder: Path, data: str) -> str:
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        ("folds = 1", "error: x.toml: data.folds: must be >= 2, got 1\n"),
-        ("folds = 0", "error: x.toml: data.folds: must be >= 2, got 0\n"),
-        ("folds = 2.5", "error: x.toml: data.folds: must be a whole number, got 2.5\n"),
+        ("folds = 1", "error: x.toml: data.folds: must be greater than or equal to 2, got 1\n"),
+        ("folds = 0", "error: x.toml: data.folds: must be greater than or equal to 2, got 0\n"),
+        ("folds = 2.5", "error: x.toml: data.folds: must be a valid integer, got 2.5\n"),
         (
             "folds = 3\nvalidation = 0.3",
             f"error: x.toml: data: {EXCLUDED}, got validation=0.3, folds=3; leave one of them out\n",

@@ -9,8 +9,9 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from netcore.core.sgd import Epoch
+from netcore.question.hyperparameters import Hyperparameters
 from netcore.question.metrics import Metric
-from netcore.question.spec import Hyperparameters, StudySpec
+from netcore.question.spec import StudySpec
 from netcore.records.job import State, TrialJob, TrialResult, failed
 from netcore.records.record import Provenance, Record
 from netcore.search.history import TOLD_AS, History, quiet_optuna, reported, told

@@ -6,8 +6,9 @@ import pytest
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import TrialState, create_trial
 
+from netcore.question.hyperparameters import Hyperparameters
 from netcore.question.metrics import Metric
-from netcore.question.spec import Hyperparameters, Range, SpaceSection
+from netcore.question.space_section import Range, SpaceSection
 from netcore.search.importance import LEAST, Importance, importances
 from netcore.search.space import Space
 

@@ -10,7 +10,8 @@ from optuna.trial import TrialState
 from netcore import Objective, load_spec
 from netcore.data import load_dataset
 from netcore.errors import InputError
-from netcore.question.spec import Hyperparameters, StudySpec
+from netcore.question.hyperparameters import Hyperparameters
+from netcore.question.spec import StudySpec
 from netcore.records.job import TrialJob
 from netcore.search.history import quiet_optuna
 from netcore.workers.trial import run_trial

@@ -23,8 +23,9 @@ from netcore.core.params import Params
 from netcore.core.sgd import Epoch
 from netcore.data import Dataset, load_dataset
 from netcore.errors import RecordError
+from netcore.question.hyperparameters import Hyperparameters
 from netcore.question.metrics import METRICS, Metric
-from netcore.question.spec import Hyperparameters, StudySpec
+from netcore.question.spec import StudySpec
 from netcore.records.job import State, TrialJob, TrialResult, failed
 from netcore.records.record import (
     CURVES,

@@ -17,7 +17,8 @@ from optuna.trial import TrialState
 from scipy.stats import qmc
 
 from netcore.errors import InputError
-from netcore.question.spec import Hyperparameters, StudySpec
+from netcore.question.hyperparameters import Hyperparameters
+from netcore.question.spec import StudySpec
 from netcore.search.samplers import SAMPLER_ARGUMENTS, Sampling, _with_all_values
 from netcore.seeds import Purpose, generator, seed_sequence
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from netcore.question.spec import Hyperparameters, SpaceSection, StartSection
+from netcore.question.hyperparameters import Hyperparameters
+from netcore.question.space_section import SpaceSection, StartSection
 from netcore.search.space import Space
 
 GIVEN: dict[str, Any] = {

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from netcore.core.sgd import Epoch
 from netcore.question.metrics import Metric
-from netcore.question.spec import StoppingSection
+from netcore.question.sections import StoppingSection
 from netcore.records.job import State, TrialResult
 from netcore.search.stopping import Stopping
 

@@ -13,8 +13,9 @@ from netcore.core.net import evaluate
 from netcore.core.params import init_params
 from netcore.core.sgd import Epoch, TrainConfig, epochs
 from netcore.data import Dataset, load_dataset
+from netcore.question.hyperparameters import Hyperparameters
 from netcore.question.metrics import Metric
-from netcore.question.spec import Hyperparameters, StudySpec
+from netcore.question.spec import StudySpec
 from netcore.records.job import State, TrialJob, TrialResult, failed
 from netcore.seeds import Purpose, generator
 from netcore.training.step import compiled

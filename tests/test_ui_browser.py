@@ -12,7 +12,7 @@ from conftest import netcore_command, write_mixed
 from servers import Server, served
 
 import netcore
-from netcore.question.spec import HYPERPARAMETERS
+from netcore.question.hyperparameters import HYPERPARAMETERS
 from netcore.results.tables import StudyTables
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")

@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from netcore.confirm.batch import Task, matching
 from netcore.errors import RecordError
-from netcore.question.spec import Hyperparameters, StudySpec
+from netcore.question.hyperparameters import Hyperparameters
+from netcore.question.spec import StudySpec
 from netcore.records.folder import StudyFolder
 from netcore.records.job import Role, TrialJob
 from netcore.records.record import Record, ranked

@@ -5,38 +5,25 @@ as place, rule, value, remedy. docs/study-file.md describes every key.
 """
 
 import json
-import math
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib.util import find_spec
-from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Generic, Literal, NamedTuple, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Self
 
-from annotated_types import Ge, Gt, Le, Lt
-from pydantic import (
-    Discriminator,
-    Field,
-    PrivateAttr,
-    Tag,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, PrivateAttr
 
 from netcore.data import Dataset, load_dataset
 from netcore.data.dataset import Put, put_in_memory
 from netcore.errors import InputError, Problem, nearest
 from netcore.files import is_file
 from netcore.question.data_section import DataSection
-from netcore.question.metrics import Metric
-from netcore.question.reading import Section, read_toml, rule, validated
+from netcore.question.reading import Section, read_toml, validated
+from netcore.question.sections import ConfirmSection, StoppingSection, StudySection, TrainingSection
+from netcore.question.space_section import SpaceSection, StartSection, grid_misfits, start_misfits
 
 __all__ = [
     "EXTRAS",
-    "HYPERPARAMETERS",
-    "Hyperparameters",
-    "Range",
     "StudySpec",
     "check_sampler",
     "checked_data",
@@ -46,159 +33,10 @@ __all__ = [
     "question",
 ]
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 STUDIES = Path("studies")
 
-T = TypeVar("T", int, float)
-
-
-class Hyperparameters(NamedTuple):
-    """What a trial tries; spelled the same as TOML key, MLflow param, table column and axis label."""
-
-    learning_rate: float
-    hidden_size: int
-    reg: float
-    learning_rate_decay: float
-
-
-HYPERPARAMETERS = Hyperparameters._fields
-
 EXTRAS = {"gp": ("torch", "greenlet")}
-"""What a sampler needs besides Optuna. Without greenlet Optuna's `gp` would work, and propose other numbers."""
-
-
-class Range(Section, Generic[T]):
-    """All values from `low` to `high`, both included; `log = true` spreads them by their logarithm."""
-
-    low: T
-    high: T
-    log: bool = False
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if not self.low < self.high:
-            raise rule(
-                "`low < high` must hold",
-                f"low={self.low}, high={self.high}",
-                "swap or change them; one number alone fixes a hyperparameter",
-            )
-        if self.log and self.low <= 0:
-            raise rule("a range with `log = true` starts above 0", f"low={self.low}", "raise `low`, or leave `log` out")
-        return self
-
-
-def _form(value: object) -> str:
-    """Say how a hyperparameter is given: a table is a range, a list a choice, a bare number fixes it."""
-    if isinstance(value, dict | Range):
-        return "range"
-    return "choice" if isinstance(value, list | tuple) else "fixed"
-
-
-# pydantic fills in a type variable of its own models only, so each hyperparameter spells its three forms out.
-Fixed = Annotated[T, Tag("fixed")]
-Choice = Annotated[tuple[T, ...], Field(strict=False, min_length=1), Tag("choice")]
-_FORM = Discriminator(_form)
-Rate = Annotated[float, Gt(0)]
-HiddenSize = Annotated[int, Ge(1)]
-Reg = Annotated[float, Ge(0)]
-Decay = Annotated[float, Gt(0), Le(1)]
-
-
-class StudySection(Section):
-    """[study]: how the answer is searched."""
-
-    name: str | None = None
-    """Name of the study, its MLflow experiment and its folder; the file's own name if left out."""
-    seed: Annotated[int, Ge(0), Lt(2**32)] = 0
-    """Where all random numbers of the search come from."""
-    trials: Annotated[int, Ge(1)] = 100
-    """Trials in all; may be raised later."""
-    metric: Annotated[Metric, Field(strict=False)] = Metric.VAL_LOSS
-    """What is best: the lowest validation loss, or the highest validation accuracy."""
-    sampler: Literal["tpe", "gp", "random", "qmc", "grid"] = "tpe"
-    """How hyperparameters are proposed; `gp` needs the extra of that name."""
-    window: Annotated[int, Ge(1)] = 8
-    """Trials in flight at most: trial n is proposed when trial n - window is known."""
-    weights: Literal["best", "all"] = "best"
-    """Whose weights are kept: the five best finished trials', or all."""
-    max_failures: Annotated[int, Ge(0)] = 3
-    """So many trials may fail with an error before the study stops."""
-    trial_timeout: Annotated[float, Gt(0), Le(1_000_000)] = 3600.0
-    """Seconds after which a trial's worker counts as stalled."""
-
-    @field_validator("name")
-    @classmethod
-    def _fit_for_a_folder(cls, name: str | None) -> str | None:
-        if name is not None and not NAME.fullmatch(name):
-            raise rule("a name is 1 to 64 letters, digits, `.`, `_` or `-`, the first a letter or digit", repr(name))
-        return name
-
-
-class TrainingSection(Section):
-    """[training]: what all trials have in common."""
-
-    epochs: Annotated[int, Ge(1)] = 30
-    """Passes over the training set."""
-    batch_size: Annotated[int, Ge(1)] = 100
-    """Rows per step."""
-    dtype: Literal["float32", "float64"] = "float32"
-    """Precision of parameters and data."""
-
-
-class SpaceSection(Section):
-    """[space]: where to search. A table { low, high, log } is a range, a list a choice, a bare number fixes it."""
-
-    learning_rate: Annotated[Fixed[Rate] | Choice[Rate] | Annotated[Range[Rate], Tag("range")], _FORM]
-    """Step size of the first epoch."""
-    hidden_size: Annotated[Fixed[HiddenSize] | Choice[HiddenSize] | Annotated[Range[HiddenSize], Tag("range")], _FORM]
-    """Number of hidden units."""
-    reg: Annotated[Fixed[Reg] | Choice[Reg] | Annotated[Range[Reg], Tag("range")], _FORM]
-    """Factor of the penalty on squared weights."""
-    learning_rate_decay: Annotated[Fixed[Decay] | Choice[Decay] | Annotated[Range[Decay], Tag("range")], _FORM]
-    """Factor of the learning rate from one epoch to the next."""
-
-    @field_validator("*")
-    @classmethod
-    def _each_once(cls, value: object) -> object:
-        if isinstance(value, tuple) and len(set(value)) < len(value):
-            raise rule("a list names each value once", list(value))
-        return value
-
-
-class StoppingSection(Section):
-    """[stopping]: when a trial that lags behind is stopped; without this table none is."""
-
-    rungs: Annotated[tuple[Annotated[int, Ge(1)], ...], Field(strict=False, min_length=1)]
-    """The epochs at which a trial may be stopped, in rising order."""
-    keep: Annotated[float, Gt(0), Lt(1)] = 0.25
-    """A trial goes on at a rung if it is as good as this share, the better one, of the trials before it."""
-    after: Annotated[int, Ge(1)] = 5
-    """So many trials must have reached a rung before any is stopped there."""
-
-    @field_validator("rungs")
-    @classmethod
-    def _rising(cls, rungs: tuple[int, ...]) -> tuple[int, ...]:
-        if any(low >= high for low, high in pairwise(rungs)):
-            raise rule("rungs are epochs in rising order", list(rungs))
-        return rungs
-
-
-class ConfirmSection(Section):
-    """[confirm]: how the best trials are confirmed after the search."""
-
-    finalists: Annotated[int, Ge(1)] = 3
-    """So many of the best finished trials are trained again, each with the same fresh seeds."""
-    seeds: Annotated[int, Ge(1)] = 10
-    """How many seeds."""
-
-
-class StartSection(Section):
-    """[[start]]: a trial to begin with; what [space] fixes may be left out."""
-
-    learning_rate: Rate | None = None
-    hidden_size: HiddenSize | None = None
-    reg: Reg | None = None
-    learning_rate_decay: Decay | None = None
+"""The packages that a sampler needs besides Optuna. Without greenlet Optuna's `gp` works but proposes other numbers."""
 
 
 class StudySpec(Section):
@@ -275,43 +113,8 @@ class StudySpec(Section):
                 "leave that rung out, or train longer",
             )
         if self.study.sampler == "grid":
-            yield from self._grid_misfits()
-        for number, start in enumerate(self.start):
-            for name in HYPERPARAMETERS:
-                yield from _start_misfits(f"start[{number}].{name}", getattr(self.space, name), getattr(start, name))
-
-    def _grid_misfits(self) -> Iterator[Problem]:
-        searched = {name: getattr(self.space, name) for name in HYPERPARAMETERS}
-        ranges = [name for name, value in searched.items() if isinstance(value, Range)]
-        for name in ranges:
-            yield Problem(
-                f"space.{name}",
-                'sampler = "grid" needs a list of values or a bare number',
-                "a range",
-                "list the values to try, or take another sampler",
-            )
-        combinations = math.prod(len(value) for value in searched.values() if isinstance(value, tuple))
-        if not ranges and self.study.trials > combinations + len(self.start):
-            yield Problem(
-                "study.trials",
-                f"the grid has {combinations} combinations and {len(self.start)} start trials",
-                f"trials={self.study.trials}",
-                f"set trials = {combinations + len(self.start)}",
-            )
-
-
-def _start_misfits(place: str, searched: object, value: float | None) -> Iterator[Problem]:
-    """Find a start value outside the space: the sampler could not learn from it."""
-    got = "nothing" if value is None else repr(value)
-    if isinstance(searched, Range):
-        if value is None or not searched.low <= value <= searched.high:
-            rule_ = f"must be in [{searched.low}, {searched.high}]"
-            yield Problem(place, rule_, got, "change it, or widen the range")
-    elif isinstance(searched, tuple):
-        if value not in searched:
-            yield Problem(place, f"must be one of {list(searched)}", got, "change it, or add it to the list")
-    elif value not in {None, searched}:
-        yield Problem(place, f"must be {searched}, which [space] fixes", got, "leave it out")
+            yield from grid_misfits(self.space, self.study.trials, len(self.start))
+        yield from start_misfits(self.space, self.start)
 
 
 def load_spec(study: str | Path) -> StudySpec:

@@ -11,8 +11,9 @@ from enum import StrEnum
 
 from netcore.core.params import Params
 from netcore.core.sgd import Epoch
+from netcore.question.hyperparameters import Hyperparameters
 from netcore.question.metrics import Metric
-from netcore.question.spec import Hyperparameters, StudySpec
+from netcore.question.spec import StudySpec
 from netcore.training.step import STEP
 
 __all__ = [

@@ -11,17 +11,17 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Lt
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError, create_model
 
 from netcore.archive import array_of, pack, unpack
 from netcore.core.params import Params
 from netcore.core.sgd import Epoch
 from netcore.data.preprocessing import Preprocessing, from_members, to_members
 from netcore.errors import RecordError
+from netcore.question.hyperparameters import TYPES, Hyperparameters
 from netcore.question.metrics import METRICS, Metric
-from netcore.question.spec import Hyperparameters
 from netcore.records.job import Role, State, TrialJob, TrialResult
 
 __all__ = [
@@ -57,11 +57,11 @@ class _Checked(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
-class _Hyperparameters(_Checked):
-    learning_rate: Annotated[float, Gt(0)]
-    hidden_size: Count
-    reg: Annotated[float, Ge(0)]
-    learning_rate_decay: Annotated[float, Gt(0), Le(1)]
+_Hyperparameters: Any = create_model(
+    "Hyperparameters",
+    __base__=_Checked,
+    **{**TYPES, "hidden_size": Count},  # a baseline without a hidden layer has 0 hidden units
+)
 
 
 class _Training(_Checked, extra="allow"):

@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from netcore.files import cannot_write, make_folder, write_atomically
-from netcore.question.spec import HYPERPARAMETERS
+from netcore.question.hyperparameters import HYPERPARAMETERS
 from netcore.records.folder import StudyFolder
 from netcore.results.canvas import file_of, scale_of
 from netcore.results.confirmation_plots import confirmation_plot, confusion_matrix

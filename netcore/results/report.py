@@ -15,7 +15,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from netcore.files import write_atomically
-from netcore.question.spec import HYPERPARAMETERS, question
+from netcore.question.hyperparameters import HYPERPARAMETERS
+from netcore.question.spec import question
 from netcore.records.folder import StudyFolder
 from netcore.results.canvas import STATES
 from netcore.results.number_format import between, percent, plus_minus, possible, short

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from netcore.question.spec import HYPERPARAMETERS, Hyperparameters, StudySpec
+from netcore.question.hyperparameters import HYPERPARAMETERS, Hyperparameters, allows, limits
+from netcore.question.spec import StudySpec
 from netcore.results.ranking import ranked
 from netcore.results.tables import StudyTables
 from netcore.search.importance import Importance, importances
@@ -21,8 +22,6 @@ _BEST = 5
 _NEAR = 0.05
 _LEAST_DIVERGED = 3
 _BY_CHANCE = 0.01
-_LIMITS = {"learning_rate": (0.0, math.inf), "hidden_size": (1, math.inf), "reg": (0.0, math.inf)}
-_LIMITS |= {"learning_rate_decay": (0.0, 1.0)}
 
 
 class Edge(NamedTuple):
@@ -82,9 +81,9 @@ def edges(tables: StudyTables, space: dict[str, Any]) -> list[Edge]:
                 ("low", low, place <= _NEAR, start - (stop - start) / 4),
                 ("high", high, place >= 1 - _NEAR, stop + (stop - start) / 4),
             ):
-                proposed = _round(float(np.clip(back(beyond), *_LIMITS[name])), whole=isinstance(low, int))
+                proposed = _round(float(np.clip(back(beyond), *limits(name))), whole=isinstance(low, int))
                 outward = proposed < limit if end == "low" else proposed > limit
-                if near.sum() > _BEST / 2 and outward and (proposed > 0 or name == "reg"):
+                if near.sum() > _BEST / 2 and outward and allows(name, proposed):
                     found.append(Edge(name, end, limit, proposed, best.loc[near, "trial"].tolist()))
     return found
 

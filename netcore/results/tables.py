@@ -19,8 +19,9 @@ from netcore.confirm.audit import read_audit
 from netcore.confirm.confirmation import read_confirmation
 from netcore.errors import RecordError
 from netcore.files import write_atomically
+from netcore.question.hyperparameters import DTYPES, HYPERPARAMETERS
 from netcore.question.metrics import METRICS, Metric
-from netcore.question.spec import HYPERPARAMETERS, StudySpec
+from netcore.question.spec import StudySpec
 from netcore.records.folder import StudyFolder, find_study
 from netcore.records.job import State, TrialResult
 from netcore.records.record import CURVES, Record, ranked
@@ -33,10 +34,7 @@ TABLES = ("trials", "curves", "weights", "confirmation", "audit")
 TRIALS = {
     "trial": "int64",
     "state": "str",
-    "learning_rate": "float64",
-    "hidden_size": "int64",
-    "reg": "float64",
-    "learning_rate_decay": "float64",
+    **DTYPES,
     "value": "float64",
     "best_epoch": "Int64",
     "epochs": "int64",
@@ -73,10 +71,7 @@ CONFIRMATION = {
     "trial": "Int64",
     "seed": "int64",
     "state": "str",
-    "learning_rate": "float64",
-    "hidden_size": "int64",
-    "reg": "float64",
-    "learning_rate_decay": "float64",
+    **DTYPES,
     "epochs": "int64",
     **dict.fromkeys(METRICS, "float64"),
     "train_rows": "int64",

@@ -13,8 +13,9 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from netcore.errors import RecordError
+from netcore.question.hyperparameters import Hyperparameters
 from netcore.question.metrics import Metric
-from netcore.question.spec import Hyperparameters, StudySpec
+from netcore.question.spec import StudySpec
 from netcore.records.job import State, TrialResult
 from netcore.records.record import Record
 from netcore.search.samplers import Sampling

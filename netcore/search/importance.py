@@ -16,8 +16,9 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from netcore.question.hyperparameters import Hyperparameters
 from netcore.question.metrics import Metric
-from netcore.question.spec import Hyperparameters, SpaceSection
+from netcore.question.space_section import SpaceSection
 from netcore.search.history import quiet_optuna
 from netcore.search.space import Space
 

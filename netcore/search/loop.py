@@ -17,7 +17,8 @@ from dataclasses import replace
 from netcore.data import Dataset
 from netcore.errors import InputError, RecordError, WorkError
 from netcore.progress import Notice
-from netcore.question.spec import Hyperparameters, StudySpec
+from netcore.question.hyperparameters import Hyperparameters
+from netcore.question.spec import StudySpec
 from netcore.records.folder import StudyFolder
 from netcore.records.job import State, TrialJob
 from netcore.records.record import Record, chained, differences, outline, rank

@@ -13,7 +13,8 @@ from optuna.samplers import BaseSampler, GPSampler, TPESampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from netcore.question.spec import Hyperparameters, StudySpec, check_sampler
+from netcore.question.hyperparameters import Hyperparameters
+from netcore.question.spec import StudySpec, check_sampler
 from netcore.search.space import Space, as_real, into
 from netcore.seeds import Purpose, generator, seed_sequence
 

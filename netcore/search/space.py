@@ -17,7 +17,8 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from netcore.question.spec import HYPERPARAMETERS, Hyperparameters, Range, SpaceSection, StartSection
+from netcore.question.hyperparameters import HYPERPARAMETERS, Hyperparameters
+from netcore.question.space_section import Range, SpaceSection, StartSection
 
 __all__ = ["Space", "as_real", "into"]
 

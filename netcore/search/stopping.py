@@ -9,7 +9,7 @@ travel with the job, so a worker needs nothing else.
 import numpy as np
 
 from netcore.question.metrics import Metric
-from netcore.question.spec import StoppingSection
+from netcore.question.sections import StoppingSection
 from netcore.records.job import State, TrialResult
 
 __all__ = ["Stopping"]

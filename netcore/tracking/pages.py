@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, urlencode
 
 from netcore.confirm.candidates import Candidate
+from netcore.question.hyperparameters import HYPERPARAMETERS
 from netcore.question.metrics import Metric
-from netcore.question.spec import HYPERPARAMETERS, question
+from netcore.question.spec import question
 from netcore.records.folder import StudyFolder
 from netcore.records.record import Record
 

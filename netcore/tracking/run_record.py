@@ -16,8 +16,9 @@ from mlflow.exceptions import MlflowException
 
 from netcore.core.sgd import Epoch
 from netcore.errors import InputError
+from netcore.question.hyperparameters import from_texts
 from netcore.question.metrics import METRICS
-from netcore.question.spec import HYPERPARAMETERS, Hyperparameters, StudySpec
+from netcore.question.spec import StudySpec
 from netcore.records.job import Role, State, TrialJob, TrialResult
 from netcore.records.record import Provenance, Record
 from netcore.tracking.client import connect, shown_uri, speaking_plainly, there_is_none
@@ -82,13 +83,7 @@ def _file_of_parent(client: MlflowClient, run: Run, name: str, place: str) -> by
 
 def _job(run: Run, key: tuple[str, str], spec: StudySpec, digest: str) -> TrialJob:
     params, tags = run.data.params, run.data.tags
-    given = {name: params[name] for name in HYPERPARAMETERS}
-    hyperparameters = Hyperparameters(
-        float(given["learning_rate"]),
-        int(given["hidden_size"]),
-        float(given["reg"]),
-        float(given["learning_rate_decay"]),
-    )
+    hyperparameters = from_texts(params)
     thresholds = {int(epoch): float(value) for epoch, value in json.loads(tags["netcore.thresholds"]).items()}
     number = int(key[1].rpartition("/")[2])
     job = TrialJob.of(spec, number, hyperparameters, thresholds, digest, "")
@@ -100,7 +95,7 @@ def _record(run: Run, curves: dict[str, dict[int, float]], job: TrialJob) -> Rec
     """Return the record; a metric that is missing or not finite is NaN."""
     tags, metrics = run.data.tags, run.data.metrics
     last = max((step for curve in curves.values() for step in curve), default=0)
-    first, _, _, decay = job.hyperparameters
+    first, decay = job.hyperparameters.learning_rate, job.hyperparameters.learning_rate_decay
     curve = tuple(
         Epoch(epoch, first * decay ** (epoch - 1), *(curves[name].get(epoch, math.nan) for name in METRICS))
         for epoch in range(1, last + 1)

@@ -68,7 +68,7 @@ def _training(job: TrialJob, part: Dataset, fold: int) -> tuple[Params, Iterator
     weights, batches = (generator(job.seed, job.number, purpose, fold) for purpose in purposes)
     hidden_size = job.hyperparameters.hidden_size
     params = init_params(weights, part.input_size, hidden_size, part.classes, dtype=job.dtype)
-    config = TrainConfig(*job.hyperparameters, epochs=job.epochs, batch_size=job.batch_size)
+    config = TrainConfig(**job.hyperparameters._asdict(), epochs=job.epochs, batch_size=job.batch_size)
     return params, epochs(params, part.X_train, part.y_train, part.X_val, part.y_val, config, batches, step=compiled)
 
 

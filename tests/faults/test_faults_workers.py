@@ -16,7 +16,8 @@ from injection import Forge, Process, forged, survivors, tables_of, write_study
 
 import netcore
 from netcore.data import Dataset
-from netcore.question.spec import Hyperparameters, StudySpec, load_spec
+from netcore.question.hyperparameters import Hyperparameters
+from netcore.question.spec import StudySpec, load_spec
 from netcore.records.folder import StudyFolder
 from netcore.records.job import State, TrialJob
 from netcore.workers.local import LocalEngine

@@ -1,0 +1,83 @@
+"""The tables [study], [training], [stopping] and [confirm] of a study file: keys, types, bounds and defaults."""
+
+import re
+from itertools import pairwise
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import Field, field_validator
+
+from netcore.question.metrics import Metric
+from netcore.question.reading import Section, rule
+
+__all__ = ["ConfirmSection", "StoppingSection", "StudySection", "TrainingSection"]
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class StudySection(Section):
+    """[study]: how the answer is searched."""
+
+    name: str | None = None
+    """Name of the study, its MLflow experiment and its folder; the file's own name if left out."""
+    seed: Annotated[int, Ge(0), Lt(2**32)] = 0
+    """Where all random numbers of the search come from."""
+    trials: Annotated[int, Ge(1)] = 100
+    """Trials in all; may be raised later."""
+    metric: Annotated[Metric, Field(strict=False)] = Metric.VAL_LOSS
+    """What is best: the lowest validation loss, or the highest validation accuracy."""
+    sampler: Literal["tpe", "gp", "random", "qmc", "grid"] = "tpe"
+    """How hyperparameters are proposed; `gp` needs the extra of that name."""
+    window: Annotated[int, Ge(1)] = 8
+    """Trials in flight at most: trial n is proposed when trial n - window is known."""
+    weights: Literal["best", "all"] = "best"
+    """Whose weights are kept: the five best finished trials', or all."""
+    max_failures: Annotated[int, Ge(0)] = 3
+    """So many trials may fail with an error before the study stops."""
+    trial_timeout: Annotated[float, Gt(0), Le(1_000_000)] = 3600.0
+    """Seconds after which a trial's worker counts as stalled."""
+
+    @field_validator("name")
+    @classmethod
+    def _fit_for_a_folder(cls, name: str | None) -> str | None:
+        if name is not None and not NAME.fullmatch(name):
+            raise rule("a name is 1 to 64 letters, digits, `.`, `_` or `-`, the first a letter or digit", repr(name))
+        return name
+
+
+class TrainingSection(Section):
+    """[training]: what all trials have in common."""
+
+    epochs: Annotated[int, Ge(1)] = 30
+    """Passes over the training set."""
+    batch_size: Annotated[int, Ge(1)] = 100
+    """Rows per step."""
+    dtype: Literal["float32", "float64"] = "float32"
+    """Precision of parameters and data."""
+
+
+class StoppingSection(Section):
+    """[stopping]: when a trial that lags behind is stopped; without this table none is."""
+
+    rungs: Annotated[tuple[Annotated[int, Ge(1)], ...], Field(strict=False, min_length=1)]
+    """The epochs at which a trial may be stopped, in rising order."""
+    keep: Annotated[float, Gt(0), Lt(1)] = 0.25
+    """A trial goes on at a rung if it is as good as this share, the better one, of the trials before it."""
+    after: Annotated[int, Ge(1)] = 5
+    """So many trials must have reached a rung before any is stopped there."""
+
+    @field_validator("rungs")
+    @classmethod
+    def _rising(cls, rungs: tuple[int, ...]) -> tuple[int, ...]:
+        if any(low >= high for low, high in pairwise(rungs)):
+            raise rule("rungs are epochs in rising order", list(rungs))
+        return rungs
+
+
+class ConfirmSection(Section):
+    """[confirm]: how the best trials are confirmed after the search."""
+
+    finalists: Annotated[int, Ge(1)] = 3
+    """So many of the best finished trials are trained again, each with the same fresh seeds."""
+    seeds: Annotated[int, Ge(1)] = 10
+    """How many seeds."""
