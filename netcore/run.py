@@ -228,8 +228,7 @@ class Run:
             pass
         for number in self.folder.numbers():
             with suppress(RecordError):
-                settings: dict[str, Any] = json.loads(self.folder.read(number).job.settings)
-                return settings
+                return self.folder.read(number).job.settings
         return None
 
     def _write_question(self) -> None:

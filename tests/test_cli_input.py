@@ -484,7 +484,7 @@ def test_resolved_settings_that_are_not_whole(quick: Command, own: Path, content
     resolved = own / "results" / "x" / "resolved.json"
     whole = resolved.read_bytes()
     resolved.write_bytes(content)
-    said = "results/x/resolved.json: is missing or not whole; `netcore run` writes it again"
+    said = "results/x/resolved.json: is missing or damaged; `netcore run` writes it again"
     assert refused(quick("list", cwd=own)) == said
     tables = netcore.run_study(own / "x.toml", results=own / "results", workers=1)
     assert len(tables.trials) == 3

@@ -28,7 +28,8 @@ from netcore.data.prepared import open_dataset, prepared
 from netcore.errors import RecordError, WorkError
 from netcore.final.model import Model
 from netcore.question.metrics import METRICS
-from netcore.records.record import CURVES, Record, pack_weights, unpack_weights
+from netcore.records.curves import CURVES
+from netcore.records.record import Record, pack_weights, unpack_weights
 
 BOUND = 100 * 2**20
 """Bytes that reading a file of a few kilobytes may take at most."""

@@ -289,12 +289,12 @@ def test_no_study_at_all(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b"\xff", b"[" * 100_000])
 def test_resolved_settings_that_are_not_whole(folder: StudyFolder, content: bytes | None) -> None:
-    """A resolved.json that is missing or not whole is refused by its path, with the remedy."""
+    """A resolved.json that is missing or damaged is refused by its path, with the remedy."""
     if content is not None:
         folder.resolved.write_bytes(content)
     with pytest.raises(InputError) as caught:
         folder.resolved_settings()
-    assert str(caught.value) == f"{folder.resolved}: is missing or not whole; `netcore run` writes it again"
+    assert str(caught.value) == f"{folder.resolved}: is missing or damaged; `netcore run` writes it again"
 
 
 def test_trials_wanted(folder: StudyFolder) -> None:
@@ -334,7 +334,7 @@ def test_a_folder_that_goes_before_its_tables_are_made(
     folder = StudyFolder(tmp_path / "mixed")
     assert read_tables(folder).trials.equals(mixed[2].trials)
     folder.resolved.write_text("{}")
-    with pytest.raises(InputError, match="is missing or not whole"):
+    with pytest.raises(InputError, match="is missing or damaged"):
         read_tables(folder)
     shutil.rmtree(folder.path)
     with pytest.raises(WorkError, match=r"mixed: was taken away meanwhile .*; the same command makes all of it again"):

@@ -157,7 +157,7 @@ def test_a_name_in_resolved_json_leads_nowhere(own: Path, what: str) -> None:
     folder.resolved.write_text(json.dumps(resolved))
     before = listing(own.parents[1])
     for use in (folder.spec, folder.resolved_settings, lambda: netcore.load_study(folder.path)):
-        with pytest.raises(InputError, match="is missing or not whole") as caught:
+        with pytest.raises(InputError, match="is missing or damaged") as caught:
             use()
         one_line(caught.value)
     assert listing(own.parents[1]) == before

@@ -26,9 +26,9 @@ from netcore.errors import RecordError
 from netcore.question.hyperparameters import Hyperparameters
 from netcore.question.metrics import METRICS, Metric
 from netcore.question.spec import StudySpec
+from netcore.records.curves import CURVES
 from netcore.records.job import State, TrialJob, TrialResult, failed
 from netcore.records.record import (
-    CURVES,
     Provenance,
     Record,
     differences,
@@ -166,7 +166,7 @@ def test_numpy_opens_it_without_pickle(records: dict[str, Record], state: str) -
         for name in CURVES:
             expected = [getattr(epoch, name) for epoch in record.result.curve]
             np.testing.assert_array_equal(archive[name], np.array(expected, np.float64))
-        assert json.loads(archive["record.json"])["trial"] == 7
+        assert json.loads(archive["record.json"])["number"] == 7
 
 
 def test_records_are_strict_json(records: dict[str, Record]) -> None:
@@ -577,8 +577,8 @@ def test_what_differs_is_said(change: dict[str, Any], said: str) -> None:
 
 def test_settings_that_differ_are_said_key_by_key() -> None:
     """Of the settings, only the keys that differ are shown."""
-    ours = json.dumps({"study": {"window": 8}, "stopping": None})
-    theirs = json.dumps({"study": {"window": 4}, "stopping": {"keep": 0.5}})
+    ours = {"study": {"window": 8}, "stopping": None}
+    theirs = {"study": {"window": 4}, "stopping": {"keep": 0.5}}
     said = ["study.window was 8, is 4", 'stopping was null, is {"keep": 0.5}']
     assert differences(job(settings=ours), job(settings=theirs)) == said
     assert setting_differences({"a": 1}, {"b": 1}) == ["a was 1, is null", "b was null, is 1"]

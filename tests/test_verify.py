@@ -263,7 +263,7 @@ IN_RECORDS: dict[str, list[Case]] = {
         ),
     ],
     "study.toml unreadable": [(lambda f: f.study_file.write_text("["), "settings", "is not valid TOML")],
-    "resolved.json unreadable": [(lambda f: f.resolved.write_text("["), "settings", "is missing or not whole")],
+    "resolved.json unreadable": [(lambda f: f.resolved.write_text("["), "settings", "is missing or damaged")],
 }
 
 

@@ -23,9 +23,10 @@ from netcore.data import Dataset
 from netcore.data.prepared import prepared
 from netcore.errors import DataError, InputError, RecordError
 from netcore.question.spec import StudySpec, dataset_of
+from netcore.records.curves import CURVES
 from netcore.records.folder import StudyFolder
 from netcore.records.job import MACHINE_FAILURES, Role, TrialResult
-from netcore.records.record import CURVES, Record, ranked, setting_differences
+from netcore.records.record import Record, ranked, setting_differences
 from netcore.seeds import Purpose, generator
 from netcore.workers.engine import Engine
 from netcore.workers.start import engine_for

@@ -1,13 +1,15 @@
 """What is asked of one trial, and what it gives: `TrialJob -> run_trial -> TrialResult`.
 
 A `TrialJob` holds everything that a trial depends on besides the data. It travels to a worker, and later into the
-trial's record beside the `TrialResult`.
+trial's record beside the `TrialResult`. The annotations are also what the file of a record is checked against.
 """
 
-import json
 import math
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Lt
 
 from netcore.core.params import Params
 from netcore.core.sgd import Epoch
@@ -18,6 +20,7 @@ from netcore.training.step import STEP
 
 __all__ = [
     "MACHINE_FAILURES",
+    "Count",
     "Role",
     "State",
     "TrialJob",
@@ -27,18 +30,20 @@ __all__ = [
 
 
 MACHINE_FAILURES = frozenset({"worker died", "timed out"})
-"""Failures that say something of the machine, and nothing of the trial."""
+"""Failures that say something about the machine, and nothing about the trial."""
+
+Count = Annotated[int, Ge(0), Lt(2**63)]
 
 
 class Role(StrEnum):
-    """What a training is for."""
+    """The purpose of a training."""
 
     TRIAL = "trial"
     """The search."""
     CONFIRM = "confirm"
-    """To see how good a setting is: with seeds of its own, and judged after its last epoch, not after its best."""
+    """The confirmation: with fresh seeds, and judged after the last epoch instead of the best."""
     AUDIT = "audit"
-    """To see where a stopped trial would have come to: the same training, to the end."""
+    """The audit: the same training as a stopped trial's, to its last epoch."""
 
 
 class State(StrEnum):
@@ -58,26 +63,26 @@ class State(StrEnum):
 class TrialJob:
     """What a trial depends on besides the data. Two jobs that are equal give equal results."""
 
-    number: int
-    """Which trial, counted from 0."""
+    number: Count
+    """The trial's number, counted from 0."""
     hyperparameters: Hyperparameters
-    seed: int
+    seed: Count
     """The study's seed."""
-    thresholds: dict[int, float]
-    """By epoch: the value that the best so far must not be worse than, else the trial stops there."""
+    thresholds: dict[Count, float]
+    """By epoch: the trial stops there if its best value so far is worse."""
     data_digest: str
-    settings: str
-    """The study's settings as resolved (`StudySpec.identity`), as JSON."""
-    epochs: int
-    batch_size: int
-    dtype: str
+    settings: dict[str, Any]
+    """The study's settings as resolved (`StudySpec.identity`), as JSON values."""
+    epochs: Count
+    batch_size: Annotated[Count, Ge(1)]
+    dtype: Literal["float32", "float64"]
     metric: Metric
     """What the trial is judged by."""
     role: Role = Role.TRIAL
     step: str = STEP
     """The name of the training step."""
     history_hash: str = field(default="", compare=False)
-    """Hash of the digests of all trials that were known when this one was proposed (`record.chained`)."""
+    """The hash of the digests of all trials that were known when this one was proposed (`record.chained`)."""
 
     @classmethod
     def of(
@@ -89,14 +94,14 @@ class TrialJob:
         digest: str,
         history_hash: str,
     ) -> "TrialJob":
-        """Make the job of one trial of a study."""
+        """Return the job of one trial of a study."""
         return cls(
             number=number,
             hyperparameters=hyperparameters,
             seed=spec.study.seed,
             thresholds=thresholds,
             data_digest=digest,
-            settings=json.dumps(spec.identity(), sort_keys=True),
+            settings=spec.identity(),
             epochs=spec.training.epochs,
             batch_size=spec.training.batch_size,
             dtype=spec.training.dtype,
@@ -107,24 +112,25 @@ class TrialJob:
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What a trial gave."""
+    """The outcome of a trial."""
 
     state: State
     curve: tuple[Epoch, ...] = ()
-    """One entry per epoch trained, that of a divergence included."""
-    best_epoch: int | None = None
-    """The epoch with the best metric; none of a trial that diverged or failed."""
+    """One entry per epoch trained, including the epoch in which it diverged."""
+    best_epoch: Annotated[Count, Ge(1)] | None = None
+    """The epoch with the best metric; None if the trial diverged or failed."""
     value: float = math.nan
-    """The metric at the best epoch; NaN of a trial that diverged or failed."""
+    """The metric at the best epoch; NaN if the trial diverged or failed."""
     weights: Params | None = field(default=None, compare=False)
-    """The parameters after the best epoch; with folds, those of the first."""
+    """The parameters after the best epoch; with folds, those of the first fold."""
     failure: str = ""
-    """Of a failed trial: `error` (its own), or `worker died` or `timed out` (its machine's, and not repeatable)."""
+    """Why a trial failed: `error`, or, because of its machine and not repeatable, `worker died` or `timed out`."""
     traceback: str = ""
     folds: tuple[tuple[Epoch, ...], ...] = ()
-    """The curve of each fold, where there are folds: `curve` is their mean."""
+    """The curve of each fold, if there are folds; `curve` is their mean."""
 
 
 def failed(failure: str, traceback: str) -> TrialResult:
-    """Give the result of a trial that ended in an error."""
-    return TrialResult(State.FAILED, failure=failure, traceback=traceback)
+    """Return the result of a trial that ended in an error."""
+    readable = traceback.encode(errors="backslashreplace").decode()  # a file's name in it may be no Unicode
+    return TrialResult(State.FAILED, failure=failure, traceback=readable)

@@ -22,9 +22,10 @@ from netcore.files import write_atomically
 from netcore.question.hyperparameters import DTYPES, HYPERPARAMETERS
 from netcore.question.metrics import METRICS, Metric
 from netcore.question.spec import StudySpec
+from netcore.records.curves import CURVES
 from netcore.records.folder import StudyFolder, find_study
 from netcore.records.job import State, TrialResult
-from netcore.records.record import CURVES, Record, ranked
+from netcore.records.record import Record, ranked
 
 __all__ = ["TABLES", "StudyTables", "load_study", "mean_over_folds", "tables_of", "write_tables"]
 

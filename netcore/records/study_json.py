@@ -1,0 +1,123 @@
+"""The JSON files in a study's folder: resolved.json, test.json and times.json, checked as they are read.
+
+resolved.json    every setting as the study ran, and what its data were
+test.json        the reading of the test set by the final model, and how often the test set was read
+times.json       seconds of all runs, by activity
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from annotated_types import Ge, Le, Len
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from netcore.errors import InputError
+from netcore.question.spec import StudySpec
+
+__all__ = ["read_resolved", "read_test", "read_times"]
+
+Count = Annotated[int, Ge(0), Le(2**53)]
+
+
+class _Checked(BaseModel):
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+
+class _Rows(_Checked):
+    train: Count
+    validation: Count
+    test: Count
+
+
+class _Data(_Checked):
+    """The data in resolved.json."""
+
+    name: str
+    digest: str
+    rows: _Rows
+    class_names: list[str]
+    feature_names: list[str]
+    image_shape: Annotated[list[Annotated[int, Ge(1)]], Len(3, 3)] | None
+
+    @model_validator(mode="after")
+    def _one_size(self) -> Self:
+        if self.image_shape and math.prod(self.image_shape) != len(self.feature_names):
+            raise ValueError
+        return self
+
+
+class _Resolved(_Checked):
+    """The content of resolved.json, besides the settings."""
+
+    data: _Data
+    sampler_arguments: dict[str, Any] = {}
+    training_step: str
+    folder: str = ""
+
+
+class _Test(_Checked):
+    """The content of test.json."""
+
+    trial: Count | None
+    digest: str
+    rows: Annotated[Count, Ge(1)]
+    right: Count
+    accuracy: Annotated[float, Ge(0), Le(1)]
+    candidate: str = ""
+    seed: Count | None = None
+    data_digest: str = ""
+    readings: Count = 1
+    confusion: list[list[Count]] = []
+
+    @model_validator(mode="after")
+    def _counts(self) -> Self:
+        if self.right > self.rows or any(len(row) != len(self.confusion) for row in self.confusion):
+            raise ValueError
+        return self
+
+
+def read_resolved(path: Path) -> dict[str, Any]:
+    """Return the content of resolved.json, the settings with their defaults.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    resolved = _read_json(path) or {}
+    try:
+        _Resolved.model_validate(resolved)
+        spec = StudySpec.model_validate(resolved["settings"])
+    except (KeyError, RecursionError, ValidationError):
+        spec = None
+    if spec is None or not spec.name:
+        raise InputError.at(path, "is missing or damaged", remedy="`netcore run` writes it again")
+    return resolved | {"settings": spec.model_dump(mode="json")}
+
+
+def read_test(path: Path) -> dict[str, Any] | None:
+    """Return the content of test.json; None if the file is missing or damaged."""
+    test = _read_json(path)
+    try:
+        _Test.model_validate(test)
+    except (RecursionError, ValidationError):
+        return None
+    return test
+
+
+def read_times(path: Path) -> dict[str, float] | None:
+    """Return the content of times.json, without entries that are not seconds; None if the file is missing."""
+    times = _read_json(path)
+    if times is None:
+        return None
+    return {name: each for name, each in times.items() if type(each) in {int, float} and 0 <= each < 1e12}  # noqa: PLR2004
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads(path.read_bytes())
+    except PermissionError:  # the file exists and must not be overwritten
+        raise
+    except (OSError, ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None
