@@ -122,7 +122,7 @@ class Record:
 
     @classmethod
     def _from_members(cls, members: dict[str, bytes]) -> "Record":
-        content = _Content.model_validate_json(members["record.json"])
+        content: Any = _Content.model_validate_json(members["record.json"])
         found: dict[str, Any] = {name: getattr(content, name) for name in _Content.model_fields}
         found["hyperparameters"] = Hyperparameters(**content.hyperparameters.model_dump())
         found["value"] = math.nan if content.value is None else content.value
