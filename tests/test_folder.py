@@ -337,5 +337,5 @@ def test_a_folder_that_goes_before_its_tables_are_made(
     with pytest.raises(InputError, match="is missing or damaged"):
         read_tables(folder)
     shutil.rmtree(folder.path)
-    with pytest.raises(WorkError, match=r"mixed: was removed during the run .*; run the same command again to rebuild it"):
+    with pytest.raises(WorkError, match=r"mixed: was removed during the run .*; run the same command again"):
         read_tables(folder)
