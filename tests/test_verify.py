@@ -21,7 +21,7 @@ from mlflow import MlflowClient
 from synced import STUDY, run_of
 
 import netcore
-from netcore.check.verify import Check, clear_mlflow, verify
+from netcore.check.verify import Check, verify
 from netcore.cli import commands
 from netcore.core.sgd import Epoch
 from netcore.final.model import MODEL, read_model
@@ -31,7 +31,7 @@ from netcore.records.job import State, TrialJob
 from netcore.records.record import Record
 from netcore.results.tables import write_tables
 from netcore.run import Run
-from netcore.tracking import sync as projection
+from netcore.tracking import held
 from netcore.tracking.client import connect
 from netcore.tracking.follow import sync
 from netcore.tracking.journal import write_journal
@@ -576,33 +576,33 @@ def change_sent_model(client: MlflowClient) -> None:
 
 
 IN_MLFLOW: list[tuple[Callable[[MlflowClient], object], str]] = [
-    (lambda c: c.delete_run(run_of(2)), r"trial 2: must have a run, got none"),
-    (double_run, r"trial 3: must have one run, and none where it has no record, got run \w+ besides"),
-    (stray_run, r"netcore\.trial 77: must have one run, and none where it has no record"),
+    (lambda c: c.delete_run(run_of(2)), r"trial 2: run is missing"),
+    (double_run, r"trial 3: must have one run, got also run \w+"),
+    (stray_run, r"netcore\.trial 77: has no record, got run \w+"),
     (
         lambda c: c.log_metric(run_of(0), "val_loss", 0.123, step=2, timestamp=1),
-        r"trial 0, epoch 2: val_loss must be [\d.]+, as its record says, got .*0\.123",
+        r"trial 0: epoch 2: val_loss must be [\d.]+, as in its record, got .*0\.123",
     ),
     (
         lambda c: c.log_metric(run_of(4), "best_val_loss", 0.001),
-        r"trial 4: metric best_val_loss must not be there: its record gives none, got 0\.001",
+        r"trial 4: metric best_val_loss must be absent, as in its record, got 0\.001",
     ),
     (lambda c: c.update_run(run_of(5), "RUNNING"), r"trial 5: status must be \w+, got RUNNING"),
     (lambda c: c.set_tag(run_of(6), "netcore.state", "finished"), r"trial 6: tag netcore\.state must be "),
     (
         lambda c: c.delete_run(run_of("course/1", tag="netcore.confirm")),
-        r"course defaults, seed 1: must have a run",
+        r"course defaults, seed 1: run is missing",
     ),
     (
         lambda c: flip(artifact(c, run_of(BEST), "weights/000007.npz")),
         r"trial 7: weights/000007\.npz must be the weights that its record states",
     ),
-    (lambda c: c.update_run(own_run(c), "RUNNING"), r"the study's own run: status must be FINISHED, got RUNNING"),
+    (lambda c: c.update_run(own_run(c), "RUNNING"), r"the study's run: status must be FINISHED, got RUNNING"),
     (
         lambda c: flip(artifact(c, own_run(c), "trials.parquet")),
-        r"trials\.parquet: must be the file that was sent",
+        r"trials\.parquet must be the file in the folder, got another",
     ),
-    (change_sent_model, r"model\.npz: must be as it is in the folder"),
+    (change_sent_model, r"model\.npz: must be the file in the folder, got another"),
 ]
 
 
@@ -618,18 +618,17 @@ def test_damage_in_mlflow_is_found_and_nothing_else(study: StudyFolder) -> None:
 
 
 def test_a_wrong_metric_of_the_study_s_own_run_is_repaired(study: StudyFolder) -> None:
-    """MLflow cannot take a metric back: a sync writes the run again."""
+    """MLflow cannot take a metric back: the deep sync of `--fix` writes the run again."""
     client = connect()
     client.log_metric(own_run(client), "trials_finished", 9, timestamp=2**42)
-    assert re.search(r"own run: metric trials_finished must be \d\.0, got 9\.0", problems_of(study)["MLflow"])
-    clear_mlflow(study)
-    sync(study)
+    assert re.search(r"study's run: metric trials_finished must be \d\.0, got 9\.0", problems_of(study)["MLflow"])
+    sync(study, deep=True)
     assert problems_of(study) == {}
 
 
 def test_runs_on_further_pages_of_mlflow_are_read(study: StudyFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     """MLflow returns runs in pages; sync and verify read all of them."""
-    monkeypatch.setattr(projection, "_RUNS_PER_PAGE", 5)
+    monkeypatch.setattr(held, "_RUNS_PER_PAGE", 5)
     assert sync(study) == 0
     connect().set_tag(run_of(0), "netcore.digest", "another")
     connect().delete_run(run_of(max(study.numbers())))

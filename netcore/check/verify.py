@@ -20,15 +20,14 @@ from netcore.errors import Finding, NetcoreError, Problem, Remark
 from netcore.progress import Stage
 from netcore.question.spec import StudySpec, dataset_of
 from netcore.records.folder import StudyFolder
-from netcore.records.job import Role
 from netcore.records.record import Record
 from netcore.results.parquet import table_findings
 from netcore.run import described
 from netcore.tracking.client import shown_uri
+from netcore.tracking.differences import mlflow_findings
 from netcore.tracking.journal import journal_findings
-from netcore.tracking.verify import clear, look
 
-__all__ = ["Check", "clear_mlflow", "verify"]
+__all__ = ["Check", "verify"]
 
 _UNFORESEEN = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
@@ -86,16 +85,6 @@ def verify(folder: StudyFolder, *, quick: bool = False) -> Iterator[Check | Stag
     yield from _derived(records, folder, complete=complete)
 
 
-def clear_mlflow(folder: StudyFolder) -> None:
-    """Delete the MLflow runs that differ from the records, so that `netcore sync` writes them again.
-
-    Raises:
-        InputError: the folder does not state the study's question.
-        WorkError: MLflow refuses.
-    """
-    clear(folder.committed(), folder)
-
-
 def _proposals(records: list[Record], spec: StudySpec) -> Iterator[Check | Stage | Record]:
     yield Stage("trials proposed again", len(records))
     found: list[Finding] = []
@@ -115,10 +104,11 @@ def _derived(records: list[Record], folder: StudyFolder, *, complete: bool) -> I
     yield Stage("runs read", len(records))
     findings: list[Finding] = []
     with _caught(findings):
-        for each in look(records, folder, complete=complete):
-            findings += each.findings
-            if each.record and each.record.job.role is Role.TRIAL:
-                yield each.record
+        for each in mlflow_findings(records, folder, complete=complete):
+            if isinstance(each, Record):
+                yield each
+            else:
+                findings.append(each)
     yield Check("MLflow", f"{shown_uri()} holds what the records give", findings)
 
 

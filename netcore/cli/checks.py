@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from netcore.check import replay
-from netcore.check.verify import clear_mlflow, verify
+from netcore.check.verify import verify
 from netcore.cli.options import dask_option, results_option, workers_option
 from netcore.derived import write_derived_files
 from netcore.errors import NetcoreError
@@ -32,8 +32,7 @@ def verify_command(study: str, results: Path, fix: bool, quick: bool) -> int:
     click.echo("\nrebuilding everything that is made from records ...", err=True)
     try:
         write_derived_files(folder)
-        clear_mlflow(folder)
-        sync(folder)
+        sync(folder, deep=True)
     except NetcoreError as error:
         for problem in error.problems:
             click.echo(f"error: {problem}", err=True)

@@ -1,5 +1,4 @@
-"""RECORDS -> MLflow, and Optuna's own format: views for other people's tools. MLflow lives here.
+"""Records to MLflow and to Optuna's journal format: derived files for other tools. MLflow lives here.
 
-Nothing of this is ever on the way of a search: records are written first, and what is projected here can be deleted
-and projected again.
+A search never waits for any of it: records are written first, and everything here can be deleted and rebuilt.
 """

@@ -1,9 +1,12 @@
-"""`netcore sync`, and its other form that follows a run: a process of its own, so that MLflow never holds up a search.
+"""`netcore sync`, and its form that follows a run: a process of its own, so that MLflow never delays a search.
 
-The follower writes the runs of records as they are committed. Its standard input is the run's: a line `finish` says
-that all is done and everything can be made as the folder has it; the end of the pipe, before that or after, says that
-the run is gone, and so is the follower, at once. Its standard output says each second how many trials MLflow has,
-unless MLflow does not answer: so the run knows how long to wait for it at its end. `done` is its last word.
+The follower writes runs as records are committed. Two pipes connect it with its run.
+
+    run ──► follower   `finish`: all is done, apply the plan of the whole folder.
+                       The end of the pipe, before or after: the run is gone, and the follower ends at once.
+    follower ──► run   `sent N` after each step: how many trials MLflow has. `done` at the end.
+
+At its end the run waits for `done` as long as steps follow each other within a fixed time.
 """
 
 import os
@@ -13,52 +16,58 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from types import FrameType
 from typing import IO, Self
 
 from netcore.errors import RecordError, WorkError
 from netcore.records.folder import StudyFolder
-from netcore.tracking.client import connect, shown_uri, speaking_plainly, writing_ahead
+from netcore.tracking.client import connect, shown_uri, speaking_plainly
 
-__all__ = ["Follower", "follow", "sync"]
+__all__ = ["PATIENCE", "Follower", "follow", "sync"]
+
+PATIENCE = 60.0
+"""How many seconds a run that is complete waits for the next step of its follower.
+
+A server that does not answer is reported sooner, by MLflow's own timeout (`client.ENVIRONMENT`). The longest step of
+the follower itself is to create a database, on a slow disk or a busy machine.
+"""
 
 _POLL = 0.3
 _LOCK_PATIENCE = 60.0
-_PATIENCE = 5.0
-"""How long a run that is interrupted waits for its follower."""
-_SILENCE = 15.0
-"""How long a run that is complete waits for a follower of which it hears nothing."""
+_END_PATIENCE = 5.0
+"""How many seconds a run that is interrupted waits for its follower to end."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 60.0
-"""How long a follower waits before it tries an MLflow that failed again; each time twice as long."""
+"""How many seconds a follower waits after MLflow failed before it tries again; the pause doubles each time."""
 _HASTE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "2", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
-"""For the last words of a follower whose run is gone: the next one may be waiting for it."""
+"""For the last call of a follower whose run is gone: the next follower may be waiting for it."""
 _SENT, _DONE = "sent ", "done"
 
 
-def sync(folder: StudyFolder) -> int:
-    """Bring MLflow to what the folder's records say; give the number of runs written.
+def sync(folder: StudyFolder, *, deep: bool = False) -> int:
+    """Update MLflow from the folder's records; return the number of runs written.
+
+    `deep` compares every value, and so repairs what was changed in MLflow, too.
 
     Raises:
-        InputError: another sync of this study is under way.
+        InputError: another sync of this study is running.
         RecordError: a record is not whole.
-        WorkError: MLflow refuses; what was written stays, and the next sync goes on.
+        WorkError: MLflow refuses; what was written stays, and the next sync continues.
     """
-    with folder.locked("sync"), speaking_plainly(_remedy(folder)), writing_ahead():
-        from netcore.tracking.sync import Projection  # noqa: PLC0415  # MLflow takes 1.3 s to import
+    with folder.locked("sync"), speaking_plainly(_remedy(folder)):
+        from netcore.tracking.sync import Sync  # noqa: PLC0415  # MLflow takes 1.3 s to import
 
         records = folder.committed()
-        projection = Projection(connect(), folder)
-        projection.finish(records, complete=len(records) >= folder.trials_wanted())
-        return projection.written
+        syncing = Sync(connect(), folder)
+        syncing.finish(records, complete=len(records) >= folder.trials_wanted(), deep=deep)
+        return syncing.written
 
 
 def follow(folder: StudyFolder, commands: IO[str]) -> int:
-    """Follow a run until it says `finish`, or is gone; give the number of runs written.
+    """Follow a run until it sends `finish` or is gone; return the number of runs written.
 
-    Where MLflow fails while the run goes on, it is tried again later; at the end of the run, once.
+    If MLflow fails while the run continues, the follower tries again later; at the end of the run, it tries once.
 
     Raises:
-        InputError: another sync of this study is under way.
+        InputError: another sync of this study is running.
         WorkError: MLflow refuses.
     """
     line = _Line(commands)
@@ -67,104 +76,79 @@ def follow(folder: StudyFolder, commands: IO[str]) -> int:
         pause = _FIRST_PAUSE
         while True:
             try:
-                with speaking_plainly(_remedy(folder)), writing_ahead():
-                    written = _project(folder, line)
+                with speaking_plainly(_remedy(folder)):
+                    written = _follow(folder, line)
             except WorkError:
                 if line.finish.is_set():
                     raise
             else:
-                line.tell_done()
+                line.send(_DONE)  # the end of this process may take long on a busy machine
                 return written
-            finally:
-                line.tell()
-            line.said.wait(pause)
+            line.woken.wait(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
 
-def _project(folder: StudyFolder, line: "_Line") -> int:
-    """Write the runs of records as they come, and at the end all the rest."""
-    from netcore.tracking.sync import Projection  # noqa: PLC0415  # MLflow takes 1.3 s to import
+def _follow(folder: StudyFolder, line: "_Line") -> int:
+    """Write the runs of records as they are committed, and everything else at the end."""
+    from netcore.tracking.sync import Sync  # noqa: PLC0415  # MLflow takes 1.3 s to import
 
-    projection = Projection(connect(), folder)
+    syncing = Sync(connect(), folder, line.tell)
     try:
-        projection.begin()
+        syncing.begin()
         number = 0
-        while not line.said.wait(_POLL):
-            # A record that is missing or being replaced right now is seen to below.
+        while not line.woken.wait(_POLL):
+            # A record that is missing, or is just being replaced, is written below.
             with suppress(RecordError):
-                while not line.said.is_set():
-                    projection.add(folder.read(number))
+                while not line.woken.is_set():
+                    syncing.add(folder.read(number))
                     number += 1
                     line.tell(number)
         records = folder.committed()
         for sent, record in enumerate(records, 1):
-            projection.add(record)
+            syncing.add(record)
             line.tell(sent)
-        projection.finish(records, complete=len(records) >= folder.trials_wanted())
+        syncing.finish(records, complete=len(records) >= folder.trials_wanted())
     except KeyboardInterrupt:
         os.environ |= _HASTE
-        projection.end("KILLED")
+        syncing.end("KILLED")
         raise
-    return projection.written
+    return syncing.written
 
 
 class _Line:
     """The follower's side of the two pipes between it and its run."""
 
     def __init__(self, commands: IO[str]) -> None:
-        self.said, self.finish = threading.Event(), threading.Event()
+        self.woken, self.finish = threading.Event(), threading.Event()
         self._commands = commands
         self._sent = 0
         self._main = threading.main_thread().ident or 0
-        for task in (self._listen, self._beat):
-            threading.Thread(target=task, daemon=True).start()
+        threading.Thread(target=self._listen, daemon=True).start()
 
     def tell(self, sent: int | None = None) -> None:
-        """Say how many trials MLflow has."""
-        if sent is not None:
-            self._sent = sent
-        with suppress(OSError):  # nobody listens any more
-            os.write(1, f"{_SENT}{self._sent}\n".encode())  # unlike sys.stdout, it may be cut off at any moment
+        """Send how many trials MLflow has."""
+        self._sent = self._sent if sent is None else sent
+        self.send(f"{_SENT}{self._sent}")
 
-    def tell_done(self) -> None:
-        """Say that MLflow has everything; the end of this process may take long where others use the machine."""
+    def send(self, text: str) -> None:
+        """Send a line to the run, if it still listens."""
         with suppress(OSError):
-            os.write(1, f"{_DONE}\n".encode())
+            os.write(1, f"{text}\n".encode())  # unlike sys.stdout, it has no buffer to lose
 
     def _listen(self) -> None:
         if self._commands.readline().strip() == "finish":
             self.finish.set()
-            self.said.set()
-            while os.read(self._commands.fileno(), 1):  # sys.stdin itself may not be waited for when Python ends
+            self.woken.set()
+            while os.read(self._commands.fileno(), 1):  # sys.stdin itself must not be read while Python ends
                 pass
-        self.said.set()
-        # The run is gone. Whatever is under way ends, importing MLflow and waiting for its answer included. SIGINT may
-        # be ignored: the shell of a script says so to what it starts in the background.
+        self.woken.set()
+        # The run is gone: end, even within an import of MLflow or a call to it. SIGINT may be ignored here: a shell
+        # does so for what a script starts in the background.
         signal.pthread_kill(self._main, signal.SIGTERM)
-
-    def _beat(self) -> None:
-        """Say it anew each second, unless the follower stands still in one and the same call."""
-        before = None
-        while True:
-            now = _whereabouts(self._main)
-            if now != before:
-                self.tell()
-            before = now
-            time.sleep(1)
-
-
-def _whereabouts(thread: int) -> tuple[FrameType | None, int]:
-    """Say where in its code a thread is; in a request to a server, with all its retries, it is in one place."""
-    frame = innermost = sys._current_frames().get(thread)  # noqa: SLF001  # Python's own way
-    while frame:
-        if frame.f_globals.get("__name__") == "requests.sessions":
-            return frame, 0
-        frame = frame.f_back
-    return innermost, innermost.f_lasti if innermost else 0
 
 
 class Follower:
-    """This side of a follower: a context manager that lets go of it when the run is over, however that came."""
+    """The run's side: a context manager that ends the follower when the run is over, for whatever reason."""
 
     def __init__(self, folder: StudyFolder) -> None:
         command = [sys.executable, "-P", "-m", "netcore", "sync", "--follow", str(folder.path)]
@@ -181,8 +165,8 @@ class Follower:
         self._sent = 0
         self._done = False
         self._over = threading.Event()
-        """Set once there is nothing to wait for any more."""
-        self._said: list[str] = []
+        """Set once the follower is done or dead."""
+        self._errors: list[str] = []
         self._heard = time.monotonic()
         self._reader = threading.Thread(target=self._listen, daemon=True)
         self._reader.start()
@@ -196,36 +180,38 @@ class Follower:
                 self._process.stdin.close()
         for end in (self._process.terminate, self._process.kill):
             try:
-                self._process.wait(_PATIENCE / 2)
+                self._process.wait(_END_PATIENCE / 2)
             except subprocess.TimeoutExpired:
                 end()
         self._process.wait()
         self._reader.join()
 
     def finish(self, trials: int) -> tuple[str, str]:
-        """Let everything be made as the folder has it; if that fails, say what of so many trials waits, and why."""
-        self._finish()
-        begun = time.monotonic()
-        while self._reader.is_alive() and not self._done and time.monotonic() - max(begun, self._heard) < _SILENCE:
-            self._over.wait(_POLL)
+        """Let the follower apply the whole plan; return what is not in MLflow and why, or two empty texts.
+
+        `trials` is how many trials the study has.
+        """
+        self._send_finish()
+        self._heard = time.monotonic()
+        while not self._over.wait(_POLL) and time.monotonic() - self._heard < PATIENCE:
+            pass
         if self._done:
             return "", ""
-        remedy = _remedy(self._folder)
-        if self._reader.is_alive():
-            self._process.kill()
-            why = f"error: MLflow at {shown_uri()}: has not answered for {_SILENCE:.0f} s; {remedy}"
-        elif (code := self._process.wait()) == 0:
-            return "", ""
-        else:
-            died = f"error: the process that sends to MLflow died (exit code {code}); {remedy}"
-            why = "".join(self._said).strip() or died
         waiting = trials - self._sent
-        if not waiting:
-            return "all trials are there, but not all of what was made of them", why
-        return f"{waiting} of {trials} trials wait", why
+        what = f"{waiting} of {trials} trials wait" if waiting else "all trials are there, but not all that follows"
+        return what, self._failure()
 
-    def _finish(self) -> None:
-        """Say the last word. The pipe stays open: its end says that the run is gone."""
+    def _failure(self) -> str:
+        """Return the follower's error, or one that describes how it ended."""
+        if not self._over.is_set():
+            self._process.kill()
+            return f"error: MLflow at {shown_uri()}: has not answered for {PATIENCE:.0f} s; {_remedy(self._folder)}"
+        code = self._process.wait()
+        died = f"error: the process that sends to MLflow died (exit code {code}); {_remedy(self._folder)}"
+        return "".join(self._errors).strip() or died
+
+    def _send_finish(self) -> None:
+        """Send the last command. The pipe stays open: its end means that the run is gone."""
         if self._process.stdin:
             with suppress(OSError):  # it may have died
                 self._process.stdin.write("finish\n")
@@ -242,7 +228,7 @@ class Follower:
                         self._done = True
                         self._over.set()
                     else:
-                        self._said.append(text)
+                        self._errors.append(text)
         self._over.set()
 
 

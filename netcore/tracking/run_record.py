@@ -22,7 +22,8 @@ from netcore.question.spec import StudySpec
 from netcore.records.job import Role, State, TrialJob, TrialResult
 from netcore.records.record import Provenance, Record
 from netcore.tracking.client import connect, shown_uri, speaking_plainly, there_is_none
-from netcore.tracking.sync import CONFIRM, TRIAL, key_of, params_of
+from netcore.tracking.held import key_of
+from netcore.tracking.projection import CONFIRM, TRIAL, params_of
 
 __all__ = ["record_of_run"]
 

@@ -1,7 +1,7 @@
-"""The model as MLflow serves it: this file is copied beside model.npz, and all that it does is load that.
+"""The model as MLflow serves it: this file is copied next to model.npz, and loads it.
 
-MLflow calls it "models from code". It runs this file wherever the model is loaded, with the copy of netcore that was
-logged with the model; nothing is unpickled. Do not import it: it sets MLflow's model of the process that runs it.
+MLflow calls this "models from code": it runs the file where the model is loaded, with the copy of netcore that was
+logged with the model. Nothing is unpickled. Do not import it: it sets MLflow's model of the process that runs it.
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ from netcore.final.model import Model, read_model
 
 
 class Served(PythonModel):
-    """From raw rows to a table of probabilities, one column per class."""
+    """Maps raw rows to a table of probabilities, one column per class."""
 
     _model: Model
 
@@ -28,10 +28,10 @@ class Served(PythonModel):
     def predict(
         self,
         context: PythonModelContext,  # noqa: ARG002  # the signature is MLflow's
-        model_input: pd.DataFrame,  # or an array, for which MLflow knows no hint
+        model_input: pd.DataFrame,  # or an array, for which MLflow has no type hint
         params: dict[str, Any] | None = None,  # noqa: ARG002
     ) -> pd.DataFrame:
-        """Give the probabilities of raw rows; a server passes on in its answer what is wrong with them."""
+        """Return the probabilities of raw rows; a server returns the error if the rows do not fit the model."""
         try:
             p2 = self._model.probabilities(model_input)
         except DataError as error:

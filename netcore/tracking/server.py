@@ -1,4 +1,4 @@
-"""MLflow's own server and pages, for one person at this machine: on the loopback interface, with nothing else on."""
+"""MLflow's own server and pages, for one person at this machine: on the loopback interface by default."""
 
 import errno
 import os
@@ -15,6 +15,12 @@ from netcore.tracking.pages import trials_page
 
 __all__ = ["Address", "links", "serve"]
 
+_ENDS_WITH_US = 'exec 3<&0; { cat <&3; kill 0; } & exec "$@" </dev/null 3<&-'
+"""A shell script that runs a command and ends its whole process group when standard input closes.
+
+Standard input is a pipe from this process, which the system closes however this process ends.
+"""
+
 
 class Address(NamedTuple):
     """Where the server listens."""
@@ -22,14 +28,14 @@ class Address(NamedTuple):
     ip: str
     port: int
     names: tuple[str, ...]
-    """What a browser may call this machine."""
+    """The host names by which a browser may address this machine."""
 
     @classmethod
     def of(cls, host: str, port: int) -> Self:
-        """Look a host up: it must be this machine.
+        """Look up a host, which must be this machine.
 
         Raises:
-            InputError: there is no such host, or the port is taken.
+            InputError: the host does not exist, or the port is taken.
         """
         try:
             family, kind, _, _, found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -57,17 +63,17 @@ class Address(NamedTuple):
 
     @property
     def is_loopback(self) -> bool:
-        """Say whether no other machine reaches it."""
+        """Check that no other machine can reach it."""
         return ip_address(self.ip).is_loopback
 
     @property
     def shown(self) -> str:
-        """Give the address for a browser."""
+        """Return the address for a browser."""
         return f"http://{self.names[0]}:{self.port}"
 
 
 def links(shown: str) -> dict[str, str]:
-    """Give, for each study that MLflow has, the page of its trials, the best on top; `shown` is where MLflow is.
+    """Return the page of the trials, the best first, of each study in MLflow; `shown` is MLflow's address.
 
     Raises:
         WorkError: MLflow cannot be reached.
@@ -78,21 +84,21 @@ def links(shown: str) -> dict[str, str]:
 
 
 def serve(address: Address) -> int:
-    """Serve MLflow until Ctrl-C; give its exit code.
+    """Serve MLflow until Ctrl-C; return the exit code.
 
     Requests whose Host header is not this address are refused. One worker, no background jobs, no telemetry, no
-    pickles. The server ends with this process, however that ends.
+    pickles. The server ends with this process, even if that is killed.
 
     Raises:
         WorkError: the server ends by itself.
     """
     hosts = [f"{name}:{address.port}" for name in address.names]
     origins = [f"http://{host}" for host in hosts]
-    command = [sys.executable, "-P", "-m", "netcore.tracking.guard", sys.executable, "-P", "-m", "mlflow", "server"]
+    command = ["sh", "-c", _ENDS_WITH_US, "sh", sys.executable, "-P", "-m", "mlflow", "server"]
     command += ["--host", address.ip, "--port", str(address.port), "--workers", "1"]
     command += ["--allowed-hosts", ",".join(hosts), "--cors-allowed-origins", ",".join(origins)]
     command += ["--uvicorn-opts", "--log-level warning"]
-    # Not as an argument, which everybody on this machine can read: it may hold a password.
+    # Not as an argument, which every user of this machine can read: the address may hold a password.
     environment = {**ENVIRONMENT, **os.environ, "MLFLOW_BACKEND_STORE_URI": tracking_uri()}
     with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, start_new_session=True) as server:  # noqa: S603
         try:

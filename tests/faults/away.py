@@ -28,8 +28,8 @@ from netcore.final.model import MODEL
 from netcore.records.folder import StudyFolder
 from netcore.results.tables import write_tables
 from netcore.tracking.client import ENVIRONMENT
+from netcore.tracking.differences import mlflow_findings
 from netcore.tracking.journal import write_journal
-from netcore.tracking.verify import look
 
 __all__ = [
     "RUNS",
@@ -252,8 +252,7 @@ def slow(seconds: float) -> Fault:
 
 def problems(study: StudyFolder) -> list[str]:
     """Say what `netcore verify` finds wrong in MLflow."""
-    looks = look(study.committed(), study, complete=True)
-    return [str(finding) for each in looks for finding in each.findings if isinstance(finding, Problem)]
+    return [str(each) for each in mlflow_findings(study.committed(), study, complete=True) if isinstance(each, Problem)]
 
 
 def wrong(study: StudyFolder, address: str) -> list[str]:

@@ -75,7 +75,7 @@ import netcore.cli.train, netcore.run, netcore.terminal, netcore.results.tables,
 import netcore.records.folder
 import netcore.results.plots, netcore.tracking.journal, matplotlib.backends.backend_agg, netcore.check.verify
 if "mlflow" in sys.argv:
-    import netcore.tracking.sync, mlflow.store.tracking.sqlalchemy_store
+    import netcore.tracking.sync, mlflow, netcore.tracking.client
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job may have it ignored
 print("ready", flush=True)
 

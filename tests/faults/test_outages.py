@@ -133,14 +133,13 @@ def test_without_retries_each_lost_answer_fails_and_sync_goes_on(
 
 
 def test_a_slow_mlflow_is_waited_for(study: StudyFolder, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each answer late, one by 8 s, in all later than a silent one would get: the run waits, and all is there."""
+    """Each answer is late, one by 8 s: the run waits, and everything is there."""
     (study.path / MODEL).unlink()
     delays = slow(0.08)
     with Proxy(server, lambda n: 8.0 if n == 20 else delays(n)) as proxy:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", proxy.address)
         with Follower(study) as follower:
             assert follower.finish(12) == ("", "")
-        assert proxy.count * 0.08 + 8 > following._SILENCE
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
     assert sync(study) == 0
     assert wrong(study, server.address) == []
@@ -157,13 +156,14 @@ def test_an_mlflow_that_falls_silent_is_not_waited_for(
         begun = time.monotonic()
         with Follower(study) as follower:
             waiting, why = follower.finish(12)
-        assert time.monotonic() - begun < 4 * following._SILENCE  # MLflow's own patience is longer
+        assert time.monotonic() - begun < following.PATIENCE
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
     there = len(ended(server)) if after else 0
     confirmed = len(ended(server, "netcore.confirm")) if after else 0
-    most = "all trials are there, but not all of what was made of them"
+    most = "all trials are there, but not all that follows"
     assert waiting == (most if there == 12 else f"{12 - there} of 12 trials wait")
-    assert why.startswith(f"error: MLflow at {proxy.address}: has not answered for 15 s; all records are safe in ")
+    assert why.startswith(f"error: MLflow at {proxy.address}: refuses (")
+    assert "; all records are safe in " in why
     assert sync(study) == RUNS - there - confirmed
     assert sync(study) == 0
     assert wrong(study, server.address) == []

@@ -1,0 +1,85 @@
+"""What MLflow holds of a study, read with its own client: all runs in pages of 1,000, with params, tags, last metrics.
+
+The full history of a metric can be read for one run and one metric at a time only, as can an artifact.
+"""
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from mlflow import MlflowClient
+from mlflow.artifacts import download_artifacts
+from mlflow.entities import Experiment, Run, ViewType
+from mlflow.exceptions import MlflowException
+
+from netcore.tracking.client import tracking_uri
+from netcore.tracking.projection import CONFIRM, TRIAL, Key
+
+__all__ = ["Held", "artifact_digest", "history_of", "key_of", "model_file_digest", "read_held", "study_runs"]
+
+_RUNS_PER_PAGE = 1_000
+
+
+class Held(NamedTuple):
+    """The experiment of a study and its runs that are not deleted."""
+
+    experiment: Experiment
+    parents: list[Run]
+    """The study's own run; more than one if something went wrong."""
+    trainings: dict[Key, list[Run]]
+    """The runs of each training, likewise."""
+
+
+def read_held(client: MlflowClient, experiment: Experiment) -> Held:
+    """Read all runs of a study."""
+    held = Held(experiment, [], {})
+    for run in study_runs(client, experiment):
+        key = key_of(run)
+        (held.trainings.setdefault(key, []) if key else held.parents).append(run)
+    return held
+
+
+def study_runs(client: MlflowClient, experiment: Experiment) -> Iterator[Run]:
+    """Read the runs of a study that are not deleted, the oldest first."""
+    condition = f"tags.`netcore.study` = '{experiment.name}'"
+    order = ["attributes.start_time ASC", "attributes.run_id ASC"]
+    token = None
+    while True:
+        page = client.search_runs(
+            [experiment.experiment_id], condition, ViewType.ACTIVE_ONLY, _RUNS_PER_PAGE, order, token
+        )
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def key_of(run: Run) -> Key | None:
+    """Return which training a run shows; None for the study's own run."""
+    return next(((kind, run.data.tags[kind]) for kind in (TRIAL, CONFIRM) if kind in run.data.tags), None)
+
+
+def history_of(client: MlflowClient, run: Run, name: str) -> list[tuple[int, str]]:
+    """Read all values of a metric of a run: step and value (as `repr`, so that NaN equals NaN), in order of steps."""
+    history = client.get_metric_history(run.info.run_id, name)
+    return sorted((metric.step, repr(float(metric.value))) for metric in history)
+
+
+def artifact_digest(client: MlflowClient, run_id: str, file: str) -> str:
+    """Download an artifact of a run and return its SHA-256; empty if it is missing."""
+    return _digest_of(lambda into: client.download_artifacts(run_id, file, into))
+
+
+def model_file_digest(location: str) -> str:
+    """Download a file of a logged model and return its SHA-256; empty if it is missing."""
+    return _digest_of(lambda into: download_artifacts(location, dst_path=into, tracking_uri=tracking_uri()))
+
+
+def _digest_of(download: Callable[[str], str]) -> str:
+    with tempfile.TemporaryDirectory() as into:
+        try:
+            return hashlib.sha256(Path(download(into)).read_bytes()).hexdigest()
+        except (MlflowException, OSError):
+            return ""
