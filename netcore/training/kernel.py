@@ -2,18 +2,17 @@
 
     python kernel.py float32 > epoch.o
 
-This is a program of its own. `netcore.training.step` runs it once for each machine and type, and keeps what it prints:
-machine code for this processor. So no process that trains loads the compiler, and none of the
-compiler's settings can matter.
+This is a separate program. `netcore.training.step` runs it once for each machine and type and keeps its output,
+machine code for this processor. No process that trains loads the compiler, and no setting of the compiler matters.
 
-What is arranged otherwise than in `netcore.core.net`:
+Differences from the arrangement in `netcore.core.net`:
 
-- The scores lie class by class, (C, N): what is to be done for a row is done for many rows at once.
-- The gradient of the weights is never written down: BLAS itself adds -learning_rate / N Xᵀ dz1 to W1 (eq. 7, 10).
-- The weights stand as `scale` times an array. The penalty makes `scale` smaller, by 1 - 2 learning_rate reg in each
-  step, and touches no array; `scale` is a float64, so that no penalty is too small to count.
-- W2 is transposed, the rows of a batch lie `stride` apart, and the first layer's products are made of `part` inputs at
-  a time: BLAS is faster then.
+- The scores are stored class by class, (C, N), so that one instruction handles many rows.
+- The gradient of the weights is never stored: BLAS itself adds -learning_rate / N Xᵀ dz1 to W1 (eq. 7, 10).
+- The weights are `scale` times an array. The penalty multiplies `scale` by 1 - 2 learning_rate reg in each step and
+  touches no array; `scale` is a float64, so that no penalty is too small to count.
+- W2 is transposed, the rows of a batch are `stride` apart, and the first layer's products take `part` inputs at a time:
+  this is faster in BLAS.
 """
 
 import sys
@@ -25,21 +24,21 @@ from numba import carray, cfunc, njit, types  # type: ignore[attr-defined]  # Nu
 _LOG2_E, _LN_2, _LN_2_REST = 1.4426950408889634, 6.93147180369123816490e-01, 1.90821492927058770002e-10
 """1 / ln 2, and ln 2 as a number of few bits, whose small multiples are exact, and the rest."""
 _ROUND = 1.5 * 2.0**52
-"""Added to a float64 and taken away again, it leaves a whole number; in between, the last bits are that number."""
+"""Added to a float64 and subtracted again, it leaves a whole number; in between, the last bits are that number."""
 _INVERSES = tuple(1 / k for k in range(13, 0, -1))
 _SMALL, _LARGE = 1e-3, 1e3
-"""Where `scale` leaves this range, the weights are multiplied out."""
+"""When `scale` leaves this range, the weights are multiplied by it."""
 _GEMM = {"float32": "netcore_sgemm", "float64": "netcore_dgemm"}
-"""What BLAS's products are called here."""
+"""The names of BLAS's products here."""
 _CONTRACT = {"contract"}
 """A product and a sum may be rounded once, together. NaN and infinity remain what they are."""
 _REORDER = {"contract", "reassoc"}
-"""Sums may be made in another order, too: many at once."""
+"""Sums may also be computed in another order: many at once."""
 
 
 @njit(error_model="numpy", fastmath=_CONTRACT)
 def _exp(x: float) -> float:
-    """Give e^x for x <= 0: Taylor's series and a power of 2. It is without branches, so that many are made at once."""
+    """Return e^x for x <= 0: Taylor's series times a power of 2, without branches, so that it vectorises."""
     x = -700.0 if x < -700.0 else x  # NaN stays NaN
     shifted = np.float64(x * _LOG2_E + _ROUND)
     k = shifted - _ROUND
@@ -51,7 +50,7 @@ def _exp(x: float) -> float:
 
 
 def _epoch(dtype: str):
-    """Give the loop for `float32` or `float64`, before it is compiled."""
+    """Return the loop for `float32` or `float64`, before it is compiled."""
     real = {"float32": np.float32, "float64": np.float64}[dtype]
     zero, one = real(0), real(1)
     as_is, turned = np.int32(ord("N")), np.int32(ord("T"))
@@ -178,10 +177,10 @@ def _epoch(dtype: str):
 
 
 def compiled(dtype: str) -> bytes:
-    """Compile the loop; give an object file that defines `epoch`, and needs BLAS's product and the C library."""
+    """Compile the loop; return an object file that defines `epoch` and needs BLAS's product and the C library."""
     real, double, long, int_ = (types.CPointer(getattr(types, n)) for n in (dtype, "float64", "int64", "int32"))
     signature = types.void(long, double, real, long, long, *[real] * 12, *[int_] * 3)
-    llvm.add_symbol(_GEMM[dtype], 1)  # the compiler wants an address; nothing is called here
+    llvm.add_symbol(_GEMM[dtype], 1)  # the compiler needs an address; nothing is called here
     text = cfunc(signature, error_model="numpy", fastmath=_CONTRACT)(_epoch(dtype)).inspect_llvm()
 
     llvm.initialize_native_target()
@@ -193,15 +192,17 @@ def compiled(dtype: str) -> bytes:
     (entry,) = (function for function in module.functions if function.name.startswith("cfunc."))
     for function in module.functions:
         if not function.is_declaration and function.name != entry.name:
-            function.linkage = "internal"  # nobody else has another: so what it returns, 0 for "no error", is known
-    passes = llvm.create_new_module_pass_manager()  # the loop raises nothing: what would tell Python of it goes
+            function.linkage = "internal"  # called from here alone, so its result, 0 for "no error", is known
+    passes = (
+        llvm.create_new_module_pass_manager()
+    )  # the loop raises nothing: the code that reports errors to Python goes
     passes.add_ipsccp_pass()
     passes.add_simplify_cfg_pass()
     passes.add_global_dead_code_eliminate_pass()
     passes.run(module, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options()))
     declared = {function.name for function in module.functions if function.is_declaration}
     if others := {name for name in declared if not name.startswith("llvm.")} - {_GEMM[dtype]}:
-        sys.exit(f"the compiled loop calls {', '.join(sorted(others))}")  # what is not there would end the process
+        sys.exit(f"the compiled loop calls {', '.join(sorted(others))}")  # a missing function would end the process
     entry.name = "epoch"
     return machine.emit_object(module)
 

@@ -1,8 +1,8 @@
 """The training step of all trials: the loop of `kernel.py`, compiled once for each machine and kept in the cache.
 
-`compiled` is handed to `netcore.core.epochs`. It agrees with the reference there within rounding, and gives the same
-bits in every process of a machine: what it runs is one file of machine code, its name made of all that it depends on.
-The matrix products are those of the BLAS that SciPy brings.
+Pass `compiled` to `netcore.core.epochs`. It agrees with the reference there within rounding, and gives the same bits in
+every process of a machine: it runs one file of machine code, whose name is a hash of everything the code depends on.
+The matrix products are those of SciPy's BLAS.
 """
 
 import ctypes
@@ -35,38 +35,38 @@ from netcore.files import write_atomically
 __all__ = ["STEP", "blas", "compiled", "load"]
 
 STEP = "compiled 2"
-"""The name of the training step, as it stands in every record: two steps agree within rounding, not bit for bit.
+"""The name of the training step in every record: two steps agree within rounding, not bit for bit.
 
-Whoever changes the bits, here or in `netcore.training.kernel`, gives it the next number.
+A change of the bits, here or in `netcore.training.kernel`, takes the next number.
 """
 
 _KERNEL = Path(__file__).with_name("kernel.py")
 _CODE = "epoch.o"
 _GEMM = {"float32": "sgemm", "float64": "dgemm"}
 _APART = 16
-"""Numbers between two rows of a batch: rows that begin a power of 2 apart fall onto the same places of a cache."""
+"""Extra numbers between two rows of a batch: rows a power of 2 apart would share the same lines of a cache."""
 _LINE = 64
-"""Bytes of a line of a cache."""
+"""Bytes of a cache line."""
 _PATIENCE = 30.0
-"""Seconds that a process waits for another's compiler before it compiles for itself."""
+"""Seconds that a process waits for another process to compile before it compiles itself."""
 _ROOM = 256
-"""Rows that are evaluated at once, or a batch if that is more."""
+"""Rows that are evaluated at once, or a batch if it is larger."""
 _SMALL = 1_000_000
-"""So many products of two numbers OpenBLAS makes right where they lie; for more it copies both matrices first, which a
-narrow layer does not pay back (kernel/x86_64/sgemm_small_kernel_permit_skylakex.c, OpenBLAS 0.3.30)."""
+"""Up to this many multiplications OpenBLAS works in place; above, it copies both matrices first, which costs a narrow
+layer more than it saves (kernel/x86_64/sgemm_small_kernel_permit_skylakex.c, OpenBLAS 0.3.30)."""
 _HAS_SMALL = frozenset({"SkylakeX", "Cooperlake", "SapphireRapids"})
-"""The processors for which it does, as OpenBLAS calls them: those with AVX-512."""
+"""The processors for which it does so, by OpenBLAS's names: those with AVX-512."""
 _LANES = 32
-"""The inputs that go to BLAS at once are a multiple of this."""
+"""The number of inputs that BLAS gets at once is a multiple of this."""
 
 
 def compiled(
     params: Params, X_train: FloatArray, y_train: IntArray, X_val: FloatArray, y_val: IntArray, config: TrainConfig
 ) -> TrainEpoch:
-    """Give what trains `params` by one epoch, in place.
+    """Return a function that trains `params` by one epoch, in place.
 
     Raises:
-        ValueError: shapes that do not fit, or classes that are none.
+        ValueError: shapes do not fit, or a class is out of range.
         WorkError: the step cannot be compiled.
     """
     dtype, D, H, C = params.W1.dtype, X_train.shape[1], params.hidden_size, len(params.b2)
@@ -89,7 +89,7 @@ def compiled(
     def go_through(
         X: FloatArray, y: IntArray, order: IntArray, rates: tuple[float, float], batch_size: int
     ) -> tuple[float, float]:
-        """Train or, where the learning rate is 0, evaluate; give the loss and the accuracy."""
+        """Train or, if the learning rate is 0, evaluate; return the loss and the accuracy."""
         part = _part(batch_size, D, H)
         sizes = np.array([len(X), D, H, C, batch_size, room, stride, part, rates[0] > 0], np.int64)
         figures = np.array(rates, np.float64)
@@ -113,33 +113,36 @@ def compiled(
 
 
 def _part(N: int, D: int, H: int) -> int:
-    """Say how many of D inputs are multiplied at once, in both products of N rows with the first layer."""
+    """Return how many of D inputs are multiplied at once, in both products of N rows with the first layer."""
     part = _SMALL // max(N * H, 1) // _LANES * _LANES
     return part if 0 < part < D and _has_small() else D
 
 
 @cache
 def _has_small() -> bool:
-    """Say whether BLAS has another way for small products here."""
+    """Return whether BLAS has a separate path for small products here."""
     return not _HAS_SMALL.isdisjoint(pool.get("architecture") for pool in threadpool_info())
 
 
 @cache
 def blas() -> dict[str, int]:
-    """Load SciPy's BLAS; give the addresses of its products, which SciPy publishes for Cython.
+    """Load SciPy's BLAS; return the addresses of its products, which SciPy exports for Cython.
 
-    The module is loaded by its place: the package around it would take longer than all else that a worker needs.
+    The module is loaded by its path: importing the package around it takes longer than everything else in a worker.
+
+    Raises:
+        WorkError: SciPy has no such module.
     """
     scipy = find_spec("scipy")
     folders = [f"{folder}/linalg" for folder in (scipy and scipy.submodule_search_locations) or ()]
     spec = PathFinder.find_spec("scipy.linalg.cython_blas", folders)
     if spec is None or spec.loader is None:
-        raise WorkError.at("SciPy", "its BLAS is not to be found", remedy="install SciPy again")
+        raise WorkError.at("SciPy", "its BLAS is missing", remedy="install SciPy again")
     known = sys.modules.get(spec.name)
     module = known or module_from_spec(spec)
     if known is None:
         spec.loader.exec_module(module)
-        sys.modules.pop(spec.name, None)  # it enters itself there, and the package does not know of it
+        sys.modules.pop(spec.name, None)  # it registers itself, and the package does not know it
     name_of = ctypes.PYFUNCTYPE(ctypes.c_char_p, ctypes.py_object)(("PyCapsule_GetName", ctypes.pythonapi))
     address_of = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
         ("PyCapsule_GetPointer", ctypes.pythonapi)
@@ -150,8 +153,8 @@ def blas() -> dict[str, int]:
 
 @cache
 def load(dtype: str) -> Callable[..., None]:
-    """Give the compiled loop for `float32` or `float64`."""
-    import llvmlite.binding as llvm  # noqa: PLC0415  # only who trains needs it
+    """Return the compiled loop for `float32` or `float64`."""
+    import llvmlite.binding as llvm  # noqa: PLC0415  # only training needs it
 
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
@@ -168,9 +171,9 @@ def load(dtype: str) -> Callable[..., None]:
 
 
 def _machine_code(dtype: str, target: str) -> bytes:
-    """Give the object file from the cache or, where it is not there or not whole, compiled anew.
+    """Return the object file from the cache; if it is missing or damaged, compile it.
 
-    Of several processes that miss it at once, one compiles it, and the others wait for that.
+    If several processes miss it at once, one compiles it and the others wait.
     """
     versions = [version(package) for package in ("llvmlite", "numba")]
     name = hashlib.sha256("\n".join((dtype, target, *versions, _KERNEL.read_text("utf-8"))).encode()).hexdigest()
@@ -190,7 +193,7 @@ def _machine_code(dtype: str, target: str) -> bytes:
 
 @contextmanager
 def _one_at_a_time(path: Path) -> Iterator[None]:
-    """Hold a lock, unless it cannot be had: whoever holds it may have been stopped in the middle."""
+    """Hold a lock, or continue without it after a while: the process that holds it may be stopped."""
     lock = FileLock(path)
     with suppress(OSError, Timeout):
         lock.acquire(timeout=_PATIENCE)
@@ -201,12 +204,12 @@ def _one_at_a_time(path: Path) -> Iterator[None]:
 
 
 def _compile(dtype: str) -> bytes:
-    """Compile in a process of its own, out of reach of what this one has set or imported."""
+    """Compile in a separate process, which this one's settings and imports do not affect."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
-    done = subprocess.run(  # noqa: S603  # our own program
+    done = subprocess.run(  # noqa: S603  # netcore's own program
         [sys.executable, "-P", str(_KERNEL), dtype],
         capture_output=True,
-        cwd=_KERNEL.parent,  # Numba reads settings there, too
+        cwd=_KERNEL.parent,  # Numba reads settings there too
         env=environment,
         stdin=subprocess.DEVNULL,
         check=False,
@@ -221,7 +224,7 @@ def _compile(dtype: str) -> bytes:
 
 
 def _check(params: Params, X: FloatArray, y: IntArray) -> None:
-    """Refuse what would lead the compiled loop out of its arrays."""
+    """Raise ValueError for anything that would lead the compiled loop out of its arrays."""
     D, H, C = params.W1.shape[0], params.hidden_size, len(params.b2)
     shapes = (X.shape, y.shape, params.W1.shape, params.W2.shape)
     if shapes != ((len(y), D), (len(X),), (D, H), (H or D, C)):
@@ -231,7 +234,7 @@ def _check(params: Params, X: FloatArray, y: IntArray) -> None:
 
 
 def _zeros(shape: int | tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Give an array that begins where a line of the cache does."""
+    """Return an array of zeros that starts at the start of a cache line."""
     count = int(np.prod(shape))
     room = np.zeros(count * dtype.itemsize + _LINE, np.uint8)
     start = -room.ctypes.data % _LINE
