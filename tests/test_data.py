@@ -20,7 +20,7 @@ SHARES: dict[str, Any] = {"validation": 0.2, "test": 0.2, "seed": 0}
 PARTS = ("train", "val", "test")
 REFUSED = (
     r"{}: cannot be split so that every class is in each part \([^\n]*\)"
-    "; take larger or smaller shares for data.validation and data.test"
+    "; set larger or smaller shares for data.validation and data.test"
 )
 
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 import netcore
 from netcore.archive import pack, unpack
 from netcore.core import scores
-from netcore.data import preprocessing, table
-from netcore.data.dataset import _split
+from netcore.data import preprocessing, table_features
 from netcore.data.preprocessing import from_members, to_members
 from netcore.data.sources import PREPARATION, read_source
+from netcore.data.split import split
 from netcore.question.spec import StudySpec, dataset_of, load_spec
 from netcore.records.record import Record, unpack_weights
 
@@ -68,7 +68,7 @@ def raw_parts(spec: StudySpec) -> dict[str, Any]:
     keys = spec.data.model_dump()
     how = {name: keys.pop(name) for name in PREPARATION if name in keys}
     raw = read_source(**keys)
-    [(train, val), *_], test = _split(raw, how["validation"], how.get("test", 0.2), how["folds"], how["seed"], None)
+    [(train, val), *_], test = split(raw, how["validation"], how.get("test", 0.2), how["folds"], how["seed"], None)
     if not isinstance(raw.X, np.ndarray):
         rows = pd.read_csv(keys["path"])
         return {"train": rows.iloc[train], "val": rows.iloc[val], "test": rows.iloc[test]}
@@ -78,7 +78,7 @@ def raw_parts(spec: StudySpec) -> dict[str, Any]:
 def prepared(record: Record, raw: Any) -> NDArray[Any]:  # noqa: ANN401
     """Prepare raw rows by what a record says, and nothing else."""
     if record.preprocessing.facts["kind"] == "table":
-        return table.apply(record.preprocessing, raw, record.job.dtype)
+        return table_features.apply(record.preprocessing, raw, record.job.dtype)
     return preprocessing.apply(record.preprocessing, raw, slice(None), record.job.dtype)
 
 

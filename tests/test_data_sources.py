@@ -106,17 +106,17 @@ def test_packed_and_plain_are_the_same_data(tmp_path: Path) -> None:
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 LARGE = idx_file(pixels(1, 2, 2)).replace(b"\0\0\0\1\0\0\0\2\0\0\0\2", b"\xff" * 12)
 BAD_IDX: dict[str, tuple[str, bytes | None, str]] = {
-    "missing": (IMAGES, None, f"must hold {IMAGES} or {IMAGES}.gz; the folder needs the four official files"),
-    "empty": (IMAGES, b"", "is empty; fetch the file anew"),
+    "missing": (IMAGES, None, f"must contain {IMAGES} or {IMAGES}.gz; the folder needs the four official files"),
+    "empty": (IMAGES, b"", "is empty; download the file again"),
     "wrong magic number": (IMAGES, idx_file(pixels(30)), "must begin with the magic number 00000803, got 00000801"),
     "half a header": (IMAGES, idx_file(pixels(2, 3, 4))[:9], "is truncated in its header"),
     "truncated": (IMAGES, idx_file(pixels(30, 4, 3))[:-1], "its header says 360 bytes of data"),
     "too long": (IMAGES, idx_file(pixels(30, 4, 3)) + b"x", "its header says 360 bytes of data, got more"),
     "terabytes": (IMAGES, LARGE, "is truncated: its header says 79228162458924105385300197375 bytes of data"),
-    "no rows": (IMAGES, idx_file(pixels(0, 4, 3)), "must hold data, got dimensions (0, 4, 3)"),
-    "another length": (LABELS, idx_file(np.zeros(29, np.uint8)), "images and labels must be of one number, got 30"),
-    "a label left out": (LABELS, idx_file(np.array([0, 2] * 15, np.uint8)), "labels must be all of 0 … 2 in each part"),
-    "another size": (IMAGES, idx_file(pixels(30, 3, 3)), "images of both parts must have one size"),
+    "no rows": (IMAGES, idx_file(pixels(0, 4, 3)), "must contain data, got dimensions (0, 4, 3)"),
+    "another length": (LABELS, idx_file(np.zeros(29, np.uint8)), "there must be as many images as labels, got 30 images"),
+    "a label left out": (LABELS, idx_file(np.array([0, 2] * 15, np.uint8)), "each part must have every label 0 … 2"),
+    "another size": (IMAGES, idx_file(pixels(30, 3, 3)), "images of both parts must have the same size"),
 }
 
 
@@ -173,7 +173,7 @@ def test_train_limit_takes_the_first_rows(tmp_path: Path) -> None:
     rows = np.concatenate([pixels(40, 3072, seed=0), pixels(40, 3072, seed=1)[:20]])
     assert len(dataset.y_train) + len(dataset.y_val) == 60
     assert {int(row.sum()) for X in (dataset.X_train, dataset.X_val) for row in X} == {int(row.sum()) for row in rows}
-    assert "data_batch_3: there is no such file; the folder needs all six batches, or take the first 80 rows" in (
+    assert "data_batch_3: there is no such file; the folder needs all six batches, or set data.train_limit to at most 80" in (
         refusal("cifar10", folder)
     )
 
@@ -203,7 +203,7 @@ def test_a_hostile_pickle_runs_nothing(tmp_path: Path) -> None:
     good = (folder / "data_batch_2").read_bytes()
     for content in hostile(canary):
         (folder / "data_batch_2").write_bytes(content)
-        assert "data_batch_2: cannot be read as a file of CIFAR-10" in refusal("cifar10", folder)
+        assert "data_batch_2: cannot be read as a CIFAR-10 batch" in refusal("cifar10", folder)
         assert not canary.exists()
     (folder / "data_batch_2").write_bytes(good)
     assert load("cifar10", folder).digest == before
@@ -297,24 +297,24 @@ def test_pictures_are_known_by_their_shape(
 
 WITH_NAN = np.where((np.arange(120) == 50).reshape(30, 4) | (np.arange(120) == 51).reshape(30, 4), np.nan, X)
 BAD_ARRAYS: dict[str, tuple[dict[str, NDArray[Any]], str]] = {
-    "NaN": ({"X": WITH_NAN, "y": Y}, "must be finite numbers, got 2 that are NaN or infinite, the first in row 13;"),
+    "NaN": ({"X": WITH_NAN, "y": Y}, "must be finite numbers, got 2 NaN or infinite values, the first in row 13;"),
     "infinity": (
         {"X": np.where(X[29, 3] == X, -np.inf, X), "y": Y},
-        "got 1 that are NaN or infinite, the first in row 30",
+        "got 1 NaN or infinite values, the first in row 30",
     ),
     "too few labels": (
         {"X": X, "y": Y[:-1]},
-        "labels must be 30 in one dimension, one for each row of the features, got",
+        "labels must have shape (30,), one for each row of the features, got",
     ),
-    "one-hot labels": ({"X": X, "y": np.eye(3)[Y]}, "take numpy.argmax of one-hot rows"),
+    "one-hot labels": ({"X": X, "y": np.eye(3)[Y]}, "use numpy.argmax for one-hot rows"),
     "amounts": ({"X": X, "y": Y + 0.5}, "labels must be whole numbers or texts, got 0.5 in row 1"),
     "one class": ({"X": X, "y": Y * 0}, "must have rows of two classes or more, got only '0'"),
-    "a rare class": ({"X": X, "y": np.arange(30) == 3}, "(class 'True' has 1 row, 3 are needed); take larger"),
+    "a rare class": ({"X": X, "y": np.arange(30) == 3}, "(class 'True' has 1 row, 3 are needed); set larger"),
     "no rows": ({"X": X[:0], "y": Y[:0]}, "is empty, got shape (0, 4)"),
-    "one dimension": ({"X": X[:, 0], "y": Y}, "features must be numbers of shape (n, D), (n, height, width) or"),
+    "one dimension": ({"X": X[:, 0], "y": Y}, "features must be numbers of shape (N, D), (N, height, width) or"),
     "texts": ({"X": X.astype(str), "y": Y}, "features must be numbers of shape"),
-    "dates": ({"X": X.astype("datetime64[s]"), "y": Y}, "must hold numbers or texts, got 'datetime64[s]'"),
-    "objects": ({"X": X.astype(object), "y": Y}, "holds Python objects, which are pickles and are refused"),
+    "dates": ({"X": X.astype("datetime64[s]"), "y": Y}, "must contain numbers or texts, got 'datetime64[s]'"),
+    "objects": ({"X": X.astype(object), "y": Y}, "contains Python objects, which are pickles"),
     "no labels": ({"X": X, "Y": Y}, "did you mean"),
 }
 
@@ -509,7 +509,7 @@ def test_a_study_on_files_beside_it(tmp_path: Path) -> None:
     (folder / "tiny" / f"{IMAGES}.gz").write_bytes(b"")
     done = netcore_command("run", folder / "mine.toml", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"error: {folder}/tiny/{IMAGES}.gz: is empty; fetch the file anew\n"
+    assert done.stderr == f"error: {folder}/tiny/{IMAGES}.gz: is empty; download the file again\n"
     assert not (tmp_path / "results").exists()
 
 

@@ -17,6 +17,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from netcore.data import Dataset, Preprocessing, load_dataset
 from netcore.data import table as tables
+from netcore.data import table_features
 from netcore.errors import DataError
 
 
@@ -105,7 +106,7 @@ def test_pieces_do_not_change_the_table(tmp_path: Path, monkeypatch: pytest.Monk
 def fitted(made: pd.DataFrame) -> tuple[Preprocessing, pd.DataFrame]:
     """Fit on the first sixty rows of a table as it is read, and pass its figures through files."""
     features = made.drop(columns="kind").astype({"fresh": str})
-    whole = tables.fit(features, np.arange(60))
+    whole = table_features.fit(features, np.arange(60))
     arrays = {name: np.frombuffer(array.tobytes()) for name, array in whole.arrays.items()}
     return Preprocessing(json.loads(json.dumps(whole.facts)), arrays), features
 
@@ -128,7 +129,7 @@ def test_the_applier_is_the_transformers_to_the_bit() -> None:
     made = frame()
     made.loc[70, "colour"] = "violet"
     figures, features = fitted(made)
-    assert tables.apply(figures, features, np.float64).tobytes() == transformed(features).tobytes()
+    assert table_features.apply(figures, features, np.float64).tobytes() == transformed(features).tobytes()
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -139,7 +140,7 @@ def test_the_applier_is_the_transformers_for_any_numbers(seed: int) -> None:
     made["length"] *= 10.0 ** rng.integers(-100, 100)
     made["age"] = made["age"].to_numpy() + int(rng.integers(-(10**9), 10**9))
     figures, features = fitted(made)
-    assert tables.apply(figures, features, np.float64).tobytes() == transformed(features).tobytes()
+    assert table_features.apply(figures, features, np.float64).tobytes() == transformed(features).tobytes()
 
 
 def test_new_rows_come_as_they_are(tmp_path: Path) -> None:
@@ -147,17 +148,17 @@ def test_new_rows_come_as_they_are(tmp_path: Path) -> None:
     path = write(tmp_path, frame())
     dataset = load(path)
     raw = pd.read_csv(path)
-    matrix = tables.apply(dataset.preprocessing, raw[["kind", "fresh", "colour", "age", "length"]])
+    matrix = table_features.apply(dataset.preprocessing, raw[["kind", "fresh", "colour", "age", "length"]])
     assert {row.tobytes() for row in dataset.X_test} <= {row.tobytes() for row in matrix}
     empty = pd.DataFrame({"length": [None], "age": [None], "colour": [7], "fresh": [None]})
-    row = tables.apply(dataset.preprocessing, empty, np.float64)[0]
+    row = table_features.apply(dataset.preprocessing, empty, np.float64)[0]
     arrays = dataset.preprocessing.arrays
     assert row[:2].tolist() == ((arrays["median"] - arrays["mean"]) / arrays["scale"]).tolist()
     assert row[2:].tolist() == [0, 0, 0, 1, 0, 0, 1]
     with pytest.raises(DataError, match=r"column 'length': must hold numbers, got "):
-        tables.apply(dataset.preprocessing, raw.assign(length="long"))
-    with pytest.raises(DataError, match=r"column 'age': must be among the columns; did you mean 'aged'\?"):
-        tables.apply(dataset.preprocessing, raw.rename(columns={"age": "aged"}))
+        table_features.apply(dataset.preprocessing, raw.assign(length="long"))
+    with pytest.raises(DataError, match=r"column 'age': is missing; did you mean 'aged'\?"):
+        table_features.apply(dataset.preprocessing, raw.rename(columns={"age": "aged"}))
 
 
 def test_only_the_training_part_is_fitted(tmp_path: Path) -> None:
@@ -167,7 +168,7 @@ def test_only_the_training_part_is_fitted(tmp_path: Path) -> None:
     rows = [
         row
         for row in range(90)
-        if tables.apply(before.preprocessing, made)[row].tobytes() in {row.tobytes() for row in before.X_test}
+        if table_features.apply(before.preprocessing, made)[row].tobytes() in {row.tobytes() for row in before.X_test}
     ]
     made.loc[rows[0], "length"] = 1e6
     made.loc[rows[0], "colour"] = "violet"
@@ -198,7 +199,7 @@ def test_a_column_of_one_value_is_left_out_and_said(tmp_path: Path) -> None:
     dataset = load(write(tmp_path, made))
     assert dataset.feature_names == load(write(tmp_path, frame())).feature_names
     assert [note.partition("column ")[2] for note in dataset.notes] == [
-        f"{name!r} has one value in all rows to train on and is left out" for name in ("same", "text", "empty", "gaps")
+        f"{name!r} has one value in all training rows and is left out" for name in ("same", "text", "empty", "gaps")
     ]
 
 
@@ -234,23 +235,23 @@ BAD_CSV: dict[str, tuple[str | bytes, str]] = {
     ),
     "more cells than names": (
         "x,kind\n" + "1,2,a\n" * 9,
-        "more cells in its rows than names in its header; name them all",
+        "more cells in its rows than names in its header; name every column",
     ),
     "a quote left open": (CSV.replace("\n5.5,g", '\n5.5,"g'), "cannot be read as CSV ("),
     "two of a name": (CSV.replace("colour", "length"), "trees.csv: has two columns named 'length'; rename one of them"),
-    "no name": (CSV.replace("colour", ""), "trees.csv: column 2 has no name that can be printed; name it"),
+    "no name": (CSV.replace("colour", ""), "trees.csv: column 2 has no printable name; name it"),
     "infinity": (
         CSV.replace("\n7.5", "\ninf"),
-        "trees.csv: column 'length': must have finite numbers, or none, got 1 that are infinite, the first in row 8;",
+        "trees.csv: column 'length': numbers must be finite or missing, got 1 infinite values, the first in row 8;",
     ),
     "no target": (CSV.replace(",kind", ",kin"), "has no column data.target = 'kind'; did you mean 'kin'?"),
     "missing target": (
         CSV.replace("\n6.5,r,b", "\n6.5,r,"),
-        "column 'kind': the target must be given in each row, got 1 missing, the first in row 7; fill them in",
+        "column 'kind': the target must have a value in every row, got 1 missing values, the first in row 7; fill them in",
     ),
     "amounts": (
         CSV.replace(",a\n", ",1.5\n").replace(",b\n", ",2.5\n"),
-        "column 'kind': the target must be whole numbers or texts, got 1.5 in row 1; netcore tells classes apart",
+        "column 'kind': the target must be whole numbers or texts, got 1.5 in row 1; netcore does classification only",
     ),
     "absurd numbers": (
         CSV.replace("\n7.5", "\n1e308").replace("\n8.5", "\n-1e308"),
@@ -269,11 +270,11 @@ BAD_CSV: dict[str, tuple[str | bytes, str]] = {
     ),
     "free text": (
         "x,kind\n" + "".join(f"text {row},{'ab'[row % 2]}\n" for row in range(3000)),
-        "column 'x': a column of categories may have 1000 at most, got 1800 different texts; leave it out with",
+        "column 'x': a column of texts may have at most 1000 different values, got 1800; leave it out with",
     ),
     "free text as target": (
         "x,kind\n" + "".join(f"{row},text {row}\n" for row in range(3000)),
-        "column 'kind': the target may have 1000 classes at most, got 3000 different values; is this the right column?",
+        "column 'kind': the target may have at most 1000 classes, got 3000 different values; is this the right column?",
     ),
 }
 
@@ -290,7 +291,7 @@ def test_bad_csv(tmp_path: Path, what: str) -> None:
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        ({"drop": ("kind",)}, "column 'kind' is the target and also in data.drop; take it out of drop"),
+        ({"drop": ("kind",)}, "column 'kind' is the target and also in data.drop; remove it from drop"),
         ({"drop": ("color",)}, "has no column data.drop = 'color'; did you mean 'colour'?"),
         ({"target": "king"}, "has no column data.target = 'king'; did you mean 'kind'?"),
     ],
@@ -309,11 +310,11 @@ def test_bad_parquet(tmp_path: Path) -> None:
         assert refusal(path).startswith("trees.parquet: cannot be read as Parquet (")
     write(tmp_path, frame().assign(day=pd.Timestamp("2000-01-01")), ".parquet")
     assert refusal(path) == (
-        "trees.parquet: column 'day': must hold numbers, texts, or yes and no, got Timestamp in row 1;"
+        "trees.parquet: column 'day': must hold numbers, texts or booleans, got Timestamp in row 1;"
         " leave it out with data.drop"
     )
     write(tmp_path, frame().assign(list=pd.Series([[1, 2]] * 90, dtype=object)), ".parquet")
-    assert refusal(path).startswith("trees.parquet: column 'list': must hold numbers, texts, or yes and no")
+    assert refusal(path).startswith("trees.parquet: column 'list': must hold numbers, texts or booleans")
 
 
 @pytest.mark.parametrize(
@@ -329,8 +330,8 @@ def test_two_columns_that_give_one_name(
 ) -> None:
     """Each feature has a name of its own: both columns are named, and one is to be renamed."""
     assert refusal(write(tmp_path, frame().assign(**columns))) == (
-        f"trees.csv: columns {others[0]!r} and {others[1]!r}: must not give features of one name, "
-        f"got {name!r} from each; rename one"
+        f"trees.csv: columns {others[0]!r} and {others[1]!r}: must not share a feature name, "
+        f"got {name!r}; rename one column"
     )
 
 

@@ -391,7 +391,7 @@ def test_values_that_are_programs_are_texts(quick: Command, tmp_path: Path) -> N
 TRUSTING = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "jsonpickle", "yaml", "torch"}
 CALLS = {"eval", "exec", "compile", "__import__", "execfile", "breakpoint"}
 ADMITTED = {
-    ("data/cifar10.py", "pickle"): "an unpickler that can build numbers, texts, lists, dicts and arrays of bytes alone",
+    ("data/plain_pickle.py", "pickle"): "an unpickler that can build numbers, texts, lists, dicts and arrays of bytes alone",
     ("workers/process.py", "multiprocessing"): "pipes between our own processes, which pickle what they send",
     ("workers/local.py", "multiprocessing"): "starts the process that tracks what workers share; nothing is read",
     ("search/samplers.py", "torch"): "how many threads it takes while it proposes; no file of its is read",
@@ -430,7 +430,7 @@ def test_no_module_trusts_what_it_reads() -> None:
 def test_the_unpickler_is_never_the_library_s() -> None:
     """The module that imports pickle calls neither `load` nor `loads`, and no linter's warning is silenced."""
     home = Path(netcore.__file__).parent
-    text = (home / "data" / "cifar10.py").read_text()
+    text = (home / "data" / "plain_pickle.py").read_text()
     assert "pickle.load" not in text
     for path in home.rglob("*.py"):
         assert not [

@@ -1,6 +1,7 @@
-"""FILES -> Dataset: what a study trains on, split, standardised, and known by its digest."""
+"""FILES -> Dataset: what a study trains on, split, standardised, and identified by its digest."""
 
-from netcore.data.dataset import Dataset, prepare
+from netcore.data.dataset import Dataset
+from netcore.data.preparation import prepare
 from netcore.data.preprocessing import Preprocessing
 from netcore.data.sources import SOURCES, load_dataset
 

@@ -1,8 +1,8 @@
 """IDX, the format of MNIST, Fashion-MNIST, KMNIST and QMNIST: a folder with the four official files, .gz or plain.
 
-A file is a magic number (two zero bytes, 8 for unsigned bytes, the number of dimensions), the dimensions as
-big-endian 32-bit numbers, and then the bytes themselves (Y. LeCun, http://yann.lecun.com/exdb/mnist, "The IDX file
-format"). What the header claims is compared with the size of the file before anything is allocated.
+A file contains a magic number (two zero bytes, 8 for unsigned bytes, the number of dimensions), the dimensions as
+big-endian 32-bit numbers, and the data (Y. LeCun, http://yann.lecun.com/exdb/mnist, "The IDX file format"). The size
+that the header claims is compared with the size of the file before any memory is allocated.
 """
 
 import gzip
@@ -21,26 +21,28 @@ from netcore.files import is_file
 
 __all__ = ["read_idx", "read_idx_file"]
 
-_ANEW = "fetch the file anew"
+_AGAIN = "download the file again"
 _LARGEST_RATIO = 1032
-"""Deflate turns one byte into 1,032 at the very most (zlib's technical details)."""
+"""Deflate expands one byte to 1,032 bytes at most (zlib's technical details)."""
 
 
 def read_idx(path: Path) -> RawData:
-    """Read a folder with train-images-idx3-ubyte, train-labels-idx1-ubyte, and t10k-… as the official test set.
+    """Return the rows of a folder with train-images-idx3-ubyte and train-labels-idx1-ubyte, shape (N, D).
+
+    The files t10k-… are the official test set.
 
     Raises:
-        DataError: a file is missing, damaged or not IDX; images and labels do not belong together.
+        DataError: a file is missing, damaged or not IDX, or images and labels differ in number.
     """
     X, y, shape = _read_pair(path, "train")
     X_test, y_test, test_shape = _read_pair(path, "t10k")
     if shape != test_shape:
-        raise DataError.at(path, "images of both parts must have one size", f"{shape} and {test_shape}", _ANEW)
+        raise DataError.at(path, "images of both parts must have the same size", f"{shape} and {test_shape}", _AGAIN)
     classes = int(max(y.max(), y_test.max())) + 1
     for labels, part in ((y, "train"), (y_test, "t10k")):
         missing = np.flatnonzero(np.bincount(labels, minlength=classes) == 0)
         if len(missing):
-            rule = f"labels must be all of 0 … {classes - 1} in each part, and no row of {part} has {missing[0]}"
+            rule = f"each part must have every label 0 … {classes - 1}, and no row of {part} has {missing[0]}"
             raise DataError.at(path, rule, remedy="use a part that has every class, or store the data as arrays")
     height, width = shape
     return RawData(
@@ -56,28 +58,29 @@ def read_idx(path: Path) -> RawData:
 
 
 def _read_pair(folder: Path, part: str) -> tuple[NDArray[np.uint8], NDArray[np.intp], tuple[int, int]]:
-    """Read images, flattened, and labels of one part."""
+    """Return images, shape (n, D), labels (n,), and height and width of one part."""
     image_file, label_file = _find(folder, f"{part}-images-idx3-ubyte"), _find(folder, f"{part}-labels-idx1-ubyte")
     images, labels = read_idx_file(image_file, 3), read_idx_file(label_file, 1)
     if len(images) != len(labels):
-        rule = f"images and labels must be of one number, got {len(images)} images"
-        raise DataError.at(image_file, rule, remedy=f"{label_file} has {len(labels)} labels; {_ANEW}")
+        rule = f"there must be as many images as labels, got {len(images)} images"
+        raise DataError.at(image_file, rule, remedy=f"{label_file} has {len(labels)} labels; {_AGAIN}")
     return images.reshape(len(images), -1), labels.astype(np.intp), (images.shape[1], images.shape[2])
 
 
 def _find(folder: Path, name: str) -> Path:
+    """Return the path of a file, plain or packed."""
     for path in (folder / name, folder / f"{name}.gz"):
         if is_file(path):
             return path
     remedy = "the folder needs the four official files, train- and t10k-, images and labels"
-    raise DataError.at(folder, f"must hold {name} or {name}.gz", remedy=remedy)
+    raise DataError.at(folder, f"must contain {name} or {name}.gz", remedy=remedy)
 
 
 def read_idx_file(path: Path, dimensions: int) -> NDArray[np.uint8]:
-    """Read a file of unsigned bytes with so many dimensions.
+    """Return the array of a file of unsigned bytes with this number of dimensions.
 
     Raises:
-        DataError: it cannot be read, is truncated, too long, or something else.
+        DataError: the file cannot be read, is truncated, too long, or in another format.
     """
     try:
         size = path.stat().st_size
@@ -86,29 +89,29 @@ def read_idx_file(path: Path, dimensions: int) -> NDArray[np.uint8]:
             shape, limit = _read_header(path, file, dimensions), size * (_LARGEST_RATIO if packed else 1)
             expected = math.prod(shape)
             if expected > limit:
-                raise DataError.at(path, f"is truncated: its header says {expected} bytes of data", remedy=_ANEW)
+                raise DataError.at(path, f"is truncated: its header says {expected} bytes of data", remedy=_AGAIN)
             data = file.read(expected + 1)
     except (OSError, EOFError, zlib.error) as error:
         why = getattr(error, "strerror", None) or error
-        raise DataError.at(path, f"cannot be read ({why})", remedy=_ANEW) from error
+        raise DataError.at(path, f"cannot be read ({why})", remedy=_AGAIN) from error
     if len(data) != expected:
         more = "more" if len(data) > expected else str(len(data))
-        raise DataError.at(path, f"its header says {expected} bytes of data", more, _ANEW)
+        raise DataError.at(path, f"its header says {expected} bytes of data", more, _AGAIN)
     return np.frombuffer(data, np.uint8).reshape(shape)
 
 
 def _read_header(path: Path, file: BinaryIO, dimensions: int) -> tuple[int, ...]:
-    """Give the shape that the header says."""
+    """Return the shape in a file's header."""
     header = file.read(4 + 4 * dimensions)
     if not header:
-        raise DataError.at(path, "is empty", remedy=_ANEW)
+        raise DataError.at(path, "is empty", remedy=_AGAIN)
     magic = bytes([0, 0, 8, dimensions])
     if header[:4] != magic:
         found = header[:4].hex()
         raise DataError.at(path, f"must begin with the magic number {magic.hex()}", found, "is this the right file?")
     if len(header) < 4 + 4 * dimensions:
-        raise DataError.at(path, "is truncated in its header", remedy=_ANEW)
+        raise DataError.at(path, "is truncated in its header", remedy=_AGAIN)
     shape: tuple[int, ...] = struct.unpack(f">{dimensions}I", header[4:])
     if 0 in shape:
-        raise DataError.at(path, "must hold data", f"dimensions {shape}", _ANEW)
+        raise DataError.at(path, "must contain data", f"dimensions {shape}", _AGAIN)
     return shape

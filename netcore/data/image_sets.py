@@ -1,7 +1,7 @@
-"""Well-known image sets: where they are published, which files they are, and what is in each to the last bit.
+"""Well-known image sets: where they are published, and the size and SHA-256 of every file.
 
-Each file is pinned by its size and its SHA-256. A pin is `checked` if it was compared with the official file itself;
-the others are as they are published elsewhere. `netcore.data.fetch` brings the files.
+A pin is `checked` if it was compared with the official file itself; the others are copied from other publications.
+`netcore.data.fetch` downloads the files. To add a set, add an entry to `IMAGE_SETS`.
 """
 
 from dataclasses import dataclass
@@ -14,37 +14,40 @@ __all__ = ["IMAGE_SETS", "ImageSet", "Pin", "present", "unpacked"]
 
 @dataclass(frozen=True)
 class Pin:
-    """A file as it must be."""
+    """A file, identified by its content."""
 
     name: str
     size: int
+    """Bytes."""
     sha256: str
+    """In hexadecimal."""
     checked: bool = False
-    """Whether size and SHA-256 were compared with the official file itself; else they are as published elsewhere."""
+    """Whether size and SHA-256 were compared with the official file itself."""
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Files that make a data set."""
+    """The files of a data set."""
 
     folder: str
-    """In the data folder: what a study file names as its `path`."""
+    """Its name in the data folder: a study file's `path`."""
     address: str
-    """What comes before the name of each file, or of the archive, on the network."""
+    """The URL up to the name of each file, or of the archive."""
     files: tuple[Pin, ...]
     archive: Pin | None = None
-    """A .tar.gz with the folder and the files in it, and nothing else, where that is what is published."""
+    """A .tar.gz with the folder and its files, if the set is published as one."""
 
 
 _IDX_FILES = tuple(f"{part}-{what}-ubyte.gz" for part in ("train", "t10k") for what in ("images-idx3", "labels-idx1"))
 
 
 def _idx(*pins: tuple[int, str], checked: bool) -> tuple[Pin, ...]:
+    """Return the pins of the four files of an IDX set."""
     return tuple(Pin(name, *pin, checked=checked) for name, pin in zip(_IDX_FILES, pins, strict=True))
 
 
-# The archive's SHA-256 is published by Keras; those of its members that are not checked, and all sizes, stand in
-# several public projects, which agree with one another and with the members that are checked.
+# The archive's SHA-256 is published by Keras; those of its unchecked members, and all sizes, come from
+# several public projects, which agree with one another and with the checked members.
 _CIFAR10 = (
     Pin("data_batch_1", 31035704, "54636561a3ce25bd3e19253c6b0d8538147b0ae398331ac4a2d86c6d987368cd", checked=True),
     Pin("data_batch_2", 31035320, "766b2cef9fbc745cf056b3152224f7cf77163b330ea9a15f9392beb8b89bc5a8"),
@@ -75,7 +78,7 @@ _FASHION_MNIST = _idx(
     checked=True,
 )
 
-# MNIST comes from PyTorch's mirror: the authors' own server, yann.lecun.com, refuses. Fashion-MNIST's has no https.
+# MNIST comes from PyTorch's mirror: the authors' server, yann.lecun.com, refuses. Fashion-MNIST's has no https.
 _MNIST_ADDRESS = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 _FASHION_MNIST_ADDRESS = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 
@@ -84,15 +87,15 @@ IMAGE_SETS = {
     "mnist": ImageSet("mnist", _MNIST_ADDRESS, _MNIST),
     "fashion-mnist": ImageSet("fashion-mnist", _FASHION_MNIST_ADDRESS, _FASHION_MNIST),
 }
-"""The image sets by the name that `netcore data fetch` knows them by."""
+"""By name, as in `netcore data fetch NAME`."""
 
 
 def present(images: ImageSet, data: Path) -> int:
-    """Count the files of a set that are in the data folder, packed or not, without reading them."""
+    """Return how many files of a set are in the data folder, packed or not, without reading them."""
     folder = data / images.folder
     return sum(is_file(folder / pin.name) or is_file(unpacked(folder / pin.name)) for pin in images.files)
 
 
 def unpacked(path: Path) -> Path:
-    """Give the name of a packed file without its .gz; any other name as it is."""
+    """Return the path of a packed file without .gz; any other path unchanged."""
     return path.with_suffix("") if path.suffixes == [".gz"] else path

@@ -31,11 +31,11 @@ from netcore.errors import DataError, RecordError, WorkError
 __all__ = ["cache_folder", "open_dataset", "prepared", "spill"]
 
 _FACTS = "dataset.npz"
-_TOLD = ("name", "class_names", "feature_names", "image_shape", "digest")
+_FIELDS = ("name", "class_names", "feature_names", "image_shape", "digest")
 _ARRAYS = tuple(f"{letter}_{part}" for part in ("train", "val", "test") for letter in "Xy")
 _RUN = "run-"
 _DAMAGED = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
-"""What reading a file raises that netcore has not written."""
+"""What reading a damaged file may raise."""
 
 
 def cache_folder() -> Path:
@@ -75,7 +75,7 @@ def open_dataset(path: Path) -> Dataset:
 
 
 def spill(blocks: Iterable[bytes]) -> IO[bytes]:
-    """Write blocks into an unnamed file in the cache folder; the system frees its space when nobody maps it.
+    """Write blocks into an unnamed file in the cache folder and return it; the system frees it when nothing maps it.
 
     Raises:
         DataError: the cache folder cannot be written.
@@ -116,11 +116,12 @@ def _own_folder(root: Path) -> Iterator[Path]:
 
 
 def _lock_of(folder: Path) -> Path:
+    """Return the path of a folder's lock file."""
     return folder.with_name(f"{folder.name}.lock")
 
 
 def _sweep(root: Path) -> None:
-    """Remove the folders of runs that have been killed."""
+    """Remove the folders of killed runs: nobody holds their locks."""
     for folder in root.glob(f"{_RUN}*/"):
         lock = FileLock(_lock_of(folder))
         with suppress(OSError, Timeout):
@@ -129,6 +130,7 @@ def _sweep(root: Path) -> None:
 
 
 def _remove(folder: Path, lock: FileLock) -> None:
+    """Remove a folder and its lock, which this process holds."""
     shutil.rmtree(folder, ignore_errors=True)
     lock.release()
     with suppress(OSError):
@@ -154,14 +156,15 @@ def _put_into(folder: Path) -> Put:
 
 
 def _describe(dataset: Dataset, folder: Path) -> None:
-    """Write everything that is not an array."""
+    """Write each fold's fields that are not arrays."""
     for number, fold in enumerate(dataset.folds):
-        facts = {name: getattr(fold, name) for name in _TOLD}
+        facts = {name: getattr(fold, name) for name in _FIELDS}
         members = {"dataset.json": json.dumps(facts).encode(), **to_members(fold.preprocessing)}
         (folder / f"{number}.{_FACTS}").write_bytes(pack(members))
 
 
 def _read(path: Path) -> Dataset:
+    """Return the data set in a folder, its arrays mapped."""
     try:
         first, *others = [_read_fold(path, number) for number in range(len(list(path.glob(f"*.{_FACTS}"))) or 1)]
     except (OSError, RecordError, *_DAMAGED) as error:
@@ -171,15 +174,16 @@ def _read(path: Path) -> Dataset:
 
 
 def _read_fold(path: Path, number: int) -> Dataset:
+    """Return the data of one fold."""
     members = unpack((path / f"{number}.{_FACTS}").read_bytes(), path)
-    told: dict[str, Any] = json.loads(members["dataset.json"])
-    facts: dict[str, Any] = {name: tuple(fact) if isinstance(fact, list) else fact for name, fact in told.items()}
+    values: dict[str, Any] = json.loads(members["dataset.json"])
+    facts: dict[str, Any] = {name: tuple(fact) if isinstance(fact, list) else fact for name, fact in values.items()}
     arrays: dict[str, Any] = {name: _map(path / f"{number}.{name}.npy") for name in _ARRAYS}
     return Dataset(**arrays, **facts, preprocessing=from_members(members))
 
 
 def _map(path: Path) -> NDArray[Any]:
-    """Map an array into memory."""
+    """Return an .npy file, mapped into memory."""
     with path.open("rb") as file:
         header = read_header(file)
     if header.dtype.hasobject or header.data != path.stat().st_size - header.size:

@@ -1,9 +1,9 @@
-"""From features as they come to the matrix that the net sees, by figures fitted on the training part alone.
+"""From raw features to the matrix that the net sees, with statistics of the training part alone.
 
-Three ways for numbers: `feature` brings each to mean 0 and deviation 1 (a constant one to 0), `pixel-mean` subtracts
-the mean row (the course's mean image), `none` leaves them as they are. Tables have a way of their own (`table.py`).
-What was fitted is a `Preprocessing`: plain arrays and a JSON-able dict, so that it can be stored without a pickle and
-applied again to new rows. Everything goes by chunks of rows, so no second copy of a large set is made on the way.
+There are three ways for arrays: `feature` scales each feature to mean 0 and standard deviation 1 (a constant one to 0),
+`pixel-mean` subtracts the mean row (the course's mean image), `none` changes nothing. Tables: see `table_features`.
+What was fitted is a `Preprocessing`: plain arrays and JSON, so that it can be stored without a pickle and applied to
+new rows. Rows are processed in chunks, so a large data set is never copied as a whole.
 """
 
 import json
@@ -23,7 +23,7 @@ Array = NDArray[Any]
 
 _MEMBER = "preprocessing"
 _CHUNK = 32 * 2**20
-"""Bytes of float64 that a chunk of rows may take."""
+"""The size of a chunk of rows in float64, in bytes."""
 
 
 @dataclass(frozen=True)
@@ -31,22 +31,23 @@ class Preprocessing:
     """What was fitted on the training part."""
 
     facts: dict[str, Any] = field(default_factory=lambda: {"kind": "none"})
-    """What JSON can hold: `kind` (feature, pixel-mean, none, table) and, of a table, its columns."""
+    """JSON: `kind` (feature, pixel-mean, none, table) and, for a table, its columns."""
     arrays: dict[str, Array] = field(default_factory=dict)
-    """The figures: `mean`, `scale`, `median`, float64, one for each (numeric) feature, as far as the kind has them."""
+    """The statistics of this kind, of `mean`, `scale` and `median`: float64, one per numeric feature."""
 
 
 def to_members(fitted: Preprocessing) -> dict[str, bytes | Array]:
-    """Give what `netcore.archive.pack` stores: preprocessing.json, and preprocessing.NAME.npy for each array."""
+    """Return the members for `netcore.archive.pack`: preprocessing.json, and preprocessing.NAME.npy for each array."""
     arrays = {f"{_MEMBER}.{name}": array for name, array in fitted.arrays.items()}
     return {f"{_MEMBER}.json": json.dumps(fitted.facts).encode(), **arrays}
 
 
 def from_members(members: Mapping[str, bytes]) -> Preprocessing:
-    """Take the same out of an archive's members; equal ones are one and the same object.
+    """Return the `Preprocessing` in an archive's members; equal members give the same object.
 
     Raises:
-        KeyError, ValueError: they are not there, or not what they should be.
+        KeyError: the members are missing.
+        ValueError: they are damaged.
     """
     mine = {name: content for name, content in members.items() if name.startswith(f"{_MEMBER}.")}
     return _of_members(tuple(sorted(mine.items())))
@@ -61,13 +62,13 @@ def _of_members(members: tuple[tuple[str, bytes], ...]) -> Preprocessing:
 
 
 def chunks(rows: int, columns: int) -> Iterator[slice]:
-    """Cut so many rows into slices whose float64 copies stay small; where they are cut depends on the shape alone."""
+    """Return slices of the rows whose float64 copies take at most 32 MiB; they depend on the shape alone."""
     size = max(1, _CHUNK // (8 * max(1, columns)))
     return (slice(start, min(start + size, rows)) for start in range(0, rows, size))
 
 
 def fit(X: Array, rows: NDArray[np.intp], how: str) -> Preprocessing:
-    """Fit on some rows of X, shape (n, D)."""
+    """Return what is fitted on some rows of X, shape (N, D); `how` is `feature`, `pixel-mean` or `none`."""
     if how == "none":
         return Preprocessing()
     mean = _column_means(X, rows)
@@ -77,10 +78,10 @@ def fit(X: Array, rows: NDArray[np.intp], how: str) -> Preprocessing:
 
 
 def apply(fitted: Preprocessing, X: Array, rows: NDArray[np.intp] | slice, dtype: DTypeLike = np.float32) -> Array:
-    """Give the matrix of some rows of X, shape (N, D), as the net sees it; reckoned in float64, rounded once."""
+    """Return the net's inputs for some rows of X, shape (N, D): computed in float64, rounded once to `dtype`."""
     numbers = np.arange(len(X))[rows] if isinstance(rows, slice) else rows
     matrix = np.empty((len(numbers), X.shape[1]), dtype)
-    with np.errstate(all="ignore"):  # what is too large becomes infinite, and whoever prepares looks for that
+    with np.errstate(all="ignore"):  # a number that is too large becomes infinite; the caller refuses that
         for part in chunks(*matrix.shape):
             block = X[numbers[part]].astype(np.float64)
             if "mean" in fitted.arrays:
@@ -92,6 +93,7 @@ def apply(fitted: Preprocessing, X: Array, rows: NDArray[np.intp] | slice, dtype
 
 
 def _column_means(X: Array, rows: NDArray[np.intp]) -> Array:
+    """Return the mean of each feature, shape (D,)."""
     total = np.zeros(X.shape[1])
     with np.errstate(all="ignore"):
         for part in chunks(len(rows), X.shape[1]):
@@ -101,10 +103,11 @@ def _column_means(X: Array, rows: NDArray[np.intp]) -> Array:
 
 
 def _column_scales(X: Array, rows: NDArray[np.intp], mean: Array) -> Array:
-    """Give the deviations, 1 where a column is constant: the corrected two-pass sum, as scikit-learn's scaler has it.
+    """Return the standard deviation of each feature, shape (D,), and 1 for a constant one.
 
-    A column counts as constant where its variance is within the rounding of its own sum (T. F. Chan et al.,
-    Algorithms for computing the sample variance, The American Statistician 37, 1983, eq. 1.7).
+    The sum is the corrected two-pass sum, as in scikit-learn's scaler. A feature is constant if its
+    variance is within the rounding error of its sum (T. F. Chan et al., Algorithms for computing the sample variance,
+    The American Statistician 37, 1983, eq. 1.7).
     """
     count, epsilon = len(rows), np.finfo(np.float64).eps
     squares, correction = np.zeros(X.shape[1]), np.zeros(X.shape[1])

@@ -1,4 +1,7 @@
-"""Features and labels as a source gives them, before anything is split or prepared."""
+"""Features and labels as a source reads them, before anything is split or prepared.
+
+Sources return a `RawData`; `preparation` turns it into a `Dataset`.
+"""
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,19 +17,19 @@ IntArray = NDArray[np.intp]
 
 
 class RawData(NamedTuple):
-    """Features and labels as they come, before any split."""
+    """The rows of a source: N rows, D features, C classes."""
 
     name: str
     X: "NDArray[Any] | pd.DataFrame"
-    """Shape (rows, D): numbers, or a table of columns."""
+    """Shape (N, D): an array of numbers, or a table."""
     y: IntArray
-    """Shape (rows,), classes 0 … C-1."""
+    """Shape (N,), classes 0 … C-1."""
     class_names: tuple[str, ...]
     feature_names: tuple[str, ...]
-    """None of a table: there they are made when its columns are fitted."""
+    """D names; empty for a table, whose features are named when its columns are fitted."""
     image_shape: tuple[int, int, int] | None
-    """Height, width, channels, where the features are an image's pixels (D is their product)."""
+    """Height, width, channels, if the features are pixels (D is their product)."""
     official_test: tuple[NDArray[Any], IntArray] | None = None
-    """Features and labels of the official test set, where there is one."""
+    """Features and labels of the official test set, if there is one."""
     place: str = ""
-    """The file or folder, for messages; left out, the name."""
+    """The file or folder, for messages; if empty, the name is used."""

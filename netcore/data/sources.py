@@ -1,4 +1,8 @@
-"""Where data come from: one entry for each source that a study file may name, and where their files are looked for."""
+"""The sources of data that a study file may name, and the folders in which netcore looks for their files.
+
+A source is a function from its own keys in [data], such as `path`, to `RawData`; `load_dataset` reads one and prepares
+it. To add a source, write its function, and give it an entry in `SOURCES` and in `MEANINGS`.
+"""
 
 import os
 from collections.abc import Callable
@@ -12,8 +16,9 @@ from numpy.typing import DTypeLike
 from netcore.data.arrays import read_arrays
 from netcore.data.bundled import BUNDLED
 from netcore.data.cifar10 import read_cifar10
-from netcore.data.dataset import Dataset, Put, prepare, put_in_memory
+from netcore.data.dataset import Dataset, Put, put_in_memory
 from netcore.data.idx import read_idx
+from netcore.data.preparation import prepare
 from netcore.data.raw import RawData
 from netcore.data.table import read_table
 from netcore.errors import DataError
@@ -27,31 +32,31 @@ SOURCES: dict[str, Callable[..., RawData]] = {
     "arrays": read_arrays,
     "table": read_table,
 }
-"""Functions from a source's own keys (`path` as a Path that exists) to its data."""
+"""By name: the function from a source's own keys (`path` as a Path that exists) to its rows."""
 
 PREPARATION = ("validation", "test", "folds", "seed", "standardize")
-"""Keys of [data] that say how the rows are split and prepared; all others are the source's own."""
+"""The keys of [data] for split and preparation; all others belong to the source."""
 
 MEANINGS = {
     "digits": "1,797 handwritten digits of 8 x 8 pixels, 10 classes; comes with scikit-learn",
     "iris": "150 irises, 4 measurements, 3 species; comes with scikit-learn",
     "wine": "178 wines, 13 chemical measurements, 3 growers; comes with scikit-learn",
     "breast_cancer": "569 cell samples, 30 measurements, malignant or benign; comes with scikit-learn",
-    "idx": "MNIST, Fashion-MNIST and their kin: a folder with the four official files, .gz or plain",
+    "idx": "MNIST, Fashion-MNIST and similar sets: a folder with the four official files, .gz or plain",
     "cifar10": "CIFAR-10: the official folder, pickled or binary",
-    "arrays": "NumPy's arrays: an .npz, or a folder of .npy files",
+    "arrays": "NumPy arrays: an .npz, or a folder of .npy files",
     "table": "CSV or Parquet with a target column",
 }
-"""What each source is, in a line."""
+"""One line on each source, for `netcore data list`."""
 
 
 def read_source(source: str, *, folder: Path | None = None, **keys: Any) -> RawData:  # noqa: ANN401  # each has its own
-    """Read one of `SOURCES`: its rows as they come, before any split.
+    """Return the raw rows of one of `SOURCES`, before any split.
 
-    `folder` is what a relative `path` is relative to; what is not there is looked for in the data folder.
+    A relative `path` is looked up in `folder` first, then in the data folder.
 
     Raises:
-        DataError: a file is missing or not what it should be.
+        DataError: a file is missing, damaged, or in another format.
     """
     if "path" in keys:
         keys["path"] = find_data(keys["path"], folder or Path())
@@ -67,17 +72,19 @@ def load_dataset(
     draw: int | None = None,
     **keys: Any,  # noqa: ANN401  # each source has its own, checked by the study file's model
 ) -> Dataset:
-    """Load one of `SOURCES` and prepare it: what a study file's [data] table asks for; see `prepare` and `read_source`.
+    """Return the prepared data set of a study file's [data] table; the arguments are its keys.
+
+    See `read_source` for `folder`, and `prepare` for `dtype`, `put`, `draw` and the keys in `PREPARATION`.
 
     Raises:
-        DataError: a file is missing or not what it should be, or the data are not fit for a study.
+        DataError: a file is missing or damaged, or the data cannot be used for a study.
     """
     how = {name: keys.pop(name) for name in PREPARATION if name in keys}
     return prepare(read_source(source, folder=folder, **keys), **how, dtype=dtype, put=put, draw=draw)
 
 
 def find_data(path: str, folder: Path) -> Path:
-    """Give the file or folder that a study file means by `path`.
+    """Return the file or folder that a study file in `folder` means by `path`.
 
     Raises:
         DataError: it is neither beside the study file nor in the data folder.
@@ -87,18 +94,18 @@ def find_data(path: str, folder: Path) -> Path:
         try:
             if place.exists():
                 return place
-        except (OSError, ValueError):  # a name that the system does not take
+        except (OSError, ValueError):  # not a valid name on this system
             continue
     where = " or ".join(dict.fromkeys(map(ascii, map(str, (folder.absolute(), data_folder())))))
     raise DataError.at(
         ascii(path).strip("'"),
         "there is no such file or folder",
-        remedy=f"put it into {where}, or let NETCORE_DATA name the folder that holds it",
+        remedy=f"put it into {where}, or set NETCORE_DATA to the folder that contains it",
     )
 
 
 def data_folder() -> Path:
-    """Give the folder of data that studies share: NETCORE_DATA, else netcore's part of the platform's cache folder."""
+    """Return the folder of data that studies share: NETCORE_DATA, or netcore's part of the platform's cache folder."""
     if named := os.environ.get("NETCORE_DATA"):
         return Path(named)
     return platformdirs.user_cache_path("netcore", appauthor=False)

@@ -1,1 +1,1 @@
-"""The final model: raw rows to probabilities, from one file; and the prediction of new rows."""
+"""FINAL MODEL: one file that turns raw rows into probabilities, and the prediction of new rows."""

@@ -1,7 +1,7 @@
-"""New rows in a file -> what a model says of them: the reading and writing around `netcore predict`.
+"""NEW ROWS IN A FILE -> PREDICTIONS: the reading and writing of `netcore predict`.
 
-Rows come raw, as the study's own data did: a table (.csv, .parquet), an array (.npy, .npz) or pictures (IDX, plain or
-.gz). They are read by the readers of `netcore.data`, so a damaged or hostile file is answered in one line here too.
+Rows are raw, like the study's own data: a table (.csv, .parquet), an array (.npy, .npz) or images (IDX, plain or .gz).
+The readers of `netcore.data` read them, so a damaged or hostile file is refused in one line here too.
 """
 
 import zipfile
@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netcore.core.params import FloatArray
-from netcore.data.arrays import map_file, read_member
 from netcore.data.idx import read_idx_file
+from netcore.data.npy_files import map_file, read_member
 from netcore.data.table import read_csv, read_parquet
 from netcore.errors import DataError, InputError
 from netcore.files import is_file, write_atomically
@@ -27,24 +27,23 @@ if TYPE_CHECKING:
 __all__ = ["as_csv", "ignored", "predict", "read_rows", "refuse_place", "write_csv"]
 
 _GZIP, _IDX = b"\x1f\x8b", b"\x00\x00\x08"
-"""How such files begin."""
+"""The first bytes of such files."""
 _YES_NO = {"true": "True", "TRUE": "True", "false": "False", "FALSE": "False"}
-"""How else a CSV spells them."""
+"""Other spellings of booleans in a CSV, and the one that training used."""
 _ELSEWHERE = "choose another place with --out, or change its permissions"
 _NOT_A_ZIP = (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile)
 
 
 def read_rows(path: Path, model: Model) -> "NDArray[Any] | pd.DataFrame":
-    """Read the rows of a file: a frame, or an array of two dimensions or more.
+    """Return the rows of a file: a frame, or an array of shape (N, …).
 
-    Of an .npz, that is the array that bears the name of the study's own features, else the one called X, else the only
-    one.
+    In an .npz, the rows are the array with the name of the study's features, or the one called X, or the only one.
 
     Raises:
-        DataError: it is missing, empty, damaged, or none of the formats.
+        DataError: the file is missing, empty, damaged, or in none of the formats.
     """
     if not is_file(path):
-        raise DataError.at(path, "there is no such file", remedy="rows come as .csv, .parquet, .npy, .npz or IDX")
+        raise DataError.at(path, "there is no such file", remedy="rows are .csv, .parquet, .npy, .npz or IDX")
     try:
         with path.open("rb") as file:
             begins = file.read(len(_IDX))
@@ -63,10 +62,10 @@ def read_rows(path: Path, model: Model) -> "NDArray[Any] | pd.DataFrame":
 
 
 def predict(model: Model, rows: "NDArray[Any] | pd.DataFrame", path: Path) -> FloatArray:
-    """Give the probabilities of the rows of a file, shape (N, C).
+    """Return the probabilities of the rows of a file, shape (N, C).
 
     Raises:
-        DataError: the rows are not what the model takes; the line names the file.
+        DataError: the rows do not fit the model; the message names the file.
     """
     try:
         return model.probabilities(rows)
@@ -75,7 +74,7 @@ def predict(model: Model, rows: "NDArray[Any] | pd.DataFrame", path: Path) -> Fl
 
 
 def ignored(model: Model, rows: "NDArray[Any] | pd.DataFrame") -> list[str]:
-    """Name the columns of a table that the model does not look at."""
+    """Return the columns of a table that the model ignores."""
     if isinstance(rows, np.ndarray):
         return []
     known = set(model.columns)
@@ -83,9 +82,9 @@ def ignored(model: Model, rows: "NDArray[Any] | pd.DataFrame") -> list[str]:
 
 
 def as_csv(model: Model, p2: FloatArray) -> bytes:
-    """Give the predictions as CSV: `row`, counted from 1, `class`, the most probable one, and `p_NAME` for each class.
+    """Return predictions as CSV: `row`, counted from 1, `class`, the most probable one, and `p_NAME` for each class.
 
-    Probabilities are written with as many digits as bring them back to the bit.
+    `p2` has shape (N, C). Probabilities have enough digits to be read back bit for bit.
     """
     names = [_cell(name) for name in model.class_names]
     lines = [",".join(["row", "class", *(_cell(f"p_{name}") for name in model.class_names)])]
@@ -96,30 +95,30 @@ def as_csv(model: Model, p2: FloatArray) -> bytes:
 
 
 def refuse_place(out: Path, source: Path) -> None:
-    """Refuse, before any work is done, to write where no file can be, or over the rows themselves.
+    """Check, before any work is done, that predictions can be written to `out` and would not overwrite the rows.
 
     Raises:
-        InputError: the place is a folder, in a folder that is not there, or the file that the rows come from.
+        InputError: `out` is a folder, its folder does not exist, or it is the file `source`.
     """
     try:
         is_folder, has_folder = out.is_dir(), out.parent.is_dir()
-    except (OSError, ValueError) as error:  # a name that the system does not take
+    except (OSError, ValueError) as error:  # not a valid name on this system
         why = getattr(error, "strerror", None) or error
         raise InputError.at(ascii(str(out))[1:-1], f"cannot be written ({why})", remedy=_ELSEWHERE) from error
     if is_folder:
         raise InputError.at(out, "must be a file", "a folder", "name the file to write with --out")
     if not has_folder:
-        raise InputError.at(out, "its folder does not exist", remedy=f"make {out.parent}, or choose another with --out")
+        raise InputError.at(out, "its folder does not exist", remedy=f"create {out.parent}, or choose another --out")
     if is_file(out) and is_file(source) and out.samefile(source):
-        raise InputError.at(out, "must not be the file that the rows come from", remedy="choose another with --out")
+        raise InputError.at(out, "is the file with the rows", remedy="choose another with --out")
 
 
 def write_csv(out: Path, text: bytes) -> None:
     """Write predictions, whole or not at all.
 
     Raises:
-        InputError: the place is not for writing.
-        WorkError: the system refuses otherwise.
+        InputError: the place cannot be written.
+        WorkError: the system refuses for another reason, such as no space.
     """
     try:
         write_atomically(out, text)
@@ -128,9 +127,9 @@ def write_csv(out: Path, text: bytes) -> None:
 
 
 def _read_csv(path: Path, model: Model) -> "pd.DataFrame":
-    """Read a CSV with categories as they are spelled: what they look like in one file says nothing of the others.
+    """Return the rows of a CSV; categories are texts, even if they look like numbers in this file.
 
-    Yes and no are spelled as training, where they had a type, wrote them down.
+    Booleans are spelled as training, where they had a type, recorded them.
     """
     columns = model.preprocessing.facts["columns"] if model.is_table else []
     categories = {column["name"]: column["categories"] for column in columns if column["kind"] == "category"}
@@ -142,9 +141,9 @@ def _read_csv(path: Path, model: Model) -> "pd.DataFrame":
 
 
 def _array_name(path: Path, model: Model) -> str:
-    """Say which array of an .npz holds the rows."""
+    """Return the name of the array of an .npz that contains the rows."""
     names: list[str] = []
-    with suppress(*_NOT_A_ZIP), zipfile.ZipFile(path) as archive:  # whoever reads it says what is wrong
+    with suppress(*_NOT_A_ZIP), zipfile.ZipFile(path) as archive:  # the reader reports what is wrong
         names = [name.removesuffix(".npy") for name in archive.namelist()]
     own = model.feature_names[0].rpartition("_")[0]
     for name in (own, "X"):
@@ -154,6 +153,6 @@ def _array_name(path: Path, model: Model) -> str:
 
 
 def _cell(text: str) -> str:
-    """Give a text as a cell of a CSV: in quotes where it needs them (RFC 4180)."""
+    """Return a text as a cell of a CSV, in quotes where RFC 4180 needs them."""
     plain = text and text == text.strip() and not set(text) & set(',"\r\n')
     return text if plain else '"' + text.replace('"', '""') + '"'

@@ -1,0 +1,96 @@
+"""One column of a table: numbers, a category, or the target.
+
+A column of NumPy integers or floats is numeric. Any other column is a category: texts, booleans, whole numbers. The
+target is the column with the classes.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netcore.data.raw import IntArray
+from netcore.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["DROP", "MOST_CATEGORIES", "as_category", "classes_of", "is_numeric", "refuse_infinity"]
+
+MOST_CATEGORIES = 1000
+"""The most different values that a category or the target may have; a column with more is free text or an amount."""
+
+DROP = "leave it out with data.drop"
+"""The remedy for a column that cannot be used."""
+
+
+def is_numeric(column: "pd.Series[Any]") -> bool:
+    """Return whether a column, shape (N,), has a NumPy integer or float type."""
+    return column.dtype.kind in "iuf" if isinstance(column.dtype, np.dtype) else False
+
+
+def refuse_infinity(column: "pd.Series[Any]", place: str) -> None:
+    """Check that a numeric column, shape (N,), has no infinite value; NaN, a missing value, is allowed.
+
+    Raises:
+        DataError: it has; the message counts them and names the first row.
+    """
+    wrong = np.isinf(column.to_numpy())
+    if wrong.any():
+        found = f"{int(wrong.sum())} infinite values, the first in row {int(np.argmax(wrong)) + 1}"
+        raise DataError.at(place, "numbers must be finite or missing", found, "remove these rows, or empty the cells")
+
+
+def as_category(column: "pd.Series[Any]", place: str) -> "pd.Series[Any]":
+    """Return a column, shape (N,), as a pandas categorical of texts in alphabetical order; codes take little memory.
+
+    Raises:
+        DataError: a value is neither a text, a whole number, nor a boolean.
+    """
+    import pandas as pd  # noqa: PLC0415
+
+    try:
+        codes, values = pd.factorize(column)
+    except TypeError as error:
+        raise DataError.at(place, "must hold numbers, texts or booleans", "other values", DROP) from error
+    for code, value in enumerate(values):
+        if not isinstance(value, str | bool | int | np.bool_ | np.integer):
+            found = f"{type(value).__name__} in row {int(np.argmax(codes == code)) + 1}"
+            raise DataError.at(place, "must hold numbers, texts or booleans", found, DROP)
+    known, place_of = np.unique([str(value) for value in values] or np.empty(0, str), return_inverse=True)
+    texts = pd.Categorical.from_codes(np.append(place_of, -1)[codes], categories=pd.Index(known.tolist(), dtype=object))
+    return pd.Series(texts, index=column.index, name=column.name)
+
+
+def classes_of(column: "pd.Series[Any]", place: str) -> tuple[IntArray, tuple[str, ...]]:
+    """Return the target as classes 0 … C-1, shape (N,), and their C names, in numerical or alphabetical order.
+
+    Raises:
+        DataError: a value is missing, a number is not whole, or there are more than `MOST_CATEGORIES` classes.
+    """
+    missing = column.isna().to_numpy()
+    if missing.any():
+        found = f"{int(missing.sum())} missing values, the first in row {int(np.argmax(missing)) + 1}"
+        raise DataError.at(place, "the target must have a value in every row", found, "fill them in or remove the rows")
+    if is_numeric(column):
+        y, names = _numbered(column, place)
+    else:
+        texts = as_category(column, place).cat
+        y, names = texts.codes.to_numpy().astype(np.intp), tuple(map(str, texts.categories))
+    if len(names) > MOST_CATEGORIES:
+        rule = f"the target may have at most {MOST_CATEGORIES} classes"
+        raise DataError.at(place, rule, f"{len(names)} different values", "is this the right column?")
+    return y, names
+
+
+def _numbered(column: "pd.Series[Any]", place: str) -> tuple[IntArray, tuple[str, ...]]:
+    """Return a numeric target as classes and their names."""
+    refuse_infinity(column, place)
+    values: NDArray[Any] = column.to_numpy()
+    broken = (np.trunc(values) != values) | (np.abs(values) > 2.0**53)
+    if broken.any():
+        found = f"{values[np.argmax(broken)]} in row {int(np.argmax(broken)) + 1}"
+        rule = "the target must be whole numbers or texts"
+        raise DataError.at(place, rule, found, "netcore does classification only")
+    numbers, y = np.unique(values if values.dtype.kind in "iu" else values.astype(np.int64), return_inverse=True)
+    return y.astype(np.intp), tuple(map(str, numbers.tolist()))

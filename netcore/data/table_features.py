@@ -1,0 +1,162 @@
+"""From a table's columns to the net's inputs: fitted on the training rows, applied to any rows.
+
+A numeric column becomes one feature: missing values are set to the median, then it is scaled to mean 0 and standard
+deviation 1. A category becomes one 0/1 feature per value, and one more for *unknown*: missing, or not seen in training.
+scikit-learn's transformers are fitted; their statistics are stored as plain arrays and JSON. `apply` computes the
+features from these with NumPy and pandas alone, bit for bit as the transformers would.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from netcore.data.columns import DROP, MOST_CATEGORIES, is_numeric
+from netcore.data.preprocessing import Preprocessing
+from netcore.data.raw import IntArray
+from netcore.errors import DataError, nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["apply", "apply_rows", "feature_names", "fit"]
+
+Column = dict[str, Any]
+"""JSON of a fitted column: its `name`, its `kind` ("number" or "category"), and a category's `categories`."""
+
+
+def fit(frame: "pd.DataFrame", rows: IntArray, place: str = "table") -> Preprocessing:
+    """Return what is fitted on some rows of a table: its columns and, per numeric column, median, mean and scale.
+
+    A column with a single value is left out; `facts["notes"]` says so.
+
+    Raises:
+        DataError: a column has too many categories, no column is left, or two features would share a name.
+    """
+    columns: list[Column] = []
+    statistics: list[tuple[float, float, float]] = []
+    notes: list[str] = []
+    for name in frame.columns:
+        values = frame[name].iloc[rows]
+        present = values[values.notna()]
+        gaps = not is_numeric(values) and 0 < len(present) < len(values)  # a category's gap is a value too
+        if present.nunique() + gaps < 2:  # noqa: PLR2004  # one value carries no information
+            notes.append(f"column {name!r} has one value in all training rows and is left out")
+        elif is_numeric(values):
+            columns.append({"name": name, "kind": "number"})
+            statistics.append(_statistics(values))
+        else:
+            categories = _categories(present, f"{place}: column {name!r}")
+            columns.append({"name": name, "kind": "category", "categories": categories})
+    if not columns:
+        raise DataError.at(place, "must have a column with more than one value", "none", "there is nothing to learn")
+    _check_feature_names(columns, place)
+    median, mean, scale = np.array(statistics, np.float64).reshape(-1, 3).T.copy()
+    facts = {"kind": "table", "columns": columns, "notes": notes}
+    return Preprocessing(facts, {"median": median, "mean": mean, "scale": scale})
+
+
+def _statistics(values: "pd.Series[Any]") -> tuple[float, float, float]:
+    """Return the median of a numeric column, and the mean and scale after missing values are set to it."""
+    from sklearn.impute import SimpleImputer  # noqa: PLC0415  # heavy: only where tables are fitted
+    from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
+
+    column = values.to_numpy(np.float64).reshape(-1, 1)
+    with np.errstate(all="ignore"):  # a number that is too large becomes infinite; `prepare` refuses that
+        imputer = SimpleImputer(strategy="median").fit(column)
+        scaler = StandardScaler().fit(imputer.transform(column))
+    return imputer.statistics_[0], scaler.mean_[0], scaler.scale_[0]
+
+
+def _categories(present: "pd.Series[Any]", place: str) -> list[str]:
+    """Return the different values of a category, in scikit-learn's order."""
+    from sklearn.preprocessing import OneHotEncoder  # noqa: PLC0415  # heavy: only where tables are fitted
+
+    different = present.astype(object).drop_duplicates().to_numpy()
+    encoder = OneHotEncoder(handle_unknown="ignore").fit(different.reshape(-1, 1))
+    categories = list(map(str, encoder.categories_[0]))
+    if len(categories) > MOST_CATEGORIES:
+        rule = f"a column of texts may have at most {MOST_CATEGORIES} different values"
+        raise DataError.at(place, rule, f"{len(categories)}", DROP)
+    return categories
+
+
+def feature_names(fitted: Preprocessing) -> tuple[str, ...]:
+    """Return the D names of the features: `age`, `colour=red`, `colour: unknown`."""
+    return tuple(name for column in fitted.facts["columns"] for name in _names_of(column))
+
+
+def _names_of(column: Column) -> list[str]:
+    """Return the names of one column's features."""
+    name = column["name"]
+    if column["kind"] == "number":
+        return [name]
+    return [*(f"{name}={category}" for category in column["categories"]), f"{name}: unknown"]
+
+
+def _check_feature_names(columns: list[Column], place: str) -> None:
+    """Check that no two columns have a feature of the same name."""
+    seen: dict[str, str] = {}
+    for column in columns:
+        for name in _names_of(column):
+            if name in seen:
+                both = f"{place}: columns {seen[name]!r} and {column['name']!r}"
+                raise DataError.at(both, "must not share a feature name", repr(name), "rename one column")
+            seen[name] = column["name"]
+
+
+def apply(fitted: Preprocessing, frame: "pd.DataFrame", dtype: DTypeLike = np.float32) -> NDArray[Any]:
+    """Return the features of a table's N rows, shape (N, D); columns that were not fitted are ignored.
+
+    Raises:
+        DataError: a fitted column is missing, or a numeric column holds something else.
+    """
+    return apply_rows(fitted, frame, slice(None), dtype)
+
+
+def apply_rows(
+    fitted: Preprocessing, frame: "pd.DataFrame", rows: IntArray | slice, dtype: DTypeLike = np.float32
+) -> NDArray[Any]:
+    """Return the features of the given N rows, shape (N, D), column by column: the table is not copied.
+
+    Raises:
+        DataError: as `apply`.
+    """
+    numbers = np.arange(len(frame))[rows] if isinstance(rows, slice) else rows
+    matrix = np.zeros((len(numbers), len(feature_names(fitted))), dtype)
+    statistics = zip(*(fitted.arrays[name] for name in ("median", "mean", "scale")), strict=True)
+    first = 0
+    for column in fitted.facts["columns"]:
+        name = column["name"]
+        if name not in frame.columns:
+            raise DataError.at(f"column {name!r}", "is missing", remedy=nearest(name, frame.columns))
+        values = frame[name].iloc[numbers]
+        if column["kind"] == "number":
+            matrix[:, first] = _scaled(values, *next(statistics))
+            first += 1
+        else:
+            matrix[np.arange(len(numbers)), first + _codes(values, column["categories"])] = 1
+            first += len(column["categories"]) + 1
+    return matrix
+
+
+def _scaled(values: "pd.Series[Any]", median: float, mean: float, scale: float) -> NDArray[np.float64]:
+    """Return a numeric column with missing values filled in, scaled."""
+    import pandas as pd  # noqa: PLC0415
+
+    try:
+        found: NDArray[np.float64] = pd.to_numeric(values).to_numpy(np.float64, na_value=np.nan)
+    except (TypeError, ValueError) as error:
+        raise DataError.at(f"column {values.name!r}", "must hold numbers", ascii(str(error))[1:-1]) from error
+    with np.errstate(all="ignore"):  # a number that is too large becomes infinite; the caller refuses that
+        return (np.where(np.isnan(found), median, found) - mean) / scale
+
+
+def _codes(values: "pd.Series[Any]", categories: list[str]) -> IntArray:
+    """Return the place of each value among the categories; an unknown value has the place after the last."""
+    import pandas as pd  # noqa: PLC0415
+
+    codes, different = pd.factorize(values)
+    known = pd.Index(categories, dtype=object)
+    place = np.append(known.get_indexer(pd.Index(list(map(str, different)), dtype=object)), -1)[codes]  # -1: unknown
+    return np.where(place < 0, len(categories), place)
