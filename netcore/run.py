@@ -164,9 +164,9 @@ class Run:
                     records.append(outline(step))
                 yield step
             if search.trained and not self._dask:
-                there = (self._workers or usable_cores()) * (time.perf_counter() - begun)
-                self.busy = search.trained / there
-                self.seconds["all workers, while searching"] = there
+                available = (self._workers or usable_cores()) * (time.perf_counter() - begun)
+                self.busy = search.trained / available
+                self.seconds["all workers, while searching"] = available
             yield from keep_weights(records, self.folder, engine, self.dataset, keep=self.spec.study.weights)
             self.seconds |= search.seconds
             self.searched = True
@@ -196,6 +196,7 @@ class Run:
             yield from _with_news(engine, audit(records, share, self.folder, self.dataset, engine))
 
     def _complete(self) -> list[Record]:
+        """Return all records of the search, if it is complete."""
         records = self.folder.committed()
         if len(records) < self.spec.study.trials:
             found = f"{len(records)} of {self.spec.study.trials} trials"
@@ -205,6 +206,7 @@ class Run:
         return records
 
     def _confirm(self, records: list[Record], engine: Engine) -> Iterator[Record | Notice | Stage]:
+        """Confirm the best trials, then write the final model."""
         yield from confirm(self.spec, self.dataset, records, self.folder, engine)
         confirmed = read_confirmation(self.spec, records, self.folder)
         write_final_model(self.spec, confirmed, self.folder, engine)
@@ -232,6 +234,7 @@ class Run:
         return None
 
     def _write_question(self) -> None:
+        """Write study.toml and resolved.json."""
         settings = self.spec.model_dump(mode="json")
         resolved = {
             "settings": settings,
@@ -245,7 +248,7 @@ class Run:
 
 
 def _with_news(engine: Engine, steps: Iterable[T]) -> Iterator[T | Notice]:
-    """Yield the steps of some work, and the news of a cluster's workers in between."""
+    """Yield the steps of some work, with the news of a cluster's workers in between."""
     news: Callable[[], Sequence[str]] = engine.news if isinstance(engine, DaskEngine) else tuple
     yield from map(Notice, news())
     for step in steps:

@@ -48,10 +48,10 @@ def test_list_names_every_source(tmp_path: Path) -> None:
     sources, sets = (part.splitlines() for part in done.stdout.split("\n\n"))
     assert [line.split()[0] for line in sources] == list(SOURCES) == list(MEANINGS)
     assert sets == [
-        f"files are looked for beside the study file, then in {tmp_path} (or NETCORE_DATA), which has",
-        "cifar-10-batches-py  0 of 8 files; `netcore data fetch cifar10` brings the rest",
-        "mnist                1 of 4 files; `netcore data fetch mnist` brings the rest",
-        "fashion-mnist        0 of 4 files; `netcore data fetch fashion-mnist` brings the rest",
+        f"netcore looks for files beside the study file, then in {tmp_path} (or NETCORE_DATA), which has",
+        "cifar-10-batches-py  0 of 8 files; `netcore data fetch cifar10` gets the rest",
+        "mnist                1 of 4 files; `netcore data fetch mnist` gets the rest",
+        "fashion-mnist        0 of 4 files; `netcore data fetch fashion-mnist` gets the rest",
     ]
 
 
@@ -94,7 +94,7 @@ def test_a_column_left_out_is_said(tmp_path: Path) -> None:
     """What the preparation did of its own accord is said by `info`, by `check` and by `run`."""
     rows = "".join(f"{n * n % 7},1,{'ab'[n % 2]}\n" for n in range(40))
     (tmp_path / "x.csv").write_text(f"u,v,kind\n{rows}")
-    note = "column 'v' has one value in all rows to train on and is left out"
+    note = "column 'v' has one value in all training rows and is left out"
     done = netcore_command("data", "info", "table", "--path", "x.csv", "--target", "kind", cwd=tmp_path)
     assert f"  note      x: {note}" in done.stdout
     study = (ROOT / "studies" / "wine.toml").read_text().replace('source = "wine"', 'source = "table"\npath = "x.csv"')
@@ -133,4 +133,4 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
     done = netcore_command("data", "info", "idx", "--path", "mnist", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: mnist: there is no such file or folder; put it into '{tmp_path}' or '")
-    assert done.stderr.endswith("or let NETCORE_DATA name the folder that holds it\n")
+    assert done.stderr.endswith("or set NETCORE_DATA to the folder that contains it\n")

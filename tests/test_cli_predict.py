@@ -203,7 +203,7 @@ def pictures_with(number: float) -> "np.ndarray[Any, np.dtype[np.float64]]":
 
 
 WRONG_PICTURES: dict[str, tuple[str, Any, str]] = {
-    "missing": ("nothing.csv", None, "there is no such file; rows come as .csv, .parquet, .npy, .npz or IDX"),
+    "missing": ("nothing.csv", None, "there is no such file; rows are .csv, .parquet, .npy, .npz or IDX"),
     "empty": ("empty.npy", b"", "is empty; is this the right file?"),
     "no array": ("none.npy", b"hello", "is not an .npy array, or its header is damaged; write it again with"),
     "no archive": ("none.npz", b"hello", "cannot be read as .npz (File is not a zip file)"),
@@ -212,23 +212,23 @@ WRONG_PICTURES: dict[str, tuple[str, Any, str]] = {
     "too narrow": (
         "narrow.npy",
         np.zeros((4, 63)),
-        "rows: must have 64 columns, or be pictures of shape (8, 8), got an array of shape (4, 63)",
+        "rows: must have 64 columns, or be images of shape (8, 8), got an array of shape (4, 63)",
     ),
     "other pictures": (
         "wide.npy",
         np.zeros((4, 9, 8)),
-        "rows: must have 64 columns, or be pictures of shape (8, 8), got an array of shape (4, 9, 8)",
+        "rows: must have 64 columns, or be images of shape (8, 8), got an array of shape (4, 9, 8)",
     ),
-    "texts": ("texts.npy", np.full((4, 64), "1"), "rows: must hold numbers, got <U1"),
+    "texts": ("texts.npy", np.full((4, 64), "1"), "rows: must be numbers, got <U1"),
     "NaN": (
         "nan.npy",
         pictures_with(np.nan),
-        "rows: must be finite numbers that float32 can hold, got 2 that are not, the first in row 2, pixel_0_5; leave",
+        "rows: must be finite numbers that float32 can hold, got 2 that are not, the first in row 2, pixel_0_5; remove",
     ),
     "infinity": (
         "infinite.npy",
         pictures_with(np.inf),
-        "rows: must be finite numbers that float32 can hold, got 2 that are not, the first in row 2, pixel_0_5; leave",
+        "rows: must be finite numbers that float32 can hold, got 2 that are not, the first in row 2, pixel_0_5; remove",
     ),
 }
 
@@ -251,16 +251,14 @@ def test_an_archive_with_several_arrays_needs_an_x(folder: Path, tmp_path: Path)
     """Which array holds the rows is not guessed: the line names those that are there."""
     np.savez(tmp_path / "two.npz", a=np.zeros((2, 64)), b=np.zeros(2))
     assert refusal(folder, "digits", tmp_path / "two.npz") == (
-        f"{tmp_path}/two.npz: X: there is no such array in the file; known: a, b"
+        f"{tmp_path}/two.npz: X: the file has no such array; known: a, b"
     )
 
 
 def test_pickles_are_refused(folder: Path, tmp_path: Path) -> None:
     """An array of objects is a pickle, and a pickle is a program."""
     np.save(tmp_path / "objects.npy", np.array([object()]), allow_pickle=True)
-    assert "holds Python objects, which are pickles and are refused" in refusal(
-        folder, "digits", tmp_path / "objects.npy"
-    )
+    assert "contains Python objects, which are pickles" in refusal(folder, "digits", tmp_path / "objects.npy")
 
 
 WRONG_TABLES: dict[str, tuple[bytes, str]] = {
@@ -272,17 +270,20 @@ WRONG_TABLES: dict[str, tuple[bytes, str]] = {
     ),
     "a missing column": (
         b"height_m,girth_cm,densty,leaf_cm,bark,soil,felled\n1,2,3,4,b,s,no\n",
-        "column 'density': must be among the columns; did you mean 'densty'?",
+        "column 'density': is missing; did you mean 'densty'?",
     ),
     "infinity": (
         b"height_m,girth_cm,density,leaf_cm,bark,soil,felled\n1,2,inf,4,b,s,no\n",
         (
             "rows: must be finite numbers that float32 can hold, got 1 that are not, the first in row 1, density; "
-            "leave these rows out, or fill them in"
+            "remove these rows, or fill them in"
         ),
     ),
     "not UTF-8": (b"height_m\n\xff\n", "must be UTF-8 text, got byte 0xff in line 2; save it again as UTF-8"),
-    "more cells than names": (b"height_m\n1,2\n", "has more cells in its rows than names in its header; name them all"),
+    "more cells than names": (
+        b"height_m\n1,2\n",
+        "has more cells in its rows than names in its header; name every column",
+    ),
     "an array": (
         idx_file(pixels(2, 8, 8)),
         (
@@ -306,7 +307,7 @@ def test_every_missing_column_has_its_line(folder: Path, tmp_path: Path) -> None
     done = netcore_command("predict", "trees", broken(tmp_path, "new.csv", b"a,height_m\n1,2\n"), cwd=folder)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 6
-    assert done.stderr.startswith(f"error: {tmp_path}/new.csv: column 'girth_cm': must be among the columns")
+    assert done.stderr.startswith(f"error: {tmp_path}/new.csv: column 'girth_cm': is missing")
     assert done.stderr.endswith(f"error: {tmp_path}/new.csv: columns: 1 more are missing\n")
 
 
@@ -318,10 +319,10 @@ def test_a_place_that_is_not_for_writing_is_one_line(folder: Path, tmp_path: Pat
         f"{tmp_path}: must be a file, got a folder; name the file to write with --out"
     )
     assert refusal(folder, "trees", rows, "--out", tmp_path / "no" / "out.csv") == (
-        f"{tmp_path}/no/out.csv: its folder does not exist; make {tmp_path}/no, or choose another with --out"
+        f"{tmp_path}/no/out.csv: its folder does not exist; create {tmp_path}/no, or choose another --out"
     )
     assert refusal(folder, "trees", rows, "--out", rows) == (
-        f"{rows}: must not be the file that the rows come from; choose another with --out"
+        f"{rows}: is the file with the rows; choose another with --out"
     )
     assert rows.read_bytes() == before
 

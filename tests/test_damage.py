@@ -127,7 +127,7 @@ def test_an_array_is_what_is_there(records: dict[str, Record], folded: Record, w
         with pytest.raises(RecordError, match=r"^x.npz: does not hold a record \(.*\)"):
             Record.from_bytes(pack({**unpack(folded.to_bytes(), ""), "fold_val_loss.npy": ARRAYS[what]}), "x.npz")
         for name in ("W1", "b2", "preprocessing.scale"):
-            with pytest.raises(RecordError, match=r"^m.npz: does not hold a model \(.*\)"):
+            with pytest.raises(RecordError, match=r"^m.npz: does not contain a model \(.*\)"):
                 Model.from_bytes(pack({**unpack(model.to_bytes(), ""), f"{name}.npy": ARRAYS[what]}), "m.npz")
 
 

@@ -197,7 +197,7 @@ def test_a_file_that_is_something_else_is_left_alone(server: Server, tiny: Image
     mine = hashlib.sha256(b"mine").hexdigest()
     assert lines == [
         f"{tmp_path}/tiny/{tiny.files[number].name}: its SHA-256 must be {tiny.files[number].sha256}, got {mine};"
-        " it was left as it is; move it away, then run the same command again"
+        " move it away, then run the same command again"
         for number in (0, 3)
     ]
     assert DataError.exit_code == 2
@@ -211,7 +211,7 @@ def test_an_unpacked_file_is_said(server: Server, tiny: ImageSet, tmp_path: Path
     (tmp_path / "tiny" / name).write_bytes(b"mine")
     assert present(tiny, tmp_path) == 1
     said = refusal(DataError, tiny, tmp_path)
-    assert said.startswith(f"{tmp_path}/tiny/{name}: is unpacked, and cannot be checked; move it away")
+    assert said.startswith(f"{tmp_path}/tiny/{name}: is unpacked and cannot be checked; move it away")
     assert server.asked == []
 
 
@@ -230,17 +230,17 @@ def test_servers_of_other_manners(server: Server, tiny: ImageSet, tmp_path: Path
 @pytest.mark.parametrize(
     ("manner", "said"),
     [
-        ("404", "the server answers 404"),
-        ("500", "the server answers 500"),
+        ("404", "the server answered 404"),
+        ("500", "the server answered 500"),
         ("silent", r"cannot be reached: no network, or no answer \(ReadTimeout\)"),
-        ("stall", r"broke off after 131,072 of 300,000 bytes \(ConnectionError\)"),
-        ("cut", r"broke off after 131,072 of 300,000 bytes \(ChunkedEncodingError\)"),
+        ("stall", r"the download stopped after 131,072 of 300,000 bytes \(ConnectionError\)"),
+        ("cut", r"the download stopped after 131,072 of 300,000 bytes \(ChunkedEncodingError\)"),
         (
             "other bytes",
             "must be 300,000 bytes with SHA-256 [0-9a-f]{64}, got 300,000 with [0-9a-f]{64}; nothing of",
         ),
         ("fewer bytes", "must be 300,000 bytes with SHA-256 [0-9a-f]{64}, got 5 with [0-9a-f]{64}; nothing of it"),
-        ("more bytes", "must be 300,000 bytes with SHA-256 [0-9a-f]{64}, got more bytes; nothing of it was kept"),
+        ("more bytes", "must be 300,000 bytes with SHA-256 [0-9a-f]{64}, got more bytes; nothing was kept"),
         ("bad length", r"cannot be reached: no network, or no answer \(ValueError\)"),
     ],
 )
@@ -253,7 +253,7 @@ def test_a_download_that_fails(server: Server, tmp_path: Path, manner: str, said
     line = refusal(WorkError, ImageSet("set", server.address, (pin("large", LARGE),)), tmp_path, patience=0.3)
     assert time.monotonic() - begun < 20  # seconds: by default it is patient for 30
     assert re.match(f"{server.address}large: ({said})", line)
-    by_hand = f"try again later, or put large into {tmp_path}/set by hand and run the same command again"
+    by_hand = f"try again later, or copy large into {tmp_path}/set and run the same command again"
     assert line.endswith(by_hand)
     assert WorkError.exit_code == 1
     assert contents(tmp_path) == {}
@@ -275,7 +275,7 @@ def test_no_network(tmp_path: Path, tiny: ImageSet) -> None:
     line = refusal(WorkError, replace(tiny, address=f"http://127.0.0.1:{port}/"), tmp_path)
     names = ", ".join(file.name for file in tiny.files)
     assert f"/{tiny.files[0].name}: cannot be reached: no network, or no answer (ConnectionError); try again" in line
-    assert f"put {names} into {tmp_path}/tiny by hand" in line
+    assert f"copy {names} into {tmp_path}/tiny" in line
     assert contents(tmp_path / "tiny") == {}
 
 
@@ -325,7 +325,7 @@ def test_a_data_folder_that_cannot_be(tiny: ImageSet, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     line = refusal(InputError, tiny, tmp_path / "file")
     assert line.startswith(f"{tmp_path}/file/tiny: cannot be written (Not a directory)")
-    assert line.endswith("or let NETCORE_DATA name another folder")
+    assert line.endswith("or set NETCORE_DATA to another folder")
 
 
 def test_the_bar_is_for_terminals(server: Server, tmp_path: Path) -> None:
@@ -421,32 +421,32 @@ def zipped(name: str) -> bytes:
 
 ONE = ("set/batch_1", MEMBERS["batch_1"])
 WITHOUT = [member for member in WHOLE if member[0].name != ONE[0]]
-NOTHING_ELSE = "must hold the 3 files of set, each once, and nothing else, got "
+NOTHING_ELSE = "must contain the 3 files of set, each once, and nothing else, got "
 HOSTILE = {
-    "climbs": (archive_of(*WHOLE, entry("../evil", b"x")), "'../evil', which is something else"),
-    "climbs within": (archive_of(*WHOLE, entry("set/../../evil", b"x")), "'set/../../evil', which is something else"),
-    "absolute": (archive_of(entry("/tmp/evil", b"x"), *WHOLE), "'/tmp/evil', which is something else"),  # noqa: S108
+    "climbs": (archive_of(*WHOLE, entry("../evil", b"x")), "'../evil', another file"),
+    "climbs within": (archive_of(*WHOLE, entry("set/../../evil", b"x")), "'set/../../evil', another file"),
+    "absolute": (archive_of(entry("/tmp/evil", b"x"), *WHOLE), "'/tmp/evil', another file"),  # noqa: S108
     "control characters": (archive_of(*WHOLE, entry("a\x1b[31m\n", b"x")), "'a\\x1b[31m\\n', which is something"),
-    "unknown": (archive_of(*WHOLE, entry("set/batch_9", b"x")), "'set/batch_9', which is something else"),
-    "unknown folder": (archive_of(*WHOLE, entry("other", kind=tarfile.DIRTYPE)), "'other', which is something else"),
+    "unknown": (archive_of(*WHOLE, entry("set/batch_9", b"x")), "'set/batch_9', another file"),
+    "unknown folder": (archive_of(*WHOLE, entry("other", kind=tarfile.DIRTYPE)), "'other', another file"),
     "symbolic link": (
         archive_of(*WITHOUT, entry(ONE[0], kind=tarfile.SYMTYPE, link="/etc/passwd")),
-        "'set/batch_1', which is no plain file",
+        "'set/batch_1', not a plain file",
     ),
     "folder that is a link": (
         archive_of(entry("set", kind=tarfile.SYMTYPE, link="/tmp"), *WHOLE[1:]),  # noqa: S108
-        "'set', which is something else",
+        "'set', another file",
     ),
     "hard link": (
         archive_of(*WITHOUT, entry(ONE[0], kind=tarfile.LNKTYPE, link="set/batch_0")),
-        "'set/batch_1', which is no plain file",
+        "'set/batch_1', not a plain file",
     ),
-    "device": (archive_of(*WITHOUT, entry(ONE[0], kind=tarfile.CHRTYPE)), "'set/batch_1', which is no plain file"),
-    "pipe": (archive_of(*WITHOUT, entry(ONE[0], kind=tarfile.FIFOTYPE)), "'set/batch_1', which is no plain file"),
-    "twice": (archive_of(*WHOLE, entry(*ONE)), "'set/batch_1', which is there twice"),
-    "another size": (archive_of(*WITHOUT, entry(ONE[0], b"x")), "'set/batch_1', which is 1 bytes and not 1,000"),
-    "lacking": (archive_of(*WITHOUT), "none with the name set/batch_1"),
-    "empty": (archive_of(), "none with the name set/batch_0"),
+    "device": (archive_of(*WITHOUT, entry(ONE[0], kind=tarfile.CHRTYPE)), "'set/batch_1', not a plain file"),
+    "pipe": (archive_of(*WITHOUT, entry(ONE[0], kind=tarfile.FIFOTYPE)), "'set/batch_1', not a plain file"),
+    "twice": (archive_of(*WHOLE, entry(*ONE)), "'set/batch_1', there twice"),
+    "another size": (archive_of(*WITHOUT, entry(ONE[0], b"x")), "'set/batch_1', 1 bytes instead of 1,000"),
+    "lacking": (archive_of(*WITHOUT), "no set/batch_1"),
+    "empty": (archive_of(), "no set/batch_0"),
 }
 DAMAGED = {
     "no archive": b"x" * 1000,
@@ -472,7 +472,7 @@ def test_an_archive_that_holds_something_else(server: Server, tmp_path: Path, ki
 def test_an_archive_that_cannot_be_read(server: Server, tmp_path: Path, kind: str) -> None:
     """One line, and nothing is written."""
     line = refusal(DataError, packed(server, DAMAGED[kind]), tmp_path)
-    assert re.match(f"{tmp_path}/set/set.tar.gz: (cannot be read as .tar.gz|must hold the 3 files of set)", line)
+    assert re.match(f"{tmp_path}/set/set.tar.gz: (cannot be read as .tar.gz|must contain the 3 files of set)", line)
     assert contents(tmp_path) == {}
 
 
@@ -551,7 +551,7 @@ def test_the_command_without_a_network(tmp_path: Path) -> None:
     first, line = done.stderr.splitlines()
     assert first.startswith("cifar10: looking for its files in")
     assert line.startswith("error: https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz: cannot be reached")
-    assert f"or put cifar-10-python.tar.gz into {tmp_path}/cifar-10-batches-py by hand" in line
+    assert f"or copy cifar-10-python.tar.gz into {tmp_path}/cifar-10-batches-py" in line
 
 
 def test_a_set_that_is_not_known(tmp_path: Path) -> None:

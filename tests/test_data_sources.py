@@ -114,7 +114,11 @@ BAD_IDX: dict[str, tuple[str, bytes | None, str]] = {
     "too long": (IMAGES, idx_file(pixels(30, 4, 3)) + b"x", "its header says 360 bytes of data, got more"),
     "terabytes": (IMAGES, LARGE, "is truncated: its header says 79228162458924105385300197375 bytes of data"),
     "no rows": (IMAGES, idx_file(pixels(0, 4, 3)), "must contain data, got dimensions (0, 4, 3)"),
-    "another length": (LABELS, idx_file(np.zeros(29, np.uint8)), "there must be as many images as labels, got 30 images"),
+    "another length": (
+        LABELS,
+        idx_file(np.zeros(29, np.uint8)),
+        "there must be as many images as labels, got 30 images",
+    ),
     "a label left out": (LABELS, idx_file(np.array([0, 2] * 15, np.uint8)), "each part must have every label 0 … 2"),
     "another size": (IMAGES, idx_file(pixels(30, 3, 3)), "images of both parts must have the same size"),
 }
@@ -173,8 +177,9 @@ def test_train_limit_takes_the_first_rows(tmp_path: Path) -> None:
     rows = np.concatenate([pixels(40, 3072, seed=0), pixels(40, 3072, seed=1)[:20]])
     assert len(dataset.y_train) + len(dataset.y_val) == 60
     assert {int(row.sum()) for X in (dataset.X_train, dataset.X_val) for row in X} == {int(row.sum()) for row in rows}
-    assert "data_batch_3: there is no such file; the folder needs all six batches, or set data.train_limit to at most 80" in (
-        refusal("cifar10", folder)
+    assert (
+        "data_batch_3: there is no such file; the folder needs all six batches, or set data.train_limit to at most 80"
+        in (refusal("cifar10", folder))
     )
 
 

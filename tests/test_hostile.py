@@ -391,7 +391,10 @@ def test_values_that_are_programs_are_texts(quick: Command, tmp_path: Path) -> N
 TRUSTING = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "jsonpickle", "yaml", "torch"}
 CALLS = {"eval", "exec", "compile", "__import__", "execfile", "breakpoint"}
 ADMITTED = {
-    ("data/plain_pickle.py", "pickle"): "an unpickler that can build numbers, texts, lists, dicts and arrays of bytes alone",
+    (
+        "data/plain_pickle.py",
+        "pickle",
+    ): "an unpickler that can build numbers, texts, lists, dicts and arrays of bytes alone",
     ("workers/process.py", "multiprocessing"): "pipes between our own processes, which pickle what they send",
     ("workers/local.py", "multiprocessing"): "starts the process that tracks what workers share; nothing is read",
     ("search/samplers.py", "torch"): "how many threads it takes while it proposes; no file of its is read",

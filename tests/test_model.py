@@ -133,25 +133,25 @@ def far(number: float) -> np.ndarray[Any, Any]:
 
 NOT_FINITE = (
     "rows: must be finite numbers that float32 can hold, got 1 that are not, the first in {}; "
-    "leave these rows out, or fill them in"
+    "remove these rows, or fill them in"
 )
 
 REFUSED: dict[str, tuple[object, str]] = {
     "narrow": (
         np.zeros((2, 63)),
-        "rows: must have 64 columns, or be pictures of shape (8, 8), got an array of shape (2, 63)",
+        "rows: must have 64 columns, or be images of shape (8, 8), got an array of shape (2, 63)",
     ),
     "one row": (
         np.zeros(64),
-        "rows: must have 64 columns, or be pictures of shape (8, 8), got an array of shape (64,)",
+        "rows: must have 64 columns, or be images of shape (8, 8), got an array of shape (64,)",
     ),
     "other pictures": (
         np.zeros((2, 4, 16)),
-        "rows: must have 64 columns, or be pictures of shape (8, 8), got an array of shape (2, 4, 16)",
+        "rows: must have 64 columns, or be images of shape (8, 8), got an array of shape (2, 4, 16)",
     ),
-    "a number": (np.array(1.0), "rows: must have 64 columns, or be pictures of shape (8, 8), got an array of shape ()"),
-    "texts": (np.full((2, 64), "a"), "rows: must hold numbers, got <U1"),
-    "objects": (np.full((2, 64), None), "rows: must hold numbers, got object"),
+    "a number": (np.array(1.0), "rows: must have 64 columns, or be images of shape (8, 8), got an array of shape ()"),
+    "texts": (np.full((2, 64), "a"), "rows: must be numbers, got <U1"),
+    "objects": (np.full((2, 64), None), "rows: must be numbers, got object"),
     "NaN": (
         far(np.nan),
         NOT_FINITE.format("row 2, pixel_0_3"),
@@ -166,7 +166,7 @@ REFUSED: dict[str, tuple[object, str]] = {
     ),
     "a table without columns": (
         pd.DataFrame({"pixel_0": [1], "pixel_0_1": [2]}),
-        "column 'pixel_0_0': must be among the columns; did you mean 'pixel_0'?",
+        "column 'pixel_0_0': is missing; did you mean 'pixel_0'?",
     ),
 }
 
@@ -189,7 +189,7 @@ def tiny(weight: float = 0.0) -> Model:
 
 def test_numbers_too_large_for_the_net_are_refused() -> None:
     """Finite rows whose scores are not finite are refused: a probability is never NaN."""
-    with pytest.raises(DataError, match=r"rows: must have numbers of the study's own size, got 1 .* in row 2"):
+    with pytest.raises(DataError, match=r"rows: must have numbers of the same size as in training, got 1 .* row 2"):
         tiny(1e200).probabilities(np.array([[0.0], [1.0]]))
 
 
@@ -203,7 +203,7 @@ REFUSED_TABLES: dict[str, tuple[object, str]] = {
     ),
     "a misspelt column": (
         table().rename(columns={"height_m": "heigth_m"}),
-        "column 'height_m': must be among the columns; did you mean 'heigth_m'?",
+        "column 'height_m': is missing; did you mean 'heigth_m'?",
     ),
     "text among numbers": (
         table(height_m=[1.5, "tall", None]),
@@ -317,7 +317,7 @@ def test_a_whole_file_with_other_content_is_refused(digits: Model, case: str) ->
     with pytest.raises(RecordError) as refused:
         Model.from_bytes(pack({**members_of(digits), **HOSTILE[case](digits)}), "m.npz")
     line = str(refused.value)
-    assert line.startswith("m.npz: does not hold a model (")
+    assert line.startswith("m.npz: does not contain a model (")
     assert "\n" not in line
     assert len(line) < 500
 
@@ -327,7 +327,7 @@ def test_a_file_without_a_member_is_refused(digits: Model, name: str) -> None:
     """Each member is needed."""
     members = members_of(digits)
     del members[name]
-    with pytest.raises(RecordError, match="does not hold a model"):
+    with pytest.raises(RecordError, match="does not contain a model"):
         Model.from_bytes(pack(members), "m.npz")
 
 
@@ -348,7 +348,7 @@ def test_a_table_with_other_columns_is_refused(trees: Model, column: object) -> 
     """What was fitted to the columns must give the net's own features."""
     columns = [*trees.preprocessing.facts["columns"]]
     columns[4] = column
-    with pytest.raises(RecordError, match="does not hold a model"):
+    with pytest.raises(RecordError, match="does not contain a model"):
         Model.from_bytes(pack({**members_of(trees), **fitted(trees, columns=columns)}), "m.npz")
 
 
@@ -388,4 +388,4 @@ def test_numpy_is_all_that_an_array_model_needs() -> None:
         "print(sorted(names - {*sys.stdlib_module_names, 'numpy'}))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "['netcore', 'platformdirs']\n"
+    assert done.stdout == "['filelock', 'netcore', 'platformdirs']\n"

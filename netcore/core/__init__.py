@@ -1,7 +1,7 @@
-"""The net: arrays in, arrays out. NumPy is all it needs; no file, clock or global state is touched here.
+"""THE NET: arrays in, arrays out. It needs NumPy alone, and uses no file, no clock and no global state.
 
-Read in this order: `params` (what is learned), `net` (the equations), `training` (how it is learned), `gradcheck`
-(how the equations are checked). The mathematics, beside these names, is in docs/derivation.md.
+Read in this order: `params` (what is learned), `net` (the equations), `sgd` (how it is learned), `gradcheck` (how the
+equations are checked). The derivation, with the same names, is in docs/derivation.md.
 """
 
 from netcore.core.gradcheck import numerical_gradient, relative_error

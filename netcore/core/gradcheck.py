@@ -1,7 +1,7 @@
-"""How a gradient is checked: against central differences, which know nothing of the equations.
+"""How a gradient is checked: against central differences, which do not use the equations.
 
-`numerical_gradient` moves one number of an array at a time and watches the function; `relative_error` says how far two
-arrays are apart.
+`numerical_gradient` changes one number of an array at a time and evaluates the function; `relative_error` measures the
+difference between two arrays.
 """
 
 from collections.abc import Callable
@@ -15,10 +15,10 @@ __all__ = ["numerical_gradient", "relative_error"]
 
 
 def numerical_gradient(f: Callable[[FloatArray], float], x: FloatArray, h: float = 1e-5) -> FloatArray:
-    """Give the gradient of `f` at `x` by central differences, (f(x + h) - f(x - h)) / 2h for each entry.
+    """Return the gradient of `f` at `x` by central differences, (f(x + h) - f(x - h)) / 2h for each entry.
 
-    `x` is changed in place while this runs and is as it was afterwards, so `f` may as well look at it from outside.
-    The error is of order h² (truncation) plus eps / h (rounding): about 1e-10 for float64 at the default `h`.
+    The result has the shape of `x`. `x` is changed in place and restored, so `f` may also refer to it from outside. The
+    error is of order h² (truncation) plus eps / h (rounding): about 1e-10 for float64 at the default `h`.
     """
     gradient = np.empty_like(x)
     for index in np.ndindex(x.shape):
@@ -35,10 +35,10 @@ def numerical_gradient(f: Callable[[FloatArray], float], x: FloatArray, h: float
 
 
 def relative_error(a: ArrayLike, b: ArrayLike) -> float:
-    """Give the largest |a - b| / max(1e-8, |a| + |b|) over all entries: 0 for equal arrays, at most 1.
+    """Return the largest |a - b| / max(1e-8, |a| + |b|) over all entries: 0 for equal arrays, at most 1.
 
     Raises:
-        ValueError: the shapes differ; broadcast against each other, they would hide the very mistakes looked for.
+        ValueError: the shapes differ; broadcasting would hide mistakes.
     """
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if a.shape != b.shape:

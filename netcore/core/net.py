@@ -13,10 +13,10 @@
     dW1 = Xᵀ dz1 + 2 reg W1                              (eq. 10)   (D, H)
     db1 = sum_i dz1                                      (eq. 11)   (H,)
 
-A net without hidden units (H = 0, `W2` of shape (D, C)) is softmax regression: eq. 3 takes X in place of p1, and eq. 1,
-2 and 9-11 fall away.
+A net without hidden units (H = 0, `W2` of shape (D, C)) is softmax regression: eq. 3 uses X instead of p1, and eq. 1, 2
+and 9-11 do not apply.
 
-The loss is a mean over the samples, in nats. The penalty has no 1/2 and leaves the biases alone. Source: the course
+The loss is a mean over the samples, in nats. The penalty has no 1/2 and excludes the biases. Source: the course
 notes of Stanford's CS231n, assignment 1; derived step by step in docs/derivation.md.
 """
 
@@ -43,18 +43,18 @@ __all__ = [
 IntArray = NDArray[np.integer[Any]]
 
 _CHUNK = 4096
-"""Rows that are evaluated at once."""
+"""The number of rows that are evaluated at once."""
 
 
 def scores(params: Params, X: ArrayLike) -> FloatArray:
-    """Give the scores z2 (eq. 1-3), shape (N, C), of inputs `X`, shape (N, D), in the type of the parameters."""
+    """Return the scores z2 (eq. 1-3), shape (N, C), of inputs `X`, shape (N, D), in the type of the parameters."""
     X = np.asarray(X, params.W1.dtype)
     p1 = np.maximum(0, X @ params.W1 + params.b1) if params.hidden_size else X  # eq. 1, 2
     return p1 @ params.W2 + params.b2  # eq. 3
 
 
 def probabilities(params: Params, X: ArrayLike) -> FloatArray:
-    """Give the probability of each class (eq. 4), shape (N, C); rows sum to 1, whatever the size of the scores."""
+    """Return the probability of each class (eq. 4), shape (N, C), for `X`, shape (N, D); scores may have any size."""
     p2 = scores(params, X)
     p2 -= p2.max(axis=1, keepdims=True)
     np.exp(p2, out=p2)
@@ -63,18 +63,21 @@ def probabilities(params: Params, X: ArrayLike) -> FloatArray:
 
 
 def predict(params: Params, X: ArrayLike) -> IntArray:
-    """Give the most probable class of each row, shape (N,); the lowest number wins a tie."""
+    """Return the most probable class of each row of `X`, shape (N,); the lowest number wins a tie."""
     classes: IntArray = np.argmax(scores(params, X), axis=1)
     return classes
 
 
 def loss(params: Params, X: ArrayLike, y: IntArray, reg: float) -> float:
-    """Give the loss L (eq. 5), penalty included. `X` is (N, D); `y` is (N,), classes 0 … C-1 (not checked)."""
+    """Return the loss L (eq. 5), penalty included. `X` is (N, D); `y` is (N,), classes 0 … C-1 (not checked)."""
     return evaluate(params, X, y)[0] + penalty(params, reg)
 
 
 def loss_and_gradients(params: Params, X: ArrayLike, y: IntArray, reg: float) -> tuple[float, Params]:
-    """Give the loss L (eq. 5) and its gradient by every parameter (eq. 6-11), in the type of the parameters."""
+    """Return the loss L (eq. 5) and its gradient by every parameter (eq. 6-11), in the type of the parameters.
+
+    `X` is (N, D); `y` is (N,), classes 0 … C-1 (not checked).
+    """
     X = np.asarray(X, params.W1.dtype)
     workspace = Workspace.for_rows(len(X), params)
     data_loss, _ = data_loss_and_gradients(params, X, y, reg, workspace)
@@ -82,14 +85,14 @@ def loss_and_gradients(params: Params, X: ArrayLike, y: IntArray, reg: float) ->
 
 
 def penalty(params: Params, reg: float) -> float:
-    """Give the second term of eq. 5: reg (sum W1² + sum W2²), without a 1/2 and without the biases."""
+    """Return the second term of eq. 5: reg (sum W1² + sum W2²), without a 1/2 and without the biases."""
     return reg * float(np.vdot(params.W1, params.W1) + np.vdot(params.W2, params.W2))
 
 
 def evaluate(params: Params, X: ArrayLike, y: IntArray) -> tuple[float, float]:
-    """Give the cross-entropy (the first term of eq. 5, in nats) and the accuracy, a share from 0 to 1.
+    """Return the cross-entropy (the first term of eq. 5, in nats) and the accuracy, a share from 0 to 1.
 
-    It goes by chunks of rows, so that the activations of a large set never stand in memory at once.
+    `X` is (N, D), `y` is (N,). Rows are evaluated in chunks, so memory holds the activations of one chunk only.
     """
     X = np.asarray(X)
     total, right = 0.0, 0
@@ -105,10 +108,10 @@ def evaluate(params: Params, X: ArrayLike, y: IntArray) -> tuple[float, float]:
 
 
 class Workspace(NamedTuple):
-    """The buffers of one training step over N rows: made once for a training, filled anew at each step."""
+    """The buffers of one training step over N rows: allocated once per training, overwritten at each step."""
 
     rows: NDArray[np.intp]
-    """The numbers 0 … N-1, shape (N,): with `y`, the places of the true classes."""
+    """The numbers 0 … N-1, shape (N,): with `y`, the indices of the true classes."""
     p1: FloatArray
     """Hidden activations, shape (N, H)."""
     p2: FloatArray
@@ -116,15 +119,15 @@ class Workspace(NamedTuple):
     dz1: FloatArray
     """Gradient by z1, shape (N, H)."""
     active: NDArray[np.bool_]
-    """Where z1 > 0, shape (N, H)."""
+    """Whether z1 > 0, shape (N, H)."""
     gradient: Params
     """The gradient by the parameters."""
     scratch: Params
-    """Room for a product of the parameters' shapes."""
+    """Space for products with the parameters' shapes."""
 
     @classmethod
     def for_rows(cls, rows: int, params: Params) -> "Workspace":
-        """Make the buffers for batches of `rows` rows."""
+        """Return buffers for batches of `rows` rows."""
         (_, H), (_, C), dtype = params.W1.shape, params.W2.shape, params.W1.dtype
         return cls(
             rows=np.arange(rows),
@@ -137,7 +140,7 @@ class Workspace(NamedTuple):
         )
 
     def first(self, rows: int) -> "Workspace":
-        """Give the same buffers for a shorter batch; nothing is copied."""
+        """Return views of these buffers for a shorter batch."""
         return self._replace(
             rows=self.rows[:rows],
             p1=self.p1[:rows],
@@ -150,10 +153,10 @@ class Workspace(NamedTuple):
 def data_loss_and_gradients(
     params: Params, X: FloatArray, y: IntArray, reg: float, workspace: Workspace
 ) -> tuple[float, int]:
-    """Fill `workspace.gradient` with the gradient of L (eq. 6-11); give the cross-entropy and how many rows are right.
+    """Write the gradient of L (eq. 6-11) to `workspace.gradient`; return the cross-entropy and the right rows' number.
 
-    The returned loss is eq. 5 *without* the penalty, the gradient is *with* it. `X` is (N, D) in the type of the
-    parameters and N is the workspace's number of rows. Nothing is allocated but a few arrays of shape (N,).
+    The returned loss is eq. 5 *without* the penalty; the gradient is *with* it. `X` is (N, D) in the type of the
+    parameters, `y` is (N,), and N is the workspace's number of rows. Only a few arrays of shape (N,) are allocated.
     """
     rows, p1, p2, dz1, active, gradient, scratch = workspace
     N = len(rows)
@@ -167,8 +170,8 @@ def data_loss_and_gradients(
     np.matmul(p1, params.W2, out=p2)  # eq. 3
     p2 += params.b2
 
-    # Eq. 4 and 5. Less the row's largest score, no exponential overflows and one of them is 1, so the logarithm of the
-    # sum is finite too: log p2[i, y_i] = z2[i, y_i] - log sum_c exp z2[i, c] holds for scores of any size.
+    # Eq. 4 and 5. After subtracting the row's largest score, no exponential overflows and one is 1, so the logarithm of
+    # the sum is finite too: log p2[i, y_i] = z2[i, y_i] - log sum_c exp z2[i, c] holds for scores of any size.
     right = int(np.count_nonzero(p2.argmax(axis=1) == y))
     p2 -= p2.max(axis=1, keepdims=True)
     true = p2[rows, y]

@@ -1,7 +1,7 @@
-"""What the net learns: two weight matrices and two bias vectors, and how they start.
+"""What the net learns: two weight matrices and two bias vectors, and their initial values.
 
-In comes a random generator and three sizes, out come the four arrays. The gradient of the loss has the same shape as
-what it is the gradient of, so it is a `Params` too.
+`init_params` draws the four arrays from a random generator. The gradient of the loss has the parameters' shapes, so it
+is a `Params` too.
 """
 
 import math
@@ -19,17 +19,17 @@ class Params(NamedTuple):
     """The parameters of a two-layer net with D inputs, H hidden units and C classes."""
 
     W1: FloatArray
-    """Weights of the first layer, of shape (D, H)."""
+    """Weights of the first layer, shape (D, H)."""
     b1: FloatArray
-    """Biases of the first layer, of shape (H,)."""
+    """Biases of the first layer, shape (H,)."""
     W2: FloatArray
-    """Weights of the second layer, of shape (H, C)."""
+    """Weights of the second layer, shape (H, C)."""
     b2: FloatArray
-    """Biases of the second layer, of shape (C,)."""
+    """Biases of the second layer, shape (C,)."""
 
     @property
     def hidden_size(self) -> int:
-        """Number of hidden units H; 0 is softmax regression, whose W2 is of shape (D, C)."""
+        """The number of hidden units H; 0 is softmax regression, whose W2 has shape (D, C)."""
         return len(self.b1)
 
 
@@ -51,10 +51,10 @@ def init_params(
 ) -> Params:
     """Draw the initial parameters: normal weights, W1 before W2, and zero biases.
 
-    With `std=None` the deviations are those of He et al. 2015 ("Delving Deep into Rectifiers", eq. 10),
-    sqrt(2 / fan-in): sqrt(2 / D) for W1 and sqrt(2 / H) for W2. A number is the deviation of both. The draws are made
-    in float64 and then rounded to `dtype`, so that float32 and float64 nets start from the same point. A
-    `hidden_size` of 0 gives softmax regression: the second layer takes the inputs.
+    With `std=None` the standard deviations are those of He et al. 2015 ("Delving Deep into Rectifiers", eq. 10),
+    sqrt(2 / fan-in): sqrt(2 / D) for W1 and sqrt(2 / H) for W2. A number is the standard deviation of both. Weights are
+    drawn in float64 and rounded to `dtype`, so that float32 and float64 nets start from the same point. With a
+    `hidden_size` of 0 the net is softmax regression: W2 multiplies the inputs.
     """
     fan_in = hidden_size or input_size
     std1 = math.sqrt(2.0 / input_size) if std is None else std

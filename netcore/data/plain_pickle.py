@@ -75,10 +75,10 @@ def load(data: bytes) -> Any:  # noqa: ANN401  # whatever a pickle holds
 
 
 def _check_claims(data: bytes) -> None:
-    """Check, instruction by instruction, that no size is beyond the file's: Python's unpickler reserves memory for some.
+    """Check that no instruction states a size beyond the file's: Python's unpickler reserves memory for some.
 
-    `pickletools` itself checks the lengths of texts and bytes. A place in the unpickler's memo is a size too: a pickle of
-    five bytes can ask for 64 GiB.
+    `pickletools` itself checks the lengths of texts and bytes. A place in the unpickler's memo is a size too: a pickle
+    of five bytes can ask for 64 GiB.
     """
     for operation, argument, _ in pickletools.genops(data):
         if operation.name in {"PUT", "LONG_BINPUT", "FRAME"} and int(argument or 0) > len(data):
