@@ -117,7 +117,7 @@ BAD_IDX: dict[str, tuple[str, bytes | None, str]] = {
     "another length": (
         LABELS,
         idx_file(np.zeros(29, np.uint8)),
-        "there must be as many images as labels, got 30 images",
+        "must be as many images as labels, got 30 images",
     ),
     "a label left out": (LABELS, idx_file(np.array([0, 2] * 15, np.uint8)), "each part must have every label 0 … 2"),
     "another size": (IMAGES, idx_file(pixels(30, 3, 3)), "images of both parts must have the same size"),

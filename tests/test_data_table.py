@@ -15,9 +15,8 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from netcore.data import Dataset, Preprocessing, load_dataset
+from netcore.data import Dataset, Preprocessing, load_dataset, table_features
 from netcore.data import table as tables
-from netcore.data import table_features
 from netcore.errors import DataError
 
 
@@ -247,7 +246,7 @@ BAD_CSV: dict[str, tuple[str | bytes, str]] = {
     "no target": (CSV.replace(",kind", ",kin"), "has no column data.target = 'kind'; did you mean 'kin'?"),
     "missing target": (
         CSV.replace("\n6.5,r,b", "\n6.5,r,"),
-        "column 'kind': the target must have a value in every row, got 1 missing values, the first in row 7; fill them in",
+        "column 'kind': the target must have a value in every row, got 1 missing values, the first in row 7;",
     ),
     "amounts": (
         CSV.replace(",a\n", ",1.5\n").replace(",b\n", ",2.5\n"),
