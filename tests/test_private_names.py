@@ -42,7 +42,7 @@ def is_private(name: str) -> bool:
 
 def modules_of(tree: ast.Module) -> dict[str, str]:
     """Return the names that a module imports from elsewhere, and the dotted name of each."""
-    names = {}
+    names: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.asname or alias.name.partition(".")[0]: alias.name for alias in node.names}
