@@ -1,11 +1,11 @@
 """The files that hold results: an ordinary .npz (`numpy.load` opens it) whose checksum is its own last 64 bytes.
 
-They are the zip archive's comment, the SHA-256 of all bytes before them, checked before anything is parsed: hashing
-the arrays alone would miss a bit flipped in the archive's own structure. Nothing in it is ever unpickled, and equal
-members give equal bytes.
+These are the zip archive's comment: the SHA-256 of all bytes before them, checked before anything is parsed. Hashing
+only the arrays would miss a bit flipped in the structure of the archive. Nothing is unpickled, and equal members give
+equal bytes.
 
-Whoever makes a file up can make its checksum up too. So what is read takes no more memory than the file has bytes,
-whatever the archive and the headers in it claim.
+A forged file can have a valid checksum. So reading takes no more memory than the file has bytes, whatever the archive
+and the headers in it claim.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ _CHECKSUM = 64
 
 
 def pack(members: Mapping[str, bytes | NDArray[Any]]) -> bytes:
-    """Pack arrays (as NAME.npy) and bytes (as they are)."""
+    """Return an archive of arrays (as NAME.npy) and bytes (as they are)."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, content in members.items():
@@ -43,10 +43,10 @@ def pack(members: Mapping[str, bytes | NDArray[Any]]) -> bytes:
 
 
 def unpack(data: bytes, place: object, remedy: str = "") -> dict[str, bytes]:
-    """Check the checksum, then give the members, each as its bytes.
+    """Check the checksum, then return the members, each as its bytes.
 
     Raises:
-        RecordError: truncated, altered, or not such a file; `place` says which, `remedy` what to do.
+        RecordError: the file is truncated, altered, or not such an archive; `place` names it.
     """
     body, checksum = data[:-_CHECKSUM], data[-_CHECKSUM:]
     if len(data) <= _CHECKSUM or hashlib.sha256(body).hexdigest().encode() != checksum:
@@ -59,33 +59,33 @@ def unpack(data: bytes, place: object, remedy: str = "") -> dict[str, bytes]:
 
 
 def _stored(archive: zipfile.ZipFile, size: int) -> list[zipfile.ZipInfo]:
-    """Give the members that are as large as they are here: ours are stored, what is compressed could be of any size."""
+    """Return the uncompressed members; netcore compresses none, and a compressed one could be of any size."""
     stored = [member for member in archive.infolist() if member.compress_type == zipfile.ZIP_STORED]
     if sum(member.compress_size for member in stored) > size:
-        raise ValueError("its members overlap")  # many small ones could each claim the same large part
+        raise ValueError("its members overlap")  # many small members could each claim the same large part
     return stored
 
 
 class Header(NamedTuple):
-    """What an .npy says of the array that follows."""
+    """The header of an .npy: a description of the array that follows."""
 
     shape: tuple[int, ...]
     columns_first: bool
     dtype: np.dtype[Any]
     size: int
-    """Bytes of the header itself."""
+    """Length of the header, in bytes."""
 
     @property
     def data(self) -> int:
-        """Bytes that the data take."""
+        """Length of the data, in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
 
 
 def read_header(file: IO[bytes]) -> Header:
-    """Read the header of an .npy: a claim, by which nothing is allocated.
+    """Return the header of an .npy, without allocating what it claims.
 
     Raises:
-        ValueError: it is not one, or damaged.
+        ValueError: the file is not an .npy, or damaged.
         OSError: the file cannot be read.
     """
     try:
@@ -101,10 +101,10 @@ def read_header(file: IO[bytes]) -> Header:
 
 
 def array_of(content: bytes) -> NDArray[Any]:
-    """Give the array of a member NAME.npy, to be read only; objects, which would be pickles, are refused.
+    """Return the read-only array of a member NAME.npy.
 
     Raises:
-        ValueError: it holds something else.
+        ValueError: the member is not an array of numbers; objects, which would be pickles, are refused.
     """
     header = read_header(io.BytesIO(content))
     if header.dtype.hasobject or not header.dtype.itemsize:

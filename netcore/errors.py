@@ -1,7 +1,7 @@
-"""What can go wrong, said in one line: place, rule, value, remedy.
+"""Errors in one line: place, rule, value, remedy.
 
-Every error that a user can cause is a `NetcoreError`; its text is one line per `Problem` and its `exit_code` is the
-process's. Nothing else may reach the terminal: a traceback means a mistake in netcore itself.
+Every error that a user can cause is a `NetcoreError`. Its text is one line per `Problem`, and its `exit_code` is the
+exit code of the process. A traceback in the terminal means a bug in netcore itself.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Problem:
-    """One mistake: where it is, which rule it breaks, what was found there, what to do about it."""
+    """One mistake: its place, the rule it breaks, the value that was found, and the remedy."""
 
     place: str
     rule: str
@@ -35,7 +35,7 @@ class Problem:
     remedy: str = ""
 
     def __str__(self) -> str:
-        """Give the one line that the user reads, whatever the names and values in it."""
+        """Return the line that the user reads, with control characters escaped."""
         got = f", got {self.value}" if self.value else ""
         remedy = f"; {self.remedy}" if self.remedy else ""
         return printable(f"{self.place}: {self.rule}{got}{remedy}")
@@ -43,21 +43,21 @@ class Problem:
 
 @dataclass(frozen=True)
 class Remark:
-    """Something that the user should know although nothing is wrong."""
+    """A note to the user; nothing is wrong."""
 
     text: str
 
     def __str__(self) -> str:
-        """Return the one line that the user reads."""
+        """Return the line that the user reads."""
         return self.text
 
 
 Finding = Problem | Remark
-"""What a check of a study reports."""
+"""The report of one check of a study."""
 
 
 class NetcoreError(Exception):
-    """An error with one or more problems; `str()` gives one line for each."""
+    """An error with one or more problems; `str()` returns one line for each."""
 
     exit_code: ClassVar[int] = 1
 
@@ -67,7 +67,7 @@ class NetcoreError(Exception):
 
     @classmethod
     def at(cls, place: object, rule: str, value: object = "", remedy: str = "") -> Self:
-        """Make the error of a single problem."""
+        """Return the error of a single problem."""
         return cls(Problem(str(place), rule, str(value), remedy))
 
 
@@ -78,25 +78,25 @@ class InputError(NetcoreError):
 
 
 class DataError(InputError):
-    """The data set is not what the study needs (exit code 2)."""
+    """The data set does not fit the study (exit code 2)."""
 
 
 class RecordError(InputError):
-    """A record is missing, truncated, altered, or not the one that is asked for (exit code 2)."""
+    """A record is missing, truncated, altered, or of another trial (exit code 2)."""
 
 
 class WorkError(NetcoreError):
-    """The input was right and the work failed: no space, too many failed trials, no server (exit code 1)."""
+    """The input is valid but the work failed: no space, too many failed trials, no server (exit code 1)."""
 
 
 def printable(text: str, but: str = "") -> str:
-    """Escape what a terminal would not show but do (line ends, control sequences), but for the letters in `but`."""
-    plain = "\u00a0" + but  # a space that keeps a number and its unit together
+    """Return a text with control characters and line ends escaped, except the characters in `but`."""
+    plain = "\u00a0" + but  # the no-break space between a number and its unit
     return "".join(each if each.isprintable() or each in plain else ascii(each)[1:-1] for each in text)
 
 
 def nearest(word: str, known: "Iterable[str]") -> str:
-    """Give the remedy for a word that is not known: the nearest known ones, else all of them."""
+    """Return the remedy for an unknown word: the nearest known words, else all of them."""
     known = sorted(known)
     close = get_close_matches(word, known, n=3, cutoff=0.6)
     if close:

@@ -1,7 +1,7 @@
-"""How a file is written: whole or not at all.
+"""Writing files: completely or not at all.
 
-The bytes go to a temporary file beside the target, to the disk (fsync), and only then to the target's name (rename);
-at the end the folder is flushed too. Whoever reads sees the old file or the new one, never half of either.
+The bytes go to a temporary file beside the target, which is flushed to the disk (fsync) and then renamed to the target;
+at the end the folder is flushed too. A reader sees the old file or the new one, never a part of either.
 """
 
 import errno
@@ -22,14 +22,14 @@ _WRONG_PLACE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEX
 _WRITES = count()
 
 ELSEWHERE = "choose another folder with --results, or change its permissions"
-"""What to do where the place is not for writing, unless somebody knows better."""
+"""The default remedy if a place cannot be written to."""
 
 TEMPORARY = ".partial"
-"""Suffix of a file that is being written; one that is found later is the rest of an interrupted write."""
+"""Suffix of a file that is being written; a file with it that is found later is left from an interrupted write."""
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Put `data` at `path`, durably.
+    """Write `data` to `path`, durably.
 
     Raises:
         InputError, WorkError: as in `writing`.
@@ -40,14 +40,14 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 @contextmanager
 def writing(path: Path, elsewhere: str = ELSEWHERE) -> Iterator[BinaryIO]:
-    """Give a file that becomes `path`, durably, once the block has ended well; else nothing of it is left.
+    """Yield a file that becomes `path`, durably, at the end of the block; after an exception it is deleted.
 
-    `elsewhere` is the remedy where the place is not for writing.
+    `elsewhere` is the remedy if the place cannot be written to.
 
     Raises:
-        InputError: the place is not for writing (no permission, read-only); `path` is as it was before.
-        WorkError: the system refuses otherwise (no space, an error of the disk). `path` is as it was before, or, where
-            the disk took the file and only failed to confirm its name, the new one.
+        InputError: the place cannot be written to (no permission, read-only); `path` is unchanged.
+        WorkError: writing failed otherwise (no space, a disk error). `path` is unchanged or, if only flushing the
+            folder failed, the new file.
     """
     temporary = path.with_name(f"{path.name}.{os.getpid()}-{next(_WRITES)}{TEMPORARY}")  # no two writers share it
     try:
@@ -67,10 +67,10 @@ def writing(path: Path, elsewhere: str = ELSEWHERE) -> Iterator[BinaryIO]:
 
 
 def is_file(path: Path) -> bool:
-    """Say whether there is such a file; a name that the system does not even take is none.
+    """Return whether a path is a file; False for a name that the system does not accept.
 
     Raises:
-        PermissionError: it may not be looked at, so there may be one.
+        PermissionError: the path may not be read, so its state is unknown.
     """
     try:
         return stat.S_ISREG(path.stat().st_mode)
@@ -81,10 +81,10 @@ def is_file(path: Path) -> bool:
 
 
 def make_folder(path: Path, elsewhere: str = ELSEWHERE) -> None:
-    """Make a folder and those above it.
+    """Create a folder and its parents.
 
     Raises:
-        InputError, WorkError: as for a file.
+        InputError, WorkError: as in `writing`.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -93,17 +93,17 @@ def make_folder(path: Path, elsewhere: str = ELSEWHERE) -> None:
 
 
 def cannot_write(path: Path, error: OSError, elsewhere: str = ELSEWHERE) -> NetcoreError:
-    """Say which file the system would not take, and why: the wrong place is wrong input, a full disk failed work."""
+    """Return the error for a file that cannot be written: InputError for the wrong place, WorkError for a full disk."""
     what = f"cannot be written ({error.strerror or error})"
     if error.errno == errno.EISDIR:
         elsewhere = "move the folder of this name away"
     if error.errno in _WRONG_PLACE:
         return InputError.at(path, what, remedy=elsewhere)
-    return WorkError.at(path, what, remedy="see to it, then run the same command again: it goes on where it stopped")
+    return WorkError.at(path, what, remedy="fix the cause, then run the same command again: it continues where it stopped")
 
 
 def flush_folder(folder: Path) -> None:
-    """Make the names in a folder durable; Windows has no such call and does not need it."""
+    """Flush a folder, so that the names in it are durable; Windows has no such call."""
     if os.name == "nt":
         return
     descriptor = os.open(folder, os.O_RDONLY)

@@ -1,7 +1,7 @@
 """Where every random number comes from: a seed, the number of a trial, and a purpose; never a global, never a worker.
 
-Streams of different seeds, numbers or purposes are independent (`np.random.SeedSequence`), so it does not matter who
-draws first, or whether anybody draws at all.
+Streams of different seeds, numbers or purposes are independent (`np.random.SeedSequence`), so the order of the draws
+does not matter.
 """
 
 from enum import IntEnum
@@ -12,7 +12,7 @@ __all__ = ["Purpose", "generator", "seed_sequence"]
 
 
 class Purpose(IntEnum):
-    """What a stream is for. The numbers are part of every result: new ones are added, old ones never change."""
+    """The purpose of a stream. The numbers are part of every result: new ones are added, old ones never change."""
 
     WEIGHTS = 0
     BATCHES = 1
@@ -26,14 +26,14 @@ class Purpose(IntEnum):
 
 
 def seed_sequence(seed: int, number: int, purpose: Purpose, fold: int = 0) -> np.random.SeedSequence:
-    """Give the entropy of trial `number` (0 for what belongs to no trial) for one purpose, in one of its folds.
+    """Return the entropy of trial `number` (0 if it belongs to no trial) for one purpose and one fold.
 
-    The first fold's is that of a trial without folds: SeedSequence fills up to four words of entropy with zeros, and
-    a seed below 2³² (a study file has no other) is one word.
+    The first fold has the entropy of a trial without folds, because SeedSequence pads the entropy with zeros to four
+    words and a study file's seed, which is below 2³², is one word.
     """
     return np.random.SeedSequence((seed, number, purpose, fold))
 
 
 def generator(seed: int, number: int, purpose: Purpose, fold: int = 0) -> np.random.Generator:
-    """Give a fresh generator at the start of that stream."""
+    """Return a new generator at the start of the stream."""
     return np.random.default_rng(seed_sequence(seed, number, purpose, fold))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from netcore.errors import InputError, NetcoreError, WorkError
 from netcore.files import TEMPORARY, make_folder, write_atomically
 
-REMEDY = "see to it, then run the same command again: it goes on where it stopped"
+REMEDY = "fix the cause, then run the same command again: it continues where it stopped"
 ELSEWHERE = "choose another folder with --results, or change its permissions"
 
 NO_SPACE = """

@@ -1,6 +1,6 @@
-"""[data] in a study file: what is learned from. Each source has the keys it needs and no others.
+"""[data] in a study file: the data set. Each source has the keys it needs and no others.
 
-The sections here say what may stand in the file; `netcore.data` reads what they name. docs/data.md shows each source.
+The sections define the keys; `netcore.data` reads the files that they name. docs/data.md shows each source.
 """
 
 from typing import Annotated, Literal, Self
@@ -21,7 +21,7 @@ __all__ = [
 
 
 def _part(value: object) -> object:
-    """Let a number through that is a share between 0 and 1, or, a whole number, how many rows."""
+    """Refuse a whole number below 1; 0 and 1 would otherwise be ambiguous."""
     if isinstance(value, int) and not isinstance(value, bool) and value < 1:
         raise rule("must be a share above 0 and below 1, or a number of rows from 1 on", value)
     return value
@@ -41,14 +41,14 @@ Text = Annotated[str, Field(min_length=1)]
 
 
 class _Split(Section):
-    """How rows are shared out where there is an official test set."""
+    """The split, if the data set has an official test set."""
 
     validation: Part = 0.2
-    """Share or number of the rows that judge the trials; of the training rows, where the test set is official."""
+    """Share or number of the rows for validation; of the training rows, if the test set is official."""
     folds: Annotated[int, Ge(2)] | None = None
-    """Train each trial so many times, each with another part of the rows for validation, in place of `validation`."""
+    """Number of folds of cross-validation, in place of `validation`."""
     seed: Annotated[int, Ge(0), Lt(2**32)] = 0
-    """Draws the split, whatever the study's seed."""
+    """Seed of the split, independent of the study's seed."""
 
     @model_validator(mode="after")
     def _one_way_to_validate(self) -> Self:
@@ -62,10 +62,10 @@ class _Split(Section):
 
 
 class _SplitWithTest(_Split):
-    """How rows are shared out where there is none."""
+    """The split, if the data set has no official test set."""
 
     test: Part = 0.2
-    """Share or number of the rows that only the net that ships is judged by."""
+    """Share or number of the rows of the test set, which only the final model reads."""
 
     @model_validator(mode="after")
     def _rows_are_left(self) -> Self:
@@ -75,10 +75,10 @@ class _SplitWithTest(_Split):
 
 
 class _Standardized(Section):
-    """How features that are numbers are prepared."""
+    """The preparation of numeric features."""
 
     standardize: Literal["feature", "pixel-mean", "none"] = "feature"
-    """What is done to the features, by the figures of the training part."""
+    """How the features are scaled, fitted on the training part."""
 
 
 class BundledDataSection(_SplitWithTest, _Standardized):
@@ -89,7 +89,7 @@ class BundledDataSection(_SplitWithTest, _Standardized):
 
 
 class IdxDataSection(_Split, _Standardized):
-    """[data] of MNIST and its kin; the official test files are the test part."""
+    """[data] of MNIST and data sets in its format; the official test files are the test set."""
 
     source: Literal["idx"]
     """The IDX format."""
@@ -98,14 +98,14 @@ class IdxDataSection(_Split, _Standardized):
 
 
 class Cifar10DataSection(_Split, _Standardized):
-    """[data] of CIFAR-10; the official test batch is the test part."""
+    """[data] of CIFAR-10; the official test batch is the test set."""
 
     source: Literal["cifar10"]
     """CIFAR-10."""
     path: Text
     """Folder cifar-10-batches-py or cifar-10-batches-bin."""
     train_limit: Annotated[int, Ge(1)] | None = None
-    """Take the first so many training rows; all, if left out."""
+    """Number of training rows to use, from the first on; all if left out."""
 
 
 class ArraysDataSection(_SplitWithTest, _Standardized):
@@ -144,4 +144,4 @@ DataSection = Annotated[
     BundledDataSection | IdxDataSection | Cifar10DataSection | ArraysDataSection | TableDataSection,
     Field(discriminator="source"),
 ]
-"""[data]: what is learned from."""
+"""[data]: the data set."""

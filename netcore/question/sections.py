@@ -16,24 +16,24 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class StudySection(Section):
-    """[study]: how the answer is searched."""
+    """[study]: the search."""
 
     name: str | None = None
     """Name of the study, its MLflow experiment and its folder; the file's own name if left out."""
     seed: Annotated[int, Ge(0), Lt(2**32)] = 0
-    """Where all random numbers of the search come from."""
+    """Seed of all random numbers of the search."""
     trials: Annotated[int, Ge(1)] = 100
-    """Trials in all; may be raised later."""
+    """Number of trials in total; may be raised later."""
     metric: Annotated[Metric, Field(strict=False)] = Metric.VAL_LOSS
-    """What is best: the lowest validation loss, or the highest validation accuracy."""
+    """The metric to optimize: the lowest validation loss, or the highest validation accuracy."""
     sampler: Literal["tpe", "gp", "random", "qmc", "grid"] = "tpe"
     """How hyperparameters are proposed; `gp` needs the extra of that name."""
     window: Annotated[int, Ge(1)] = 8
-    """Trials in flight at most: trial n is proposed when trial n - window is known."""
+    """Maximum number of trials in flight: trial n is proposed when trial n - window is committed."""
     weights: Literal["best", "all"] = "best"
-    """Whose weights are kept: the five best finished trials', or all."""
+    """The trials whose weights are kept: the five best finished ones, or all."""
     max_failures: Annotated[int, Ge(0)] = 3
-    """So many trials may fail with an error before the study stops."""
+    """Number of trials that may fail with an error before the study stops."""
     trial_timeout: Annotated[float, Gt(0), Le(1_000_000)] = 3600.0
     """Seconds after which a trial's worker counts as stalled."""
 
@@ -46,7 +46,7 @@ class StudySection(Section):
 
 
 class TrainingSection(Section):
-    """[training]: what all trials have in common."""
+    """[training]: the settings that all trials share."""
 
     epochs: Annotated[int, Ge(1)] = 30
     """Passes over the training set."""
@@ -57,14 +57,14 @@ class TrainingSection(Section):
 
 
 class StoppingSection(Section):
-    """[stopping]: when a trial that lags behind is stopped; without this table none is."""
+    """[stopping]: the stopping rule; without this table no trial is stopped."""
 
     rungs: Annotated[tuple[Annotated[int, Ge(1)], ...], Field(strict=False, min_length=1)]
     """The epochs at which a trial may be stopped, in rising order."""
     keep: Annotated[float, Gt(0), Lt(1)] = 0.25
-    """A trial goes on at a rung if it is as good as this share, the better one, of the trials before it."""
+    """A trial continues at a rung if it is among this best share of the trials that reached it before."""
     after: Annotated[int, Ge(1)] = 5
-    """So many trials must have reached a rung before any is stopped there."""
+    """Number of trials that must have reached a rung before any is stopped there."""
 
     @field_validator("rungs")
     @classmethod
@@ -75,9 +75,9 @@ class StoppingSection(Section):
 
 
 class ConfirmSection(Section):
-    """[confirm]: how the best trials are confirmed after the search."""
+    """[confirm]: the confirmation of the best trials after the search."""
 
     finalists: Annotated[int, Ge(1)] = 3
-    """So many of the best finished trials are trained again, each with the same fresh seeds."""
+    """Number of the best finished trials that are trained again, each with the same fresh seeds."""
     seeds: Annotated[int, Ge(1)] = 10
-    """How many seeds."""
+    """Number of seeds."""

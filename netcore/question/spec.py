@@ -1,7 +1,7 @@
-"""The study file: one TOML file asks one question. Here it becomes frozen, typed, and checked, before anything runs.
+"""The study file: one TOML file asks one question. It is read into a frozen, typed and checked `StudySpec`.
 
-`load_spec` reads a file (or the name of one in ./studies) into a `StudySpec`. All mistakes are reported at once, each
-as place, rule, value, remedy. docs/study-file.md describes every key.
+`load_spec` takes a path or the name of a study in ./studies. All mistakes are reported at once, each as place, rule,
+value, remedy. docs/study-file.md describes every key.
 """
 
 import json
@@ -54,11 +54,11 @@ class StudySpec(Section):
     _folder: Path = PrivateAttr(Path())
 
     MAY_CHANGE: ClassVar = frozenset({"trials", "weights", "max_failures", "trial_timeout"})
-    """Keys of [study] that may change while everything already done remains valid."""
+    """Keys of [study] that may change without making existing records invalid."""
 
     @property
     def name(self) -> str:
-        """Name of the study, its folder and its MLflow experiment."""
+        """The name of the study, its folder and its MLflow experiment."""
         return self.study.name or ""
 
     @property
@@ -68,34 +68,34 @@ class StudySpec(Section):
 
     @property
     def folder(self) -> Path:
-        """The folder that the file lies in: what paths in it are relative to."""
+        """The file's folder; paths in the file are relative to it."""
         return self._folder
 
     def identity(self) -> dict[str, Any]:
-        """Give the settings that make this question another one: all but `MAY_CHANGE`, and what follows the search."""
+        """Return the settings that identify the question: all except `MAY_CHANGE` and [confirm]."""
         return self.identity_of(self.model_dump(mode="json"))
 
     @classmethod
     def identity_of(cls, settings: dict[str, Any]) -> dict[str, Any]:
-        """Give the same of settings that were dumped as JSON."""
+        """Return the same for settings that were dumped as JSON."""
         study = {key: value for key, value in settings["study"].items() if key not in cls.MAY_CHANGE}
         return {**{table: value for table, value in settings.items() if table != "confirm"}, "study": study}
 
     def with_trials(self, trials: int | None) -> "StudySpec":
-        """Give the same study with another number of trials."""
+        """Return the same study with another number of trials."""
         return self._with("study", trials=trials)
 
     def with_confirm(self, finalists: int | None, seeds: int | None) -> "StudySpec":
-        """Give the same study with another confirmation."""
+        """Return the same study with another confirmation."""
         return self._with("confirm", finalists=finalists, seeds=seeds)
 
     def located(self, text: bytes, folder: Path) -> Self:
-        """Say which bytes this was read from, and what paths in it are relative to; once, where a spec is made."""
+        """Set the bytes and the folder of the file, and return the spec; called once, when a spec is made."""
         self._text, self._folder = text, folder
         return self
 
     def _with(self, table: str, **changes: int | None) -> "StudySpec":
-        """Give the same study with some keys changed, checked like one that was read; None leaves a key as it is."""
+        """Return the same study with some keys changed and checked; None leaves a key as it is."""
         changed = {key: value for key, value in changes.items() if value is not None}
         if not changed:
             return self
@@ -104,7 +104,7 @@ class StudySpec(Section):
         return _checked(settings, self.name).located(self._text, self._folder)
 
     def misfits(self) -> Iterator[Problem]:
-        """Find what is right by itself and wrong together."""
+        """Find settings that are valid alone but contradict one another."""
         if self.stopping and self.stopping.rungs[-1] >= self.training.epochs:
             yield Problem(
                 "stopping.rungs",
@@ -118,10 +118,10 @@ class StudySpec(Section):
 
 
 def load_spec(study: str | Path) -> StudySpec:
-    """Read a study file, given by its path or by the name of one in ./studies.
+    """Return the study in a file, given by its path or by its name in ./studies.
 
     Raises:
-        InputError: there is no such file, or it has mistakes: all of them, one line each.
+        InputError: the file is missing, or has mistakes; each mistake is one line.
     """
     path = _find(study)
     text, settings = read_toml(path)
@@ -135,16 +135,16 @@ class _DataAlone(Section):
 
 
 def checked_data(settings: dict[str, Any]) -> dict[str, Any]:
-    """Check what would stand in [data], and give it with its defaults.
+    """Check the settings of [data] and return them with their defaults.
 
     Raises:
-        InputError: it has mistakes.
+        InputError: the settings have mistakes.
     """
     return validated(_DataAlone, {"data": settings}, place="").data.model_dump()
 
 
 def _checked(settings: object, place: str) -> StudySpec:
-    """Make a spec of settings, or say all that is wrong with them."""
+    """Return the spec of checked settings."""
     spec = validated(StudySpec, settings, place=place)
     problems = [replace(problem, place=f"{place}: {problem.place}") for problem in spec.misfits()]
     if problems:
@@ -153,10 +153,10 @@ def _checked(settings: object, place: str) -> StudySpec:
 
 
 def check_sampler(spec: StudySpec) -> None:
-    """Look whether what a study's sampler needs is there: a search needs it; its tables and its report do not.
+    """Check that the packages of a study's sampler are installed; only a search needs them.
 
     Raises:
-        InputError: it is not installed.
+        InputError: a package is missing.
     """
     sampler = spec.study.sampler
     for package in EXTRAS.get(sampler, ()):
@@ -166,10 +166,10 @@ def check_sampler(spec: StudySpec) -> None:
 
 
 def dataset_of(spec: StudySpec, put: Put = put_in_memory, *, draw: int | None = None) -> Dataset:
-    """Load a study's data and check what only the data can tell; `put` and `draw` are those of `prepare`.
+    """Return a study's data, checked against its settings; `put` and `draw` are those of `prepare`.
 
     Raises:
-        InputError: the data are not fit for the study.
+        InputError: the data do not fit the study.
     """
     dataset = load_dataset(**spec.data.model_dump(), dtype=spec.training.dtype, folder=spec.folder, put=put, draw=draw)
     rows = min(len(fold.X_train) for fold in dataset.folds)
@@ -183,7 +183,7 @@ def dataset_of(spec: StudySpec, put: Put = put_in_memory, *, draw: int | None = 
 
 
 def question(study_file: str) -> str:
-    """Give what a study file asks: its opening comment `# Question: …`, with the lines that carry it on."""
+    """Return the question of a study file: its opening comment `# Question: …` with its continuation lines."""
     lines: list[str] = []
     for line in study_file.lstrip().splitlines():
         text = line.removeprefix("#").strip()
@@ -195,7 +195,7 @@ def question(study_file: str) -> str:
 
 
 def _find(study: str | Path) -> Path:
-    """Give the file that is meant: a path, or the name of a study in ./studies."""
+    """Return the path of a study file, given by its path or by its name in ./studies."""
     path = Path(study)
     if path.suffix == ".toml" or len(path.parts) > 1:
         if not is_file(path):
@@ -212,6 +212,6 @@ def _find(study: str | Path) -> Path:
 
 
 def json_schema() -> str:
-    """Give the JSON Schema of a study file, from which editors complete and check as you type."""
+    """Return the JSON Schema of a study file, which editors use for completion and checks."""
     schema = StudySpec.model_json_schema()
     return json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}, indent=2)

@@ -64,7 +64,7 @@ def about_the_disk(ended: Ended, why: str) -> None:
     line = one_line(ended)
     assert ended.said.strip() == line
     assert line.startswith("error: results/tiny")
-    assert f": cannot be written ({why}); see to it, then run the same command again" in line
+    assert f": cannot be written ({why}); fix the cause, then run the same command again" in line
 
 
 @pytest.mark.rounds(3, 20)
