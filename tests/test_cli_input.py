@@ -352,7 +352,7 @@ def test_no_space(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
     lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1
-    assert re.match(r"error: results/x/\S+: cannot be written \(File too large\); see to it, ", lines[0])
+    assert re.match(r"error: results/x/\S+: cannot be written \(File too large\); fix the cause, ", lines[0])
     assert not list(tmp_path.rglob("*.partial"))
     assert all(path.stat().st_size <= 1600 for path in (tmp_path / "results").rglob("*") if path.is_file())
 

@@ -316,7 +316,7 @@ def test_no_space(server: Server, tmp_path: Path) -> None:
     process = start(server.address, tmp_path, limit=100_000)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert said.startswith(f"{tmp_path}/set/large: cannot be written (File too large); see to it")
+    assert said.startswith(f"{tmp_path}/set/large: cannot be written (File too large); fix the cause")
     assert contents(tmp_path) == {}
 
 
