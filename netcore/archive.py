@@ -21,8 +21,6 @@ from numpy.typing import NDArray
 
 from netcore.errors import RecordError
 
-__all__ = ["Header", "array_of", "pack", "read_header", "unpack"]
-
 _CHECKSUM = 64
 
 

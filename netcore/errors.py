@@ -11,19 +11,6 @@ from typing import TYPE_CHECKING, ClassVar, Self
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = [
-    "DataError",
-    "Finding",
-    "InputError",
-    "NetcoreError",
-    "Problem",
-    "RecordError",
-    "Remark",
-    "WorkError",
-    "nearest",
-    "printable",
-]
-
 
 @dataclass(frozen=True)
 class Problem:

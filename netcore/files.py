@@ -15,8 +15,6 @@ from typing import BinaryIO
 
 from netcore.errors import InputError, NetcoreError, WorkError
 
-__all__ = ["TEMPORARY", "cannot_write", "flush_folder", "is_file", "make_folder", "write_atomically", "writing"]
-
 _WRONG_PLACE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG}
 
 _WRITES = count()
@@ -99,7 +97,9 @@ def cannot_write(path: Path, error: OSError, elsewhere: str = ELSEWHERE) -> Netc
         elsewhere = "move the folder of this name away"
     if error.errno in _WRONG_PLACE:
         return InputError.at(path, what, remedy=elsewhere)
-    return WorkError.at(path, what, remedy="fix the cause, then run the same command again: it continues where it stopped")
+    return WorkError.at(
+        path, what, remedy="fix the cause, then run the same command again: it continues where it stopped"
+    )
 
 
 def flush_folder(folder: Path) -> None:

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-__all__ = ["Notice", "Stage"]
-
 
 @dataclass(frozen=True)
 class Notice:

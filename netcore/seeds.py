@@ -8,8 +8,6 @@ from enum import IntEnum
 
 import numpy as np
 
-__all__ = ["Purpose", "generator", "seed_sequence"]
-
 
 class Purpose(IntEnum):
     """The purpose of a stream. The numbers are part of every result: new ones are added, old ones never change."""

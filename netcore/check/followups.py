@@ -37,8 +37,6 @@ from netcore.records.folder import StudyFolder
 from netcore.records.job import State, TrialJob
 from netcore.records.record import Record, differences, pack_weights, ranked
 
-__all__ = ["audit", "confirmation", "final_model"]
-
 _CONFIRM = "`netcore confirm` trains it again"
 _REBUILD = "delete the file, and `netcore confirm` writes it again"
 

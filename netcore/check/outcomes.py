@@ -15,8 +15,6 @@ from netcore.records.job import Role, State, TrialJob, TrialResult
 from netcore.records.record import Record
 from netcore.workers.trial import stopping_rule
 
-__all__ = ["outcome_problems"]
-
 
 class _Outcome(NamedTuple):
     state: State

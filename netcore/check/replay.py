@@ -31,8 +31,6 @@ from netcore.seeds import Purpose, generator
 from netcore.workers.engine import Engine
 from netcore.workers.start import engine_for
 
-__all__ = ["Asked", "Replayed", "all_of", "best_of", "compared", "confirmation_of", "replay", "sample_of", "trials_of"]
-
 
 class Asked(NamedTuple):
     """A training that is to be replayed."""

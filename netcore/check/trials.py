@@ -20,19 +20,6 @@ from netcore.search.loop import KEPT
 from netcore.search.samplers import SAMPLER_ARGUMENTS
 from netcore.training.step import STEP
 
-__all__ = [
-    "digests",
-    "history",
-    "jobs",
-    "outcomes",
-    "proposals",
-    "read_records",
-    "settings",
-    "study_records",
-    "unbroken",
-    "weights",
-]
-
 _TRAIN = "`netcore run` trains it again"
 
 

@@ -27,8 +27,6 @@ from netcore.tracking.client import shown_uri
 from netcore.tracking.differences import mlflow_findings
 from netcore.tracking.journal import journal_findings
 
-__all__ = ["Check", "verify"]
-
 _UNFORESEEN = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 

@@ -16,8 +16,6 @@ from netcore.data.raw import RawData
 from netcore.errors import DataError
 from netcore.files import is_file
 
-__all__ = ["read_arrays"]
-
 _LAST_LETTER, _SURROGATES = 0x10FFFF, (0xD800, 0xDFFF)
 """The largest code point of Unicode, and the range of code points that are not characters."""
 _IMAGES = {3: (1,), 4: (1, 3)}

@@ -9,8 +9,6 @@ import numpy as np
 
 from netcore.data.raw import RawData
 
-__all__ = ["BUNDLED"]
-
 
 def _load(name: str, image_shape: tuple[int, int, int] | None = None) -> RawData:
     """Return scikit-learn's data set of this name."""

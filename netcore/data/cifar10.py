@@ -15,8 +15,6 @@ from netcore.data.raw import IntArray, RawData
 from netcore.errors import DataError
 from netcore.files import is_file
 
-__all__ = ["CHANNELS", "PIXELS", "SIDE", "TEST_FILE", "TRAINING_FILES", "read_batch", "read_cifar10"]
-
 SIDE, CHANNELS = 32, 3
 PIXELS = SIDE * SIDE * CHANNELS
 """The numbers of one image: height times width times channels."""

@@ -15,8 +15,6 @@ from netcore.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["DROP", "MOST_CATEGORIES", "as_category", "classes_of", "is_numeric", "refuse_infinity"]
-
 MOST_CATEGORIES = 1000
 """The most different values that a category or the target may have; a column with more is free text or an amount."""
 

@@ -18,8 +18,6 @@ from numpy.typing import DTypeLike, NDArray
 from netcore.data.preprocessing import Preprocessing
 from netcore.data.raw import IntArray
 
-__all__ = ["Dataset", "FloatArray", "Put", "digest_of", "put_in_memory"]
-
 FloatArray = NDArray[np.floating[Any]]
 Put = Callable[[str, tuple[int, ...], DTypeLike, Iterator[NDArray[Any]]], NDArray[Any]]
 """Stores an array: takes its name, shape, type and consecutive blocks of rows, and returns it."""

@@ -17,8 +17,6 @@ from netcore.data.image_sets import ImageSet, Pin, unpacked
 from netcore.errors import DataError, Problem, WorkError
 from netcore.files import TEMPORARY, is_file, make_folder, writing
 
-__all__ = ["fetch"]
-
 _PIECE = 1 << 16
 _OLD = 3600.0
 """Seconds after which a temporary file belongs to a killed download."""

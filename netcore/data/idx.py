@@ -19,8 +19,6 @@ from netcore.data.raw import RawData
 from netcore.errors import DataError
 from netcore.files import is_file
 
-__all__ = ["read_idx", "read_idx_file"]
-
 _AGAIN = "download the file again"
 _LARGEST_RATIO = 1032
 """Deflate expands one byte to 1,032 bytes at most (zlib's technical details)."""

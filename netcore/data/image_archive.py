@@ -14,8 +14,6 @@ from netcore.data.image_sets import ImageSet, Pin
 from netcore.errors import DataError
 from netcore.files import writing
 
-__all__ = ["CANNOT_WRITE", "take_members"]
-
 CANNOT_WRITE = "change its permissions, or set NETCORE_DATA to another folder"
 """The remedy for a data folder that cannot be written."""
 

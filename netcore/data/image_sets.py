@@ -9,8 +9,6 @@ from pathlib import Path
 
 from netcore.files import is_file
 
-__all__ = ["IMAGE_SETS", "ImageSet", "Pin", "present", "unpacked"]
-
 
 @dataclass(frozen=True)
 class Pin:

@@ -18,8 +18,6 @@ from netcore.archive import Header, read_header
 from netcore.data.prepared import spill
 from netcore.errors import DataError, nearest
 
-__all__ = ["SAVE_AGAIN", "map_file", "read_member"]
-
 SAVE_AGAIN = "write it again with numpy.save or numpy.savez"
 """The remedy for a damaged file."""
 

@@ -14,8 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Array", "load"]
-
 
 class _ByteType:
     """The stand-in for `numpy.dtype`: the type of a pixel."""

@@ -18,8 +18,6 @@ from netcore.data.raw import IntArray, RawData
 from netcore.data.split import split
 from netcore.errors import DataError
 
-__all__ = ["prepare"]
-
 
 def prepare(  # noqa: PLR0913  # what may stand in [data]
     raw: RawData,

@@ -28,8 +28,6 @@ from netcore.data.dataset import Dataset, Put
 from netcore.data.preprocessing import from_members, to_members
 from netcore.errors import DataError, RecordError, WorkError
 
-__all__ = ["cache_folder", "open_dataset", "prepared", "spill"]
-
 _FACTS = "dataset.npz"
 _FIELDS = ("name", "class_names", "feature_names", "image_shape", "digest")
 _ARRAYS = tuple(f"{letter}_{part}" for part in ("train", "val", "test") for letter in "Xy")

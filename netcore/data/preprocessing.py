@@ -17,8 +17,6 @@ from numpy.typing import DTypeLike, NDArray
 
 from netcore.archive import array_of
 
-__all__ = ["Preprocessing", "apply", "chunks", "fit", "from_members", "to_members"]
-
 Array = NDArray[Any]
 
 _MEMBER = "preprocessing"

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["IntArray", "RawData"]
-
 IntArray = NDArray[np.intp]
 
 

@@ -23,8 +23,6 @@ from netcore.data.raw import RawData
 from netcore.data.table import read_table
 from netcore.errors import DataError
 
-__all__ = ["MEANINGS", "PREPARATION", "SOURCES", "data_folder", "find_data", "load_dataset", "read_source"]
-
 SOURCES: dict[str, Callable[..., RawData]] = {
     **BUNDLED,
     "idx": read_idx,

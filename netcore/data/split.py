@@ -13,8 +13,6 @@ from netcore.data.raw import IntArray, RawData
 from netcore.errors import DataError
 from netcore.seeds import Purpose, seed_sequence
 
-__all__ = ["split"]
-
 Pair = tuple[IntArray, IntArray]
 """The training rows and the validation rows, as row numbers."""
 

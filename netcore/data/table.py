@@ -18,8 +18,6 @@ from netcore.files import is_file
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["read_csv", "read_parquet", "read_table"]
-
 _CELLS = 2_000_000
 """The number of CSV cells that are parsed at a time."""
 

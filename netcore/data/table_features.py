@@ -19,8 +19,6 @@ from netcore.errors import DataError, nearest
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["apply", "apply_rows", "feature_names", "fit"]
-
 Column = dict[str, Any]
 """JSON of a fitted column: its `name`, its `kind` ("number" or "category"), and a category's `categories`."""
 

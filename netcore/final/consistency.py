@@ -12,8 +12,6 @@ from netcore.core.params import Params
 from netcore.data import table_features
 from netcore.data.preprocessing import Preprocessing
 
-__all__ = ["check_image_shape", "check_names", "check_params", "check_preprocessing"]
-
 _FITTED = {"none": set(), "pixel-mean": {"mean"}, "feature": {"mean", "scale"}, "table": {"median", "mean", "scale"}}
 """The arrays of each kind of preprocessing."""
 

@@ -22,8 +22,6 @@ from netcore.errors import DataError, RecordError
 from netcore.final.consistency import check_image_shape, check_names, check_params, check_preprocessing
 from netcore.final.raw_rows import Rows, as_matrix, as_table
 
-__all__ = ["MODEL", "Model", "read_model"]
-
 MODEL = "model.npz"
 """The file's name in a study's folder."""
 

@@ -24,8 +24,6 @@ from netcore.final.model import Model
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["as_csv", "ignored", "predict", "read_rows", "refuse_place", "write_csv"]
-
 _GZIP, _IDX = b"\x1f\x8b", b"\x00\x00\x08"
 """The first bytes of such files."""
 _YES_NO = {"true": "True", "TRUE": "True", "false": "False", "FALSE": "False"}

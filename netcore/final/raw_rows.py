@@ -17,8 +17,6 @@ from netcore.errors import DataError, Problem, nearest
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Rows", "as_matrix", "as_table"]
-
 Rows: TypeAlias = "NDArray[Any] | pd.DataFrame"
 """N rows: an array (N, …), or a table with N rows."""
 

@@ -10,15 +10,6 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from netcore.question.reading import Section, rule
 
-__all__ = [
-    "ArraysDataSection",
-    "BundledDataSection",
-    "Cifar10DataSection",
-    "DataSection",
-    "IdxDataSection",
-    "TableDataSection",
-]
-
 
 def _part(value: object) -> object:
     """Refuse a whole number below 1; 0 and 1 would otherwise be ambiguous."""

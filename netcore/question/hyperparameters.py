@@ -12,8 +12,6 @@ from typing import Annotated, Any, NamedTuple, get_args, get_type_hints
 from annotated_types import Ge, Gt, Le
 from pydantic import TypeAdapter, ValidationError
 
-__all__ = ["DESCRIPTIONS", "DTYPES", "HYPERPARAMETERS", "TYPES", "Hyperparameters", "allows", "from_texts", "limits"]
-
 
 class Hyperparameters(NamedTuple):
     """What a trial tries. The name is the same as TOML key, MLflow param, table column and axis label."""

@@ -12,8 +12,6 @@ import numpy as np
 
 from netcore.core.sgd import Epoch
 
-__all__ = ["METRICS", "Metric"]
-
 METRICS = ("train_loss", "val_loss", "train_accuracy", "val_accuracy")
 """What is measured in every epoch: losses in nats, accuracies as shares from 0 to 1."""
 

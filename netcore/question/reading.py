@@ -16,8 +16,6 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from netcore.data import SOURCES
 from netcore.errors import InputError, Problem, nearest
 
-__all__ = ["LARGEST", "Section", "read_toml", "rule", "validated"]
-
 LARGEST = 64 * 1024
 """The most bytes a study file may have; real ones are far smaller."""
 

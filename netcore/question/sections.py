@@ -10,8 +10,6 @@ from pydantic import Field, field_validator
 from netcore.question.metrics import Metric
 from netcore.question.reading import Section, rule
 
-__all__ = ["ConfirmSection", "StoppingSection", "StudySection", "TrainingSection"]
-
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 

@@ -14,8 +14,6 @@ from netcore.errors import Problem
 from netcore.question.hyperparameters import DESCRIPTIONS, HYPERPARAMETERS, TYPES, Hyperparameters
 from netcore.question.reading import Section, rule
 
-__all__ = ["Range", "SpaceSection", "StartSection", "grid_misfits", "start_misfits"]
-
 T = TypeVar("T", int, float)
 
 

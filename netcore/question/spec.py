@@ -22,17 +22,6 @@ from netcore.question.reading import Section, read_toml, validated
 from netcore.question.sections import ConfirmSection, StoppingSection, StudySection, TrainingSection
 from netcore.question.space_section import SpaceSection, StartSection, grid_misfits, start_misfits
 
-__all__ = [
-    "EXTRAS",
-    "StudySpec",
-    "check_sampler",
-    "checked_data",
-    "dataset_of",
-    "json_schema",
-    "load_spec",
-    "question",
-]
-
 STUDIES = Path("studies")
 
 EXTRAS = {"gp": ("torch", "greenlet")}

@@ -13,8 +13,6 @@ from netcore.core.sgd import Epoch
 from netcore.question.metrics import METRICS
 from netcore.records.job import TrialResult
 
-__all__ = ["CURVES", "arrays_of", "read_curves"]
-
 CURVES = ("learning_rate", *METRICS)
 """The arrays of a record, one entry per epoch."""
 

@@ -24,9 +24,6 @@ from netcore.question.spec import StudySpec
 from netcore.records.record import Record, pack_weights, unpack_weights
 from netcore.records.study_json import read_resolved, read_test, read_times
 
-__all__ = ["StudyFolder", "find_study", "studies_in"]
-
-
 _OLD = 3600.0
 
 

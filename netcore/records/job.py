@@ -18,17 +18,6 @@ from netcore.question.metrics import Metric
 from netcore.question.spec import StudySpec
 from netcore.training.step import STEP
 
-__all__ = [
-    "MACHINE_FAILURES",
-    "Count",
-    "Role",
-    "State",
-    "TrialJob",
-    "TrialResult",
-    "failed",
-]
-
-
 MACHINE_FAILURES = frozenset({"worker died", "timed out"})
 """Failures that say something about the machine, and nothing about the trial."""
 

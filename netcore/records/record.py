@@ -23,19 +23,6 @@ from netcore.question.hyperparameters import TYPES, Hyperparameters
 from netcore.records.curves import arrays_of, read_curves
 from netcore.records.job import Count, State, TrialJob, TrialResult
 
-__all__ = [
-    "Provenance",
-    "Record",
-    "chained",
-    "differences",
-    "outline",
-    "pack_weights",
-    "rank",
-    "ranked",
-    "setting_differences",
-    "unpack_weights",
-]
-
 _FORMAT = 3
 _REMEDY = "`netcore run` moves it aside and trains the trial again"
 _NOT_A_RECORD = (AttributeError, KeyError, MemoryError, OverflowError, RecursionError, TypeError, ValueError)

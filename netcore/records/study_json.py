@@ -16,8 +16,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from netcore.errors import InputError
 from netcore.question.spec import StudySpec
 
-__all__ = ["read_resolved", "read_test", "read_times"]
-
 Count = Annotated[int, Ge(0), Le(2**53)]
 
 

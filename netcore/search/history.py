@@ -22,8 +22,6 @@ from netcore.search.samplers import Sampling
 from netcore.search.space import Space
 from netcore.search.stopping import Stopping
 
-__all__ = ["TOLD_AS", "History", "quiet_optuna", "reported", "told"]
-
 TOLD_AS = {
     State.FINISHED: TrialState.COMPLETE,
     State.PRUNED: TrialState.PRUNED,

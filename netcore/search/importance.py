@@ -22,8 +22,6 @@ from netcore.question.space_section import SpaceSection
 from netcore.search.history import quiet_optuna
 from netcore.search.space import Space
 
-__all__ = ["LEAST", "RESAMPLES", "Importance", "importances"]
-
 LEAST = 30
 """The smallest number of finished trials from which importances are computed."""
 

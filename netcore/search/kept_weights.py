@@ -14,8 +14,6 @@ from netcore.records.record import Record, ranked
 from netcore.search.loop import KEPT
 from netcore.workers.engine import Engine
 
-__all__ = ["keep_weights"]
-
 
 def keep_weights(
     records: list[Record], folder: StudyFolder, engine: Engine, dataset: Dataset, *, keep: str

@@ -25,8 +25,6 @@ from netcore.records.record import Record, chained, differences, outline, rank
 from netcore.search.history import History
 from netcore.workers.engine import Engine, Trained
 
-__all__ = ["KEPT", "Search"]
-
 KEPT = 5
 """The weights of this many best finished trials are kept."""
 

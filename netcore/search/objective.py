@@ -15,8 +15,6 @@ from netcore.records.job import State, TrialJob
 from netcore.search.space import Space
 from netcore.workers.trial import run_trial
 
-__all__ = ["Objective"]
-
 
 class Objective:
     """A function of an Optuna trial: the best validation metric of a net trained with the suggested hyperparameters."""

@@ -18,8 +18,6 @@ from netcore.question.spec import StudySpec, check_sampler
 from netcore.search.space import Space, as_real, into
 from netcore.seeds import Purpose, generator, seed_sequence
 
-__all__ = ["SAMPLER_ARGUMENTS", "Sampling"]
-
 SAMPLER_ARGUMENTS: dict[str, dict[str, Any]] = {
     "tpe": {
         "n_startup_trials": 10,

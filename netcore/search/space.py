@@ -20,8 +20,6 @@ from optuna.distributions import (
 from netcore.question.hyperparameters import HYPERPARAMETERS, Hyperparameters
 from netcore.question.space_section import Range, SpaceSection, StartSection
 
-__all__ = ["Space", "as_real", "into"]
-
 
 class Space:
     """The searched hyperparameters of a study, in the order of `HYPERPARAMETERS`, and the fixed ones."""

@@ -12,8 +12,6 @@ from netcore.question.metrics import Metric
 from netcore.question.sections import StoppingSection
 from netcore.records.job import State, TrialResult
 
-__all__ = ["Stopping"]
-
 
 class Stopping:
     """The best values of the committed trials at each rung, and the thresholds that follow from them."""

@@ -21,16 +21,6 @@ from netcore.errors import NetcoreError, WorkError
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-__all__ = [
-    "DEFAULT_URI",
-    "ENVIRONMENT",
-    "connect",
-    "shown_uri",
-    "speaking_plainly",
-    "there_is_none",
-    "tracking_uri",
-]
-
 DEFAULT_URI = "sqlite:///mlflow.db"
 
 _USER = re.compile(r"://\S*@")

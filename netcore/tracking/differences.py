@@ -11,8 +11,6 @@ from netcore.tracking.plan import compare
 from netcore.tracking.projection import TRIAL, Projection
 from netcore.tracking.steps import DeleteRun, Step, WriteStudyRun, WriteTraining
 
-__all__ = ["mlflow_findings"]
-
 
 def mlflow_findings(records: list[Record], folder: StudyFolder, *, complete: bool) -> Iterator[Finding | Record]:
     """Return what is wrong in MLflow, and each trial once it has been compared.

@@ -22,8 +22,6 @@ from netcore.errors import RecordError, WorkError
 from netcore.records.folder import StudyFolder
 from netcore.tracking.client import connect, shown_uri, speaking_plainly
 
-__all__ = ["PATIENCE", "Follower", "follow", "sync"]
-
 PATIENCE = 60.0
 """How many seconds a run that is complete waits for the next step of its follower.
 

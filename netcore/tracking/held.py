@@ -17,8 +17,6 @@ from mlflow.exceptions import MlflowException
 from netcore.tracking.client import tracking_uri
 from netcore.tracking.projection import CONFIRM, TRIAL, Key
 
-__all__ = ["Held", "artifact_digest", "history_of", "key_of", "model_file_digest", "read_held", "study_runs"]
-
 _RUNS_PER_PAGE = 1_000
 
 

@@ -21,8 +21,6 @@ from netcore.records.record import Record
 from netcore.search.history import quiet_optuna, told
 from netcore.search.space import Space
 
-__all__ = ["journal_findings", "write_journal"]
-
 _AGAIN = "`netcore report` writes it again"
 
 

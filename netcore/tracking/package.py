@@ -21,8 +21,6 @@ from numpy.typing import NDArray
 import netcore
 from netcore.final.model import MODEL, Model
 
-__all__ = ["write_package"]
-
 _REQUIREMENTS = ("mlflow", "numpy", "pandas", "platformdirs")
 """The packages that the model needs besides netcore."""
 _FLAVOR = "python_function"

@@ -20,18 +20,6 @@ from netcore.records.record import Record
 if TYPE_CHECKING:
     from mlflow.entities import Experiment
 
-__all__ = [
-    "DIGEST_LENGTH",
-    "NOTE",
-    "VIEW",
-    "StudyRun",
-    "as_it_is",
-    "fenced",
-    "question_of",
-    "trials_page",
-    "trials_view",
-]
-
 _KEY = "netcore"
 VIEW = f"mlflow.sharedViewState.{_KEY}"
 """The tag of an experiment with the view of its trials."""

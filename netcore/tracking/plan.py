@@ -54,8 +54,6 @@ from netcore.tracking.steps import (
     WriteTraining,
 )
 
-__all__ = ["compare", "parent_steps", "right_parent", "training_steps"]
-
 _STUDY_RUN = "the study's run"
 
 

@@ -26,26 +26,6 @@ from netcore.records.job import State
 from netcore.records.record import Record, ranked
 from netcore.tracking.pages import DIGEST_LENGTH
 
-__all__ = [
-    "CONFIRM",
-    "LOGGED",
-    "STATUS",
-    "TRIAL",
-    "Key",
-    "Projection",
-    "Training",
-    "dataset_input",
-    "file_digests",
-    "finite",
-    "metrics_of",
-    "milliseconds",
-    "params_of",
-    "results_of",
-    "sha256_of",
-    "tags_of",
-    "trial_run",
-]
-
 STATUS = {
     State.FINISHED: "FINISHED",
     State.PRUNED: "KILLED",

@@ -27,8 +27,6 @@ from netcore.tracking.client import shown_uri, speaking_plainly
 from netcore.tracking.pages import DIGEST_LENGTH, as_it_is, question_of
 from netcore.tracking.projection import Projection
 
-__all__ = ["CHAMPION", "Shelf", "is_worse", "model_differences", "send_model", "shelf_of"]
-
 CHAMPION = "champion"
 """The alias of the version to serve."""
 

@@ -25,8 +25,6 @@ from netcore.tracking.client import connect, shown_uri, speaking_plainly, there_
 from netcore.tracking.held import key_of
 from netcore.tracking.projection import CONFIRM, TRIAL, params_of
 
-__all__ = ["record_of_run"]
-
 _NOT_WHOLE = (ArithmeticError, AttributeError, KeyError, TypeError, ValueError)
 _SYNC = "run `netcore sync` where its records are"
 _STUDY_FILES = ("study.toml", "resolved.json")

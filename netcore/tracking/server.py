@@ -13,8 +13,6 @@ from netcore.errors import InputError, WorkError
 from netcore.tracking.client import ENVIRONMENT, connect, speaking_plainly, tracking_uri
 from netcore.tracking.pages import trials_page
 
-__all__ = ["Address", "links", "serve"]
-
 _ENDS_WITH_US = 'exec 3<&0; { cat <&3; kill 0; } & exec "$@" </dev/null 3<&-'
 """A shell script that runs a command and ends its whole process group when standard input closes.
 

@@ -8,22 +8,6 @@ from typing import NamedTuple
 from netcore.records.record import Record
 from netcore.tracking.projection import Training
 
-__all__ = [
-    "Action",
-    "DeleteRun",
-    "Difference",
-    "EndStudyRun",
-    "LogResults",
-    "SendFiles",
-    "SendModel",
-    "SendModelFile",
-    "SendWeights",
-    "Step",
-    "TagExperiment",
-    "WriteStudyRun",
-    "WriteTraining",
-]
-
 
 class Difference(NamedTuple):
     """One rule that MLflow breaks, and what it holds instead."""

@@ -45,8 +45,6 @@ from netcore.tracking.steps import (
     WriteTraining,
 )
 
-__all__ = ["Sync"]
-
 _METRICS_PER_CALL = 1_000
 _ROUNDS = 6
 """A sync needs one plan for the runs, one for their artifacts; further ones repair what lost answers left twice."""

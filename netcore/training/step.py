@@ -32,8 +32,6 @@ from netcore.data.prepared import cache_folder
 from netcore.errors import NetcoreError, RecordError, WorkError
 from netcore.files import write_atomically
 
-__all__ = ["STEP", "blas", "compiled", "load"]
-
 STEP = "compiled 2"
 """The name of the training step in every record: two steps agree within rounding, not bit for bit.
 

@@ -30,8 +30,6 @@ from netcore.workers.trial import run_trial, stopping_rule
 if TYPE_CHECKING:
     from distributed import Future as Remote
 
-__all__ = ["DaskEngine"]
-
 _PATIENCE = 30.0
 """Seconds to wait for an answer of the scheduler or of a worker."""
 _KEPT = 2

@@ -12,8 +12,6 @@ from netcore.data import Dataset
 from netcore.records.job import TrialJob, TrialResult
 from netcore.records.record import Provenance
 
-__all__ = ["ATTEMPTS", "Engine", "Trained"]
-
 ATTEMPTS = 2
 """A trial whose worker dies or stalls is run again, by another worker; after this many attempts it has failed."""
 

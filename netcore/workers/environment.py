@@ -14,8 +14,6 @@ from threadpoolctl import threadpool_info
 
 from netcore.training.step import blas
 
-__all__ = ["environment"]
-
 _PATIENCE = 2.0
 _PACKAGES = ("netcore", "llvmlite", "numba", "numpy", "optuna", "scikit-learn", "scipy")
 

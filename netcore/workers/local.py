@@ -25,8 +25,6 @@ from netcore.workers.engine import ATTEMPTS, Trained
 from netcore.workers.environment import environment
 from netcore.workers.process import LostError, Worker
 
-__all__ = ["LocalEngine", "usable_cores"]
-
 _STARTS = 3
 """If this many workers in a row are killed before they are ready, the engine gives up: no trial is at fault."""
 

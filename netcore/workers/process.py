@@ -22,8 +22,6 @@ from netcore.training.step import load
 from netcore.workers.environment import environment
 from netcore.workers.trial import run_trial
 
-__all__ = ["LostError", "Worker"]
-
 _START_TIMEOUT = 300.0
 """Seconds that a process may take until it can train."""
 

@@ -12,8 +12,6 @@ from netcore.workers.cluster import DaskEngine
 from netcore.workers.engine import Engine
 from netcore.workers.local import LocalEngine, usable_cores
 
-__all__ = ["check_workers", "engine_for"]
-
 _MOST_WORKERS = 1_024
 """All workers start at once: a typing error must not fill the machine with processes."""
 

@@ -18,8 +18,6 @@ from netcore.records.job import Role, State, TrialJob, TrialResult
 from netcore.seeds import Purpose, generator
 from netcore.training.step import compiled
 
-__all__ = ["run_trial", "stopping_rule"]
-
 
 def run_trial(job: TrialJob, dataset: Dataset, *, stop: Callable[[Epoch, float], bool] | None = None) -> TrialResult:
     """Train one trial: one net or, with folds, one net per fold, all epoch by epoch together.
