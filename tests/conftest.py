@@ -3,6 +3,7 @@
 import atexit
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from netcore.data import Dataset
 from netcore.data.prepared import prepared
 from netcore.question.spec import EXTRAS, StudySpec, dataset_of, load_spec
 from netcore.results.tables import StudyTables
+from studies import run_arrays
 
 MIXED = """
 # Question: what does a study do in which trials finish, are pruned, diverge and fail?
@@ -132,6 +134,19 @@ def netcore_command(*arguments: object, cwd: Path, **options: object) -> "subpro
     """Run a netcore command as a user does, in a process of its own."""
     command = [sys.executable, "-m", "netcore", *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload, no-any-return]
+
+
+@pytest.fixture(scope="session")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a folder in which the study of `studies.py` has run, with all derived files. Look, do not touch."""
+    return run_arrays(tmp_path_factory.mktemp("ran"))
+
+
+@pytest.fixture
+def own(ran: Path, tmp_path: Path) -> Path:
+    """Give a copy of it, two folders deep, that a test may change."""
+    shutil.copytree(ran, tmp_path / "deep" / "own")
+    return tmp_path / "deep" / "own"
 
 
 @pytest.fixture(scope="session")

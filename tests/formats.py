@@ -1,10 +1,11 @@
-"""Tiny files in the formats of the real ones, written as their authors wrote them."""
+"""Tiny files in the formats of the real ones, written as their authors wrote them; and damage to any file."""
 
 import gzip
 import struct
 from pathlib import Path
 
 import numpy as np
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 Bytes = NDArray[np.uint8]
@@ -77,3 +78,23 @@ def batch_file(data: Bytes, labels: list[int]) -> bytes:
     """Write a file as CIFAR-10's authors did."""
     label = python2_string(b"training batch 1 of 5")
     return python2_pickle({b"batch_label": label, b"labels": python2_list(labels), b"data": python2_array(data)})
+
+
+def damage(content: bytes, data: st.DataObject) -> bytes:
+    """Change, cut, insert, or swap bytes, the first ones more often than others: there the structure is."""
+    changed = bytearray(content)
+    places = (
+        st.integers(0, max(0, len(content) - 1)) | st.integers(0, 200) | st.integers(len(content) - 200, len(content))
+    )
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = min(max(0, data.draw(places)), max(0, len(changed) - 1))
+        match data.draw(st.integers(0, 4)):
+            case 0 | 1:
+                changed[place : place + 1] = bytes([data.draw(st.integers(0, 255))])
+            case 2:
+                changed[place:place] = data.draw(st.binary(max_size=8))
+            case 3:
+                del changed[place : place + data.draw(st.integers(1, 40))]
+            case _:
+                changed = changed[:place]
+    return bytes(changed)

@@ -1,10 +1,9 @@
 """Claims about `netcore data`: it lists the sources, says what is in one, and answers mistakes like all commands."""
 
-import os
 from pathlib import Path
 
 import pytest
-from conftest import netcore_command
+from commands import quick
 from formats import write_idx
 
 from netcore.data import SOURCES, load_dataset
@@ -44,7 +43,7 @@ def test_list_names_every_source(tmp_path: Path) -> None:
     """Each source has a line; below stand the folder where files are looked for, and what it has of each image set."""
     (tmp_path / "mnist").mkdir()
     (tmp_path / "mnist" / "t10k-labels-idx1-ubyte").write_bytes(b"")
-    done = netcore_command("data", "list", cwd=tmp_path, env={**os.environ, "NETCORE_DATA": str(tmp_path)})
+    done = quick("data", "list", cwd=tmp_path, NETCORE_DATA=str(tmp_path))
     sources, sets = (part.splitlines() for part in done.stdout.split("\n\n"))
     assert [line.split()[0] for line in sources] == list(SOURCES) == list(MEANINGS)
     assert sets == [
@@ -57,7 +56,7 @@ def test_list_names_every_source(tmp_path: Path) -> None:
 
 def test_info_of_a_source(tmp_path: Path) -> None:
     """Rows, inputs, classes and their balance in each part, digest."""
-    done = netcore_command("data", "info", "iris", cwd=tmp_path)
+    done = quick("data", "info", "iris", cwd=tmp_path)
     digest = load_dataset("iris", validation=0.2, test=0.2, seed=0).digest
     assert (done.returncode, done.stdout, done.stderr) == (0, IRIS.format(digest=digest), "")
 
@@ -65,7 +64,7 @@ def test_info_of_a_source(tmp_path: Path) -> None:
 def test_info_of_files(tmp_path: Path) -> None:
     """A source with files is told where they are."""
     write_idx(tmp_path / "tiny")
-    done = netcore_command("data", "info", "idx", "--path", "tiny", cwd=tmp_path)
+    done = quick("data", "info", "idx", "--path", "tiny", cwd=tmp_path)
     assert "rows      42: 24 train, 6 validation, 12 test\n  inputs    12 (4 x 3 x 1)" in done.stdout
 
 
@@ -74,34 +73,34 @@ def test_info_of_a_study_with_folds(tmp_path: Path) -> None:
     write_idx(tmp_path / "tiny", rows=31)
     study = (ROOT / "studies" / "iris.toml").read_text().replace('source = "iris"', 'source = "iris"\nfolds = 4')
     (tmp_path / "mine.toml").write_text(study)
-    done = netcore_command("data", "info", "mine.toml", cwd=tmp_path)
+    done = quick("data", "info", "mine.toml", cwd=tmp_path)
     digest = load_dataset("iris", seed=0, folds=4).digest
     assert (done.returncode, done.stdout, done.stderr) == (0, FOLDS.format(digest=digest), "")
     tiny = 'source = "idx"\npath = "tiny"\nfolds = 4'
     (tmp_path / "mine.toml").write_text(study.replace('source = "iris"\nfolds = 4', tiny))
-    done = netcore_command("data", "info", "mine.toml", cwd=tmp_path)
+    done = quick("data", "info", "mine.toml", cwd=tmp_path)
     assert "  rows      43: 31 in folds, 12 test\n" in done.stdout
     assert "  folds     4, each with 23 to 24 rows to train, 7 to 8 to validate\n" in done.stdout
 
 
 def test_info_of_a_study_file(tmp_path: Path) -> None:
     """Of a study file it is what its [data] says, with paths relative to it."""
-    done = netcore_command("data", "info", ROOT / "studies" / "table_example.toml", cwd=tmp_path)
+    done = quick("data", "info", ROOT / "studies" / "table_example.toml", cwd=tmp_path)
     assert "trees\n  rows      400: 240 train, 80 validation, 80 test\n  inputs    17, prepared by table" in done.stdout
 
 
 def test_a_column_left_out_is_said(tmp_path: Path) -> None:
-    """What the preparation did of its own accord is said by `info`, by `check` and by `run`."""
+    """`info`, `check` and `run` say which columns the preparation left out."""
     rows = "".join(f"{n * n % 7},1,{'ab'[n % 2]}\n" for n in range(40))
     (tmp_path / "x.csv").write_text(f"u,v,kind\n{rows}")
     note = "column 'v' has one value in all training rows and is left out"
-    done = netcore_command("data", "info", "table", "--path", "x.csv", "--target", "kind", cwd=tmp_path)
+    done = quick("data", "info", "table", "--path", "x.csv", "--target", "kind", cwd=tmp_path)
     assert f"  note      x: {note}" in done.stdout
     study = (ROOT / "studies" / "wine.toml").read_text().replace('source = "wine"', 'source = "table"\npath = "x.csv"')
     study = study.replace('"x.csv"', '"x.csv"\ntarget = "kind"').replace("trials = 60", "trials = 1")
     (tmp_path / "mine.toml").write_text(study)
     for command in ("check", "run"):
-        done = netcore_command(command, "mine.toml", cwd=tmp_path)
+        done = quick(command, "mine.toml", cwd=tmp_path)
         assert done.returncode == 0
         assert f"note: x: {note}\n" in done.stderr
 
@@ -124,13 +123,13 @@ def test_a_column_left_out_is_said(tmp_path: Path) -> None:
 )
 def test_mistakes(tmp_path: Path, arguments: list[str], said: str) -> None:
     """One line, exit code 2."""
-    done = netcore_command("data", "info", *arguments, cwd=tmp_path)
+    done = quick("data", "info", *arguments, cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
 
 
 def test_files_that_are_not_there(tmp_path: Path) -> None:
     """The line names the path, where it was looked for, and the remedy."""
-    done = netcore_command("data", "info", "idx", "--path", "mnist", cwd=tmp_path)
+    done = quick("data", "info", "idx", "--path", "mnist", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: mnist: there is no such file or folder; put it into '{tmp_path}' or '")
     assert done.stderr.endswith("or set NETCORE_DATA to the folder that contains it\n")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import netcore_command
+from commands import quick
 from formats import idx_file, pixels
 from models import TREE_KEYS, TREES, run_study_with, trained
 
@@ -69,7 +69,7 @@ def test_every_format_gives_the_models_numbers(folder: Path, tmp_path: Path, for
     """The CSV has the class and, to the bit, the probabilities of each row; it names the classes."""
     model, rows = model_of(folder, "digits"), pixels(7, 8, 8)
     path = write_pictures(tmp_path / f"new.{form}", rows, model)
-    done = netcore_command("predict", "digits", path, cwd=folder)
+    done = quick("predict", "digits", path, cwd=folder)
     assert (done.returncode, done.stderr) == (0, "")
     header, classes, p2 = predictions(done.stdout)
     assert header == ["row", "class", *(f"p_{number}" for number in range(10))]
@@ -81,7 +81,7 @@ def test_a_table_may_have_other_columns_and_they_are_named(folder: Path, tmp_pat
     """Target, dropped and unknown columns are not looked at, which is said; cells may be missing."""
     frame = pd.read_csv(TREES).head(9).assign(note="x")
     frame.to_csv(tmp_path / "new.csv", index=False)
-    done = netcore_command("predict", "trees", tmp_path / "new.csv", cwd=folder)
+    done = quick("predict", "trees", tmp_path / "new.csv", cwd=folder)
     assert (done.returncode, done.stderr) == (0, "note: ignored: 'plot', 'species', 'note'\n")
     header, classes, p2 = predictions(done.stdout)
     assert header == ["row", "class", "p_ash", "p_beech", "p_larch", "p_oak"]
@@ -115,10 +115,10 @@ def test_a_row_is_read_the_same_among_any_others(codes: Model, tmp_path: Path, r
 
 def test_out_is_written_whole(folder: Path, tmp_path: Path) -> None:
     """`--out` gets what standard output would; a file that is there is replaced."""
-    shown = netcore_command("predict", "trees", TREES, cwd=folder)
+    shown = quick("predict", "trees", TREES, cwd=folder)
     out = tmp_path / "predictions.csv"
     for _ in range(2):
-        done = netcore_command("predict", "trees", TREES, "--out", out, "--results", "results", cwd=folder)
+        done = quick("predict", "trees", TREES, "--out", out, "--results", "results", cwd=folder)
         assert (done.returncode, done.stdout) == (0, f"{out}: 400 rows\n")
         assert out.read_text(encoding="utf-8") == shown.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["predictions.csv"]
@@ -164,7 +164,7 @@ def test_no_mlflow_is_needed(folder: Path) -> None:
 
 def refusal(folder: Path, *arguments: object) -> str:
     """Give the one line with which a command is refused."""
-    done = netcore_command("predict", *arguments, cwd=folder)
+    done = quick("predict", *arguments, cwd=folder)
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = (line for line in done.stderr.splitlines() if not line.startswith("note: "))
     assert line.startswith("error: ")
@@ -304,7 +304,7 @@ def test_a_file_that_is_no_table_of_the_models_is_one_line(folder: Path, tmp_pat
 
 def test_every_missing_column_has_its_line(folder: Path, tmp_path: Path) -> None:
     """Several missing columns are said at once."""
-    done = netcore_command("predict", "trees", broken(tmp_path, "new.csv", b"a,height_m\n1,2\n"), cwd=folder)
+    done = quick("predict", "trees", broken(tmp_path, "new.csv", b"a,height_m\n1,2\n"), cwd=folder)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 6
     assert done.stderr.startswith(f"error: {tmp_path}/new.csv: column 'girth_cm': is missing")

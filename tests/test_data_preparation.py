@@ -41,12 +41,9 @@ IDX = 'source = "idx"\npath = "{folder}/idx"\n'
 CIFAR = 'source = "cifar10"\npath = "{folder}/cifar"\n'
 SOURCES = {
     "grey pictures": IDX,
-    "grey pictures less their mean": IDX + 'standardize = "pixel-mean"',
-    "colour pictures": CIFAR,
     "colour pictures less their mean": CIFAR + 'standardize = "pixel-mean"',
     "colour pictures as they are": CIFAR + 'standardize = "none"',
     "numbers in folds": 'source = "wine"\nfolds = 3',
-    "a table": 'source = "table"\npath = "{folder}/trees.csv"\ntarget = "species"',
     "a table in folds": 'source = "table"\npath = "{folder}/trees.csv"\ntarget = "species"\nfolds = 3',
 }
 
@@ -82,8 +79,9 @@ def prepared(record: Record, raw: Any) -> NDArray[Any]:  # noqa: ANN401
     return preprocessing.apply(record.preprocessing, raw, slice(None), record.job.dtype)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize(
+    ("source", "dtype"), [*((source, "float32") for source in SOURCES), ("a table in folds", "float64")]
+)
 def test_a_record_and_its_weights_are_all_that_new_rows_need(
     files: Path, tmp_path: Path, source: str, dtype: str
 ) -> None:
@@ -103,7 +101,7 @@ def test_a_record_and_its_weights_are_all_that_new_rows_need(
         again = prepared(record, raw)
         assert (again.dtype, again.shape, again.tobytes()) == (seen.dtype, seen.shape, seen.tobytes())
         assert scores(weights, again).tobytes() == scores(weights, seen).tobytes()
-        for row in range(0, len(raw), 7):
+        for row in range(0, len(raw), 29):
             assert prepared(record, raw[row : row + 1]).tobytes() == seen[row].tobytes()
 
 

@@ -131,7 +131,7 @@ def test_the_applier_is_the_transformers_to_the_bit() -> None:
     assert table_features.apply(figures, features, np.float64).tobytes() == transformed(features).tobytes()
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(3))
 def test_the_applier_is_the_transformers_for_any_numbers(seed: int) -> None:
     """The same holds for numbers of any size."""
     rng = np.random.default_rng(seed)
@@ -339,6 +339,7 @@ def test_a_folder_is_no_table(tmp_path: Path) -> None:
     assert "must be a file, .csv or .parquet, got a folder" in refusal(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of memory is asked of Linux")
 def test_a_large_table_in_little_memory(tmp_path: Path) -> None:
     """200,000 rows of 50 columns: a peak of memory of at most four times the file."""

@@ -8,8 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from test_cli_input import Command, quick, refused, server  # noqa: F401  # fixtures
-from test_hostile import ran  # noqa: F401  # a fixture
+from commands import quick, refused
 
 import netcore
 from netcore.errors import InputError, NetcoreError, RecordError
@@ -19,30 +18,18 @@ from netcore.run import Run
 
 NAMES = {
     "up": "../evil",
-    "far up": "../../../../tmp/evil",
-    "up and down": "a/../../evil",
     "absolute": "/tmp/netcore-evil",  # noqa: S108  # no file is made
-    "here": ".",
     "above": "..",
     "nothing": "",
-    "a space": " ",
     "below": "a/b",
     "Windows": "..\\evil",
-    "a drive": "C:\\x",
-    "a share": "\\\\host\\x",
     "NUL": "x\0y",
     "two lines": "x\ny",
     "a terminal": "\x1b[2Jx",
     "backwards": "x\u202etxt",
-    "a dot that is none": "\u2024\u2024/evil",
-    "a slash that is none": "..\u2215x",
     "a wide dot": "\uff0e\uff0e\uff0fx",
-    "another a": "\u0430",
     "no letter": "\udcff",
-    "home": "~",
-    "a variable": "$HOME",
     "an option": "-x",
-    "hidden": ".x",
     "long": "x" * 300,
     "superseded": "_superseded",
 }
@@ -54,13 +41,6 @@ def listing(folder: Path) -> dict[str, object]:
         str(path.relative_to(folder)): path.readlink() if path.is_symlink() else path.is_dir() or path.read_bytes()
         for path in folder.rglob("*")
     }
-
-
-@pytest.fixture
-def own(ran: Path, tmp_path: Path) -> Path:  # noqa: F811
-    """Give a copy of the study, two folders deep, that a test may change."""
-    shutil.copytree(ran, tmp_path / "deep" / "own")
-    return tmp_path / "deep" / "own"
 
 
 def one_line(error: NetcoreError) -> None:
@@ -84,7 +64,7 @@ def test_a_study_s_name_is_one_folder(tmp_path: Path, what: str) -> None:
     assert listing(tmp_path) == before
 
 
-@pytest.mark.parametrize("what", sorted(set(NAMES) - {"here", "above", "nothing", "up", "up and down", "below", "NUL"}))
+@pytest.mark.parametrize("what", sorted(set(NAMES) - {"above", "nothing", "up", "below", "NUL"}))
 def test_a_study_file_s_own_name_is_one_folder(tmp_path: Path, what: str) -> None:
     """The name of a file, where it is the study's, is refused by the same rule; or there is no such file."""
     path = tmp_path / f"{NAMES[what].replace('/', '_')}.toml"
@@ -99,7 +79,7 @@ def test_a_study_file_s_own_name_is_one_folder(tmp_path: Path, what: str) -> Non
     assert listing(tmp_path) == before
 
 
-@pytest.mark.parametrize("what", sorted(set(NAMES) - {"here", "above", "nothing"}))
+@pytest.mark.parametrize("what", sorted(set(NAMES) - {"above", "nothing"}))
 def test_a_name_without_a_study_is_one_line(own: Path, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Asked for by such a name, or in a results folder of such a name, a study is not there, and nothing is made."""
     monkeypatch.chdir(own)
@@ -114,10 +94,8 @@ def test_a_name_without_a_study_is_one_line(own: Path, what: str, monkeypatch: p
     assert listing(own.parents[1]) == before
 
 
-@pytest.mark.parametrize(
-    "what", ["up", "absolute", "Windows", "two lines", "a terminal", "backwards", "nothing", "no letter"]
-)
-def test_the_commands_say_so_too(quick: Command, own: Path, what: str) -> None:  # noqa: F811
+@pytest.mark.parametrize("what", ["up", "no letter"])
+def test_the_commands_say_so_too(own: Path, what: str) -> None:
     """One line, exit code 2, for every command that takes a study; the folders around are as they were."""
     before = listing(own.parents[1])
     name = os.fsencode(NAMES[what]).decode(errors="surrogateescape")
@@ -138,8 +116,8 @@ def test_the_commands_say_so_too(quick: Command, own: Path, what: str) -> None: 
     assert listing(own.parents[1]) == before
 
 
-@pytest.mark.parametrize("what", ["long", "two lines", "a terminal", "no letter"])
-def test_a_results_folder_of_such_a_name(quick: Command, own: Path, what: str) -> None:  # noqa: F811
+@pytest.mark.parametrize("what", ["long", "a terminal"])
+def test_a_results_folder_of_such_a_name(own: Path, what: str) -> None:
     """`list` finds no studies there, in one line; `run` makes it where the system takes its name, else says so."""
     name = os.fsencode(NAMES[what]).decode(errors="surrogateescape")
     done = quick("list", "--results", name, cwd=own)
@@ -164,7 +142,7 @@ def test_a_name_in_resolved_json_leads_nowhere(own: Path, what: str) -> None:
 
 
 @pytest.mark.parametrize("name", [None, "y"])
-def test_another_study_s_name_in_resolved_json(quick: Command, own: Path, name: str | None) -> None:  # noqa: F811
+def test_another_study_s_name_in_resolved_json(own: Path, name: str | None) -> None:
     """None, or that of another study: neither `confirm` nor `audit` writes into another folder."""
     folder = StudyFolder(own / "results" / "x")
     resolved = json.loads(folder.resolved.read_text())
@@ -177,7 +155,7 @@ def test_another_study_s_name_in_resolved_json(quick: Command, own: Path, name: 
     assert listing(own.parents[1]) == before
 
 
-@pytest.mark.parametrize("where", ["../../../..", "/", "x\0y", "a\nb", 7, None, ["a"]])
+@pytest.mark.parametrize("where", ["../../../..", "x\0y", 7])
 def test_the_folder_in_resolved_json_is_only_looked_into(own: Path, where: object) -> None:
     """Where the study file lay says where its data are looked for: they are not there, in one line."""
     folder = StudyFolder(own / "results" / "x")
@@ -192,15 +170,7 @@ def test_the_folder_in_resolved_json_is_only_looked_into(own: Path, where: objec
     assert listing(own.parents[1]) == before
 
 
-NUMBERS = {
-    "another's": 1,
-    "minus one": -1,
-    "huge": 2**63,
-    "beyond": 10**40,
-    "yes": True,
-    "a path": "../../x",
-    "a part": 0.5,
-}
+NUMBERS = {"another's": 1, "huge": 2**63, "a path": "../../x"}
 
 
 @pytest.mark.parametrize("what", NUMBERS)
@@ -222,11 +192,11 @@ def test_a_record_s_number_is_that_of_its_file(own: Path, what: str) -> None:
 OTHERS = ["0", "-1", "000000 ", "0000000", "\u0660" * 6, "1e3", "0x1", "..", "000009.npz"]
 
 
-@pytest.mark.parametrize("name", OTHERS)
-def test_other_files_beside_the_records_are_none(own: Path, name: str) -> None:
-    """Only a file that is called as a record is one."""
+def test_other_files_beside_the_records_are_none(own: Path) -> None:
+    """Only a file with a record's name is a record."""
     folder = StudyFolder(own / "results" / "x")
-    shutil.copy(folder.trials / "000000.npz", folder.trials / f"{name}.npz")
+    for name in OTHERS:
+        shutil.copy(folder.trials / "000000.npz", folder.trials / f"{name}.npz")
     assert folder.numbers() == [0, 1]
 
 
@@ -234,12 +204,7 @@ LINKS: dict[str, Callable[[StudyFolder], Path]] = {
     "plots": lambda folder: folder.plots,
     "trials": lambda folder: folder.trials,
     "weights": lambda folder: folder.weights,
-    "superseded": lambda folder: folder.superseded,
     "confirm": lambda folder: folder.path / "confirm",
-    "a finalist's": lambda folder: folder.path / "confirm" / "course" / "trials",
-    "audit": lambda folder: folder.path / "audit",
-    "a lock": lambda folder: folder.path / ".run.lock",
-    "the report": lambda folder: folder.report,
     "a record": lambda folder: folder.trials / "000000.npz",
     "the study file": lambda folder: folder.study_file,
 }
@@ -256,7 +221,7 @@ def test_no_link_leads_out_of_a_study_s_folder(own: Path, what: str, leads: str)
     elif link.exists():
         shutil.rmtree(link) if link.is_dir() else link.unlink()
     elif leads == "somewhere":
-        elsewhere.mkdir() if link.suffix != ".lock" else elsewhere.write_text("precious")
+        elsewhere.mkdir()
     link.symlink_to(elsewhere, target_is_directory=True)
     before = listing(own)
     rule = "must not be a link that leads out of the study's folder"
