@@ -168,7 +168,7 @@ def test_a_run_replaces_hostile_files(own: Path, tmp_path: Path) -> None:
     assert {name: (folder.path / FILES[name][0]).read_bytes() for name in before} == before
 
 
-FORMATS: dict[str, tuple[str, str, dict[str, str]]] = {
+FORMATS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "idx": ("idx", FASHION[0], {}),
     "cifar10": ("cifar10", CIFAR_FILES[0], {}),
     "cifar10 binary": ("cifar10", f"{CIFAR_FILES[0]}.bin", {}),
