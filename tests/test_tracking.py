@@ -247,8 +247,8 @@ def test_the_parent_holds_what_the_study_made(tracked: Path) -> None:
     names = {item.path for item in client.list_artifacts(parent.info.run_id)}
     assert names >= {"study.toml", "resolved.json", "report.html", "trials.parquet", "curves.parquet", "plots"}
     assert {item.path for item in client.list_artifacts(parent.info.run_id, "plots")} >= {
-        "figures/loss_curves.png",
-        "figures/loss_curves.svg",
+        "plots/loss_curves.png",
+        "plots/loss_curves.svg",
     }
     assert parent.info.status == "FINISHED"
     test = json.loads((tracked / "results" / "mixed" / "test.json").read_text())
