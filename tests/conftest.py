@@ -9,11 +9,13 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
+import psutil
 import pytest
 from browser import CHROMIUM, Browser, browser
 from synced import address, copy, make
@@ -21,7 +23,9 @@ from synced import address, copy, make
 import netcore
 from netcore.data import Dataset
 from netcore.data.prepared import prepared
+from netcore.question.hyperparameters import Hyperparameters
 from netcore.question.spec import EXTRAS, StudySpec, dataset_of, load_spec
+from netcore.records.job import TrialJob
 from netcore.results.tables import StudyTables
 from studies import run_arrays
 
@@ -128,6 +132,22 @@ def fingerprint(tables: StudyTables) -> str:
     trials = tables.trials.drop(columns=["seconds", "started", "ended"])
     text = "\n".join(frame.to_csv(float_format="%.17g") for frame in (trials, tables.curves, tables.weights))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def job_of(spec: StudySpec, number: int, *, epochs: int = 2, hidden_size: int = 8) -> TrialJob:
+    """Return a job; with 10 million epochs, its worker is still busy when a test acts on it."""
+    job = TrialJob.of(spec, number, Hyperparameters(0.01, hidden_size, 0.0, 1.0), {}, "digest", "")
+    return replace(job, epochs=epochs)
+
+
+def workers_of(pid: int | None = None) -> list[psutil.Process]:
+    """Return the worker processes of a process, of this one by default."""
+    workers = []
+    for child in psutil.Process(pid).children(recursive=True):
+        with suppress(psutil.Error):  # it has ended meanwhile
+            if "spawn_main" in " ".join(child.cmdline()):
+                workers.append(child)
+    return workers
 
 
 def netcore_command(*arguments: object, cwd: Path, **options: object) -> "subprocess.CompletedProcess[str]":

@@ -8,18 +8,16 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import fingerprint, netcore_command, on_disk, write_mixed
+from conftest import fingerprint, job_of, netcore_command, on_disk, write_mixed
 
 import netcore
 from netcore.errors import InputError, WorkError
-from netcore.question.hyperparameters import Hyperparameters
 from netcore.question.spec import StudySpec
-from netcore.records.job import State, TrialJob
+from netcore.records.job import State
 from netcore.records.record import Record
 from netcore.results.tables import StudyTables
 from netcore.run import Run
@@ -67,7 +65,7 @@ def started(kind: str, folder: Path, *arguments: str, first: str = "") -> Iterat
 
 @contextmanager
 def a_scheduler(folder: Path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
-    """Start a scheduler; give its address and its process."""
+    """Start a scheduler; yield its address and its process."""
     file = folder / "scheduler.json"
     with started("scheduler", folder, "--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(file)) as process:
         while not (file.exists() and file.read_text().endswith("}")):
@@ -78,7 +76,7 @@ def a_scheduler(folder: Path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]
 
 @pytest.fixture
 def scheduler(tmp_path: Path) -> Iterator[str]:
-    """Give the address of a scheduler that has no workers."""
+    """Return the address of a scheduler that has no workers."""
     with a_scheduler(tmp_path / "scheduler") as (address, _):
         yield address
 
@@ -99,15 +97,9 @@ def a_worker(scheduler: str, folder: Path, *, first: str = "") -> Iterator["subp
 
 
 def names_of_workers(client: "Client") -> set[str]:
-    """Give the names of the workers that the scheduler knows."""
+    """Return the names of the workers that the scheduler knows."""
     known: dict[str, Any] = client.scheduler_info(n_workers=-1)["workers"]
     return {worker["name"] for worker in known.values()}
-
-
-def job(spec: StudySpec, number: int, epochs: int) -> TrialJob:
-    """Make a job of so many epochs."""
-    asked = TrialJob.of(spec, number, Hyperparameters(0.1, 8, 1e-4, 0.95), {}, "", "")
-    return replace(asked, epochs=epochs)
 
 
 def test_the_tables_are_those_of_one_machine(mixed: Mixed, scheduler: str, tmp_path: Path) -> None:
@@ -124,8 +116,9 @@ def test_the_tables_are_those_of_one_machine(mixed: Mixed, scheduler: str, tmp_p
     assert again.confirmation[columns].equals(tables.confirmation[columns])
 
 
+@pytest.mark.slow
 def test_all_workers_die_and_another_joins(mixed: Mixed, scheduler: str, tmp_path: Path) -> None:
-    """When the last worker that had the data is gone, one that joins later gets them anew, and no trial is charged."""
+    """When the last worker that had the data is gone, one that joins later gets them again, and no trial is charged."""
     spec, _, tables = mixed
     with ExitStack() as stack:
         doomed = stack.enter_context(a_worker(scheduler, tmp_path / "a"))
@@ -139,41 +132,44 @@ def test_all_workers_die_and_another_joins(mixed: Mixed, scheduler: str, tmp_pat
     assert fingerprint(again) == fingerprint(tables)
 
 
+@pytest.mark.slow
 def test_a_job_that_kills_its_workers_fails_alone(scheduler: str, mixed: Mixed, tmp_path: Path) -> None:
-    """Two attempts, then it has failed; who waited behind it is trained by the worker that is left."""
+    """After two attempts it has failed; the remaining worker trains the next job."""
     spec = mixed[0]
     dataset = on_disk(spec)
     with ExitStack() as stack:
         there = {name: stack.enter_context(a_worker(scheduler, tmp_path / name)) for name in "abc"}
         engine = stack.enter_context(DaskEngine(scheduler, dataset, timeout=600))
-        doomed = engine.submit(job(spec, 0, epochs=10**7), dataset)
+        doomed = engine.submit(job_of(spec, 0, epochs=10**7), dataset)
         for _ in range(2):
             while (busy := worker_at_work(engine)) not in there:
                 time.sleep(0.05)
             there.pop(busy).kill()
         result, provenance = doomed.result(60)
         assert (result.state, result.failure, provenance.attempts) == (State.FAILED, "worker died", 2)
-        assert engine.submit(job(spec, 1, epochs=2), dataset).result(60).result.state is State.FINISHED
+        assert engine.submit(job_of(spec, 1, epochs=2), dataset).result(60).result.state is State.FINISHED
 
 
 def worker_at_work(engine: DaskEngine) -> str:
-    """Give the name of a worker that has a trial, if there is one."""
+    """Return the name of a worker that has a trial, if there is one."""
     client: Any = engine._client
     workers = client.scheduler_info(n_workers=-1)["workers"]
     busy = (address for address, trials in client.processing().items() if trials and address in workers)
     return next((workers[address]["name"] for address in busy), "")
 
 
+@pytest.mark.slow
 def test_a_trial_that_takes_too_long_is_stopped(scheduler: str, mixed: Mixed, tmp_path: Path) -> None:
     """Beyond trial_timeout a trial ends between two epochs; after two attempts it has failed; its worker lives."""
     spec = mixed[0]
     dataset = on_disk(spec)
     with a_worker(scheduler, tmp_path / "a"), DaskEngine(scheduler, dataset, timeout=0.3) as engine:
-        late = engine.submit(job(spec, 0, epochs=10**7), dataset).result(120)
+        late = engine.submit(job_of(spec, 0, epochs=10**7), dataset).result(120)
         assert (late.result.failure, late.provenance.attempts) == ("timed out", 2)
-        assert engine.submit(job(spec, 1, epochs=1), dataset).result(120).result.state is State.FINISHED
+        assert engine.submit(job_of(spec, 1, epochs=1), dataset).result(120).result.state is State.FINISHED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("first", "what"),
     [(ANOTHER_NUMPY, "numpy '1.0.0', not "), (WITHOUT_NETCORE, "No module named 'netcore'")],
@@ -192,23 +188,7 @@ def test_a_worker_that_differs_is_named(scheduler: str, tmp_path: Path, first: s
     assert not list((tmp_path / "results" / "mixed" / "trials").glob("*.npz"))
 
 
-@pytest.mark.skipif(platform.machine() not in {"x86_64", "AMD64"}, reason="knows the name of an x86 processor")
-def test_a_worker_whose_blas_takes_another_processor_is_named(scheduler: str, mixed: Mixed, tmp_path: Path) -> None:
-    """Its last bits may differ: the search says so, once, and goes on."""
-    dataset = on_disk(mixed[0])
-    another = "import os; os.environ['OPENBLAS_CORETYPE'] = 'Sandybridge'"
-    with (
-        a_worker(scheduler, tmp_path / "alike"),
-        a_worker(scheduler, tmp_path / "old", first=another),
-        DaskEngine(scheduler, dataset, timeout=60) as engine,
-    ):
-        (note,) = [note for note in engine.news() if ": blas is 'openblas " in note]
-        assert engine.news() == []
-    assert note.startswith("Dask worker tcp://127.0.0.1:")
-    assert "Sandybridge" in note
-    assert note.endswith("; bits may differ")
-
-
+@pytest.mark.slow
 def test_one_that_differs_and_joins_later_is_named_too(scheduler: str, mixed: Mixed, tmp_path: Path) -> None:
     """A worker of other versions that joins during the search trains nothing: the run stops and names it."""
     spec = mixed[0]
@@ -216,20 +196,19 @@ def test_one_that_differs_and_joins_later_is_named_too(scheduler: str, mixed: Mi
     with ExitStack() as stack:
         good = stack.enter_context(a_worker(scheduler, tmp_path / "good"))
         engine = stack.enter_context(DaskEngine(scheduler, dataset, timeout=60))
-        assert engine.submit(job(spec, 0, epochs=1), dataset).result(60).result.state is State.FINISHED
+        assert engine.submit(job_of(spec, 0, epochs=1), dataset).result(60).result.state is State.FINISHED
         stack.enter_context(a_worker(scheduler, tmp_path / "bad", first=ANOTHER_NUMPY))
         good.kill()
         with pytest.raises(
             InputError, match=r"Dask worker tcp://\S+: must have the versions of this process, got numpy"
         ):
-            engine.submit(job(spec, 1, epochs=1), dataset).result(60)
+            engine.submit(job_of(spec, 1, epochs=1), dataset).result(60)
 
 
-@pytest.mark.skipif(platform.machine() not in {"x86_64", "AMD64"}, reason="knows the name of an x86 processor")
-def test_one_whose_blas_takes_another_processor_and_joins_later_is_named_too(
-    scheduler: str, mixed: Mixed, tmp_path: Path
-) -> None:
-    """It trains, and with its first trial the search says so, once."""
+@pytest.mark.slow
+@pytest.mark.skipif(platform.machine() not in {"x86_64", "AMD64"}, reason="names an x86 processor")
+def test_a_worker_whose_blas_takes_another_processor_is_named(scheduler: str, mixed: Mixed, tmp_path: Path) -> None:
+    """The last bits of its numbers may differ: the search says so once, at the start or when the worker joins."""
     spec = mixed[0]
     dataset = on_disk(spec)
     another = "import os; os.environ['OPENBLAS_CORETYPE'] = 'Sandybridge'"
@@ -239,13 +218,22 @@ def test_one_whose_blas_takes_another_processor_and_joins_later_is_named_too(
         assert engine.news() == []
         stack.enter_context(a_worker(scheduler, tmp_path / "old", first=another))
         alike.kill()
+        notes = []
         for number in range(2):
-            assert engine.submit(job(spec, number, epochs=1), dataset).result(60).result.state is State.FINISHED
-            assert len([note for note in engine.news() if "Sandybridge" in note]) == (number == 0)
+            assert engine.submit(job_of(spec, number), dataset).result(60).result.state is State.FINISHED
+            notes.append([note for note in engine.news() if ": blas is 'openblas " in note])
+        (note,) = notes[0]
+        assert notes[1] == []
+        assert note.startswith("Dask worker tcp://127.0.0.1:")
+        assert "Sandybridge" in note
+        assert note.endswith("; bits may differ")
+        again = stack.enter_context(DaskEngine(scheduler, dataset, timeout=60))
+        assert note in again.news()
 
 
+@pytest.mark.slow
 def test_the_scheduler_dies(mixed: Mixed, tmp_path: Path) -> None:
-    """The run ends with one line; all that was committed is there, and this machine alone goes on with it."""
+    """The run ends with one line; all that was committed is there, and this machine alone continues it."""
     spec, _, tables = mixed
     with ExitStack() as stack:
         address, scheduler = stack.enter_context(a_scheduler(tmp_path / "scheduler"))
@@ -262,7 +250,7 @@ def test_the_scheduler_dies(mixed: Mixed, tmp_path: Path) -> None:
     assert fingerprint(netcore.run_study(spec, results=tmp_path / "results", workers=2)) == fingerprint(tables)
 
 
-def test_nobody_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mixed: Mixed) -> None:
+def test_no_cluster_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mixed: Mixed) -> None:
     """No scheduler is exit code 2, a scheduler without workers exit code 1: one line each, with the remedy."""
     dataset = on_disk(mixed[0])
     monkeypatch.setattr(cluster, "_PATIENCE", 1.0)

@@ -1,4 +1,4 @@
-"""What a record says of the code that made it: version, commit, and whether the files were the commit's."""
+"""What a record names as the code that made it: version, commit, and whether the files were the commit's."""
 
 import os
 import shutil
@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from netcore.question.spec import StudySpec
+from netcore.records.folder import StudyFolder
+from netcore.results.tables import StudyTables
 from netcore.workers.environment import _code, environment
 
 VERSION = version("netcore")
@@ -23,7 +26,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """Give a git checkout with one commit."""
+    """Return a git checkout with one commit."""
     git(tmp_path, "init")
     (tmp_path / "module.py").write_text("x = 1\n")
     git(tmp_path, "add", ".")
@@ -57,7 +60,10 @@ def test_without_git_there_is_the_version(checkout: Path, tmp_path: Path, monkey
     assert _code(checkout) == VERSION
 
 
-def test_every_record_says_it() -> None:
-    """The environment's first line is the code's."""
-    assert next(iter(environment())) == "code"
-    assert environment()["code"].startswith(VERSION)
+def test_every_record_contains_it(mixed: tuple[StudySpec, Path, StudyTables]) -> None:
+    """Each record names code, versions, processor and BLAS of the worker that trained it."""
+    found = StudyFolder(mixed[1] / "mixed").read(0).provenance.environment
+    assert found == environment()
+    assert {"numpy", "optuna", "netcore", "python", "processor", "blas", "system"} <= found.keys()
+    assert all(found.values())
+    assert found["code"].startswith(VERSION)

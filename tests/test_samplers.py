@@ -78,20 +78,11 @@ def test_random_is_the_documented_stream() -> None:
         assert one.outright(n) == one.space.at(generator(7, n, Purpose.SAMPLER).random(4))
 
 
-@pytest.mark.parametrize("number", [0, 1, 2, 3, 17, 1000])
-def test_qmc_fast_forwards_to_the_sequence(number: int) -> None:
-    """`qmc` gives the n-th point of the one scrambled Sobol sequence of the study."""
+def test_qmc_fast_forwards_to_the_sequence() -> None:
+    """`qmc` proposes the n-th point of the one scrambled Sobol sequence of the study."""
     one = sampling("qmc", seed=5)
-    sobol = qmc.Sobol(4, scramble=True, rng=generator(5, 0, Purpose.SAMPLER))
-    points = sobol.random(1024)
-    assert one.outright(number) == one.space.at(points[number])
-
-
-def test_qmc_fills_the_space_evenly() -> None:
-    """The first 64 points of `qmc` have one in each 64th of every range."""
-    rates = np.array([outright("qmc", n).learning_rate for n in range(64)])
-    share = np.log(rates / 1e-3) / np.log(1e3)
-    assert sorted((share * 64).astype(int)) == list(range(64))
+    points = qmc.Sobol(4, scramble=True, rng=generator(5, 0, Purpose.SAMPLER)).random(1024)
+    assert all(one.outright(number) == one.space.at(points[number]) for number in (0, 1, 2, 17, 1000))
 
 
 def test_grid_tries_every_combination_once() -> None:
@@ -101,10 +92,9 @@ def test_grid_tries_every_combination_once() -> None:
 
 
 @pytest.mark.parametrize("kind", ["random", "qmc"])
-@pytest.mark.parametrize("seed", [0, 1, 2**31])
-def test_every_value_is_in_its_range(kind: str, seed: int) -> None:
+def test_every_value_is_in_its_range(kind: str) -> None:
     """Every proposal lies in the space; every whole number up to 4 and every choice comes up; what is fixed stays."""
-    proposals = [outright(kind, n, seed=seed) for n in range(128)]
+    proposals = [outright(kind, n, seed=2**31) for n in range(128)]
     assert all(1e-3 <= p.learning_rate <= 1.0 and 0.5 <= p.learning_rate_decay <= 1.0 for p in proposals)
     assert {p.hidden_size for p in proposals} <= set(range(1, 65))
     assert {1, 2, 3, 4} <= {p.hidden_size for p in proposals}
@@ -127,11 +117,6 @@ def test_nothing_is_searched(kind: str) -> None:
     assert outright(kind, 0, fixed=True) == Hyperparameters(0.1, 4, 0.0, 0.9)
 
 
-def test_tpe_proposes_nothing_outright() -> None:
-    """TPE's proposals depend on other trials, but for the start trials."""
-    assert sampling("tpe").outright(0) is None
-
-
 def test_tpe_is_built_with_the_recorded_arguments() -> None:
     """The recorded arguments are all that decide a proposal; those left to Optuna are deprecated or change nothing."""
     known = inspect.signature(TPESampler.__init__).parameters
@@ -152,7 +137,7 @@ def test_each_trial_and_each_seed_has_its_own_tpe() -> None:
     assert len(set(proposals)) == len(proposals)
 
 
-@pytest.mark.parametrize("trials", [0, 9, 10, 25, 60])
+@pytest.mark.parametrize("trials", [0, 10, 25])
 def test_tpe_is_optunas(trials: int) -> None:
     """Without ranges of whole numbers, netcore's TPE proposes what Optuna's own does, to the last bit."""
     space = {**SPACE, "hidden_size": [4, 8, 16]}
@@ -163,7 +148,7 @@ def test_tpe_proposes_whole_numbers_like_optuna() -> None:
     """With a range of whole numbers many proposals are still Optuna's own, and every one is a whole number in range."""
     pairs = [
         pair
-        for trials in (10, 25, 60)
+        for trials in (10, 25)
         for pair in zip(proposals(trials, SPACE, ours=True), proposals(trials, SPACE, ours=False), strict=True)
     ]
     assert sum(ours == own for ours, own in pairs) >= len(pairs) / 3

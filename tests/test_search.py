@@ -28,26 +28,17 @@ def copy_of(mixed: Mixed, to: Path) -> StudyFolder:
     return StudyFolder(to / "results" / "mixed")
 
 
-def go_on(
+def continued(
     spec: StudySpec, results: Path, *, fresh: bool = False, retrain: bool = False, retry_failed: bool = False
 ) -> tuple[list[str], list[int]]:
-    """Run a study on; give the notices, and the numbers of the trials whose record is new."""
+    """Continue a study; return the notices, and the numbers of the trials whose record is new."""
     folder = StudyFolder(results / spec.name)
-    before = {number: folder.read(number).provenance.started for number in folder.numbers() if is_whole(folder, number)}
+    before = {number: (folder.trials / f"{number:06d}.npz").read_bytes() for number in folder.numbers()}
     run = Run(spec, results=results, workers=2, fresh=fresh, retrain=retrain, retry_failed=retry_failed)
     with run:
         notices = [step.text for step in run.search() if isinstance(step, Notice)]
-    new = [n for n in folder.numbers() if folder.read(n).provenance.started != before.get(n)]
+    new = [n for n in folder.numbers() if (folder.trials / f"{n:06d}.npz").read_bytes() != before.get(n)]
     return notices, new
-
-
-def is_whole(folder: StudyFolder, number: int) -> bool:
-    """Say whether a record can be read."""
-    try:
-        folder.read(number)
-    except InputError:
-        return False
-    return True
 
 
 def tamper(folder: StudyFolder, number: int, **changes: object) -> None:
@@ -57,76 +48,65 @@ def tamper(folder: StudyFolder, number: int, **changes: object) -> None:
     (folder.trials / f"{number:06d}.npz").write_bytes(other.to_bytes())
 
 
-def test_the_mixed_study_has_every_state_in_its_history(mixed: Mixed) -> None:
-    """What follows is shown with finished, pruned, diverged and failed trials in the history."""
-    assert set(mixed[2].trials["state"]) == set(State)
-    assert mixed[2].trials["trial"].tolist() == list(range(40))
+@pytest.mark.parametrize("workers", [1, pytest.param(4, marks=pytest.mark.slow)])
+def test_workers_and_extensions_change_nothing(mixed: Mixed, tmp_path: Path, workers: int) -> None:
+    """One worker, first 10 then 40 trials, and two workers in one go give equal tables; no trial is trained twice.
 
-
-@pytest.mark.parametrize("workers", [1, 4])
-def test_any_number_of_workers_gives_the_same_tables(mixed: Mixed, tmp_path: Path, workers: int) -> None:
-    """One, two and four workers give equal tables."""
-    tables = netcore.run_study(mixed[0], results=tmp_path, workers=workers)
+    In the tables, trials finish, are pruned, diverge and fail.
+    """
+    netcore.run_study(mixed[0], results=tmp_path, workers=workers, trials=10, confirm=False)
+    files = {path: path.read_bytes() for path in (tmp_path / "mixed" / "trials").iterdir()}
+    tables = netcore.run_study(mixed[0], results=tmp_path, workers=workers, confirm=False)
     assert fingerprint(tables) == fingerprint(mixed[2])
+    assert len(files) == 10
+    assert {path: path.read_bytes() for path in files} == files
+    assert set(tables.trials["state"]) == set(State)
+    assert tables.trials["trial"].tolist() == list(range(40))
 
 
+@pytest.mark.slow
 def test_another_seed_gives_other_tables(mixed: Mixed, tmp_path: Path) -> None:
     """The comparison of tables can fail: it does for another seed."""
     text = mixed[0].text.decode().replace("seed = 3", "seed = 4")
     (tmp_path / "mixed.toml").write_text(text)
-    tables = netcore.run_study(tmp_path / "mixed.toml", results=tmp_path, workers=2)
+    tables = netcore.run_study(tmp_path / "mixed.toml", results=tmp_path, workers=2, confirm=False)
     assert fingerprint(tables) != fingerprint(mixed[2])
 
 
-@pytest.mark.parametrize("lost", [[17], [0], [39], [3, 4, 20, 38]])
+@pytest.mark.parametrize("lost", [[0, 17, 39], pytest.param([3, 4, 20, 38], marks=pytest.mark.slow)])
 def test_lost_records_come_back_as_they_were(mixed: Mixed, tmp_path: Path, lost: list[int]) -> None:
     """Deleted records are trained again, no other is, and the tables are those of the uninterrupted study."""
     folder = copy_of(mixed, tmp_path)
     for number in lost:
         (folder.trials / f"{number:06d}.npz").unlink()
-    notices, new = go_on(mixed[0], tmp_path / "results")
+    notices, new = continued(mixed[0], tmp_path / "results")
     assert (notices, new) == ([], lost)
     assert fingerprint(netcore.load_study(folder.path)) == fingerprint(mixed[2])
 
 
-def test_an_extended_study_equals_one_in_one_go(mixed: Mixed, tmp_path: Path) -> None:
-    """40 trials extended to 60 equal 60 trials in one go; the 40 are not trained again."""
-    at_once = netcore.run_study(mixed[0].with_trials(60), results=tmp_path / "at_once", workers=2)
-    folder = copy_of(mixed, tmp_path)
-    _, new = go_on(mixed[0].with_trials(60), tmp_path / "results")
-    assert new == list(range(40, 60))
-    assert fingerprint(netcore.load_study(folder.path)) == fingerprint(at_once)
-
-
-def test_fewer_trials_than_there_are_changes_nothing(mixed: Mixed, tmp_path: Path) -> None:
-    """A smaller number of trials trains nothing and deletes nothing."""
-    folder = copy_of(mixed, tmp_path)
-    _, new = go_on(mixed[0].with_trials(10), tmp_path / "results")
-    assert new == []
-    assert fingerprint(netcore.load_study(folder.path)) == fingerprint(mixed[2])
-
-
 def test_fewer_trials_and_a_lost_record_lose_no_other(mixed: Mixed, tmp_path: Path) -> None:
-    """With a record lost below a smaller number of trials, that one is trained and all stay part of the study."""
+    """With fewer trials asked for, only a lost record is trained again; nothing is deleted, all stay in the study."""
     folder = copy_of(mixed, tmp_path)
     (folder.trials / "000003.npz").unlink()
-    _, new = go_on(mixed[0].with_trials(10), tmp_path / "results")
+    _, new = continued(mixed[0].with_trials(10), tmp_path / "results")
     assert new == [3]
     assert fingerprint(netcore.load_study(folder.path)) == fingerprint(mixed[2])
+    assert continued(mixed[0].with_trials(10), tmp_path / "results") == ([], [])
     assert folder.kept_weights() == {int(path.stem) for path in (mixed[1] / "mixed" / "weights").iterdir()}
 
 
-@pytest.mark.parametrize("sampler", ["random", "qmc"])
+@pytest.mark.parametrize("sampler", ["qmc", pytest.param("random", marks=pytest.mark.slow)])
 def test_samplers_without_history_keep_the_promise_too(tmp_path: Path, sampler: str) -> None:
     """Random and quasi-random studies are equal with 1 and 2 workers, and in two goes."""
     text = write_mixed(tmp_path, 20).read_text().replace("window = 4", f'window = 4\nsampler = "{sampler}"')
     (tmp_path / "mixed.toml").write_text(text)
     spec = load_spec(tmp_path / "mixed.toml")
-    whole = netcore.run_study(spec, results=tmp_path / "a", workers=2)
-    netcore.run_study(spec, results=tmp_path / "b", workers=1, trials=7)
+    whole = netcore.run_study(spec, results=tmp_path / "a", workers=2, confirm=False)
+    netcore.run_study(spec, results=tmp_path / "b", workers=1, trials=7, confirm=False)
     assert fingerprint(netcore.run_study(spec, results=tmp_path / "b", workers=1)) == fingerprint(whole)
 
 
+@pytest.mark.slow
 @needs_gp
 def test_a_gaussian_process_keeps_the_promise_too(tmp_path: Path) -> None:
     """A study of `gp` is equal with 1 and 2 workers, in one go and in three, and with a record lost."""
@@ -142,34 +122,6 @@ def test_a_gaussian_process_keeps_the_promise_too(tmp_path: Path) -> None:
     assert fingerprint(netcore.run_study(spec, results=tmp_path / "b", workers=1)) == fingerprint(whole)
 
 
-def test_a_grid_tries_every_combination_once(tmp_path: Path) -> None:
-    """A grid study proposes each combination of the listed values once, start trials first."""
-    (tmp_path / "grid.toml").write_text(
-        """
-        [study]
-        trials = 7
-        sampler = "grid"
-        [data]
-        source = "iris"
-        [training]
-        epochs = 2
-        batch_size = 10
-        [space]
-        learning_rate = [0.01, 0.1, 0.5]
-        hidden_size = [4, 8]
-        reg = 0.0
-        learning_rate_decay = 1.0
-        [[start]]
-        learning_rate = 0.1
-        hidden_size = 8
-        """
-    )
-    trials = netcore.run_study(tmp_path / "grid.toml", results=tmp_path, workers=1).trials
-    pairs = list(zip(trials["learning_rate"], trials["hidden_size"], strict=True))
-    assert pairs[0] == (0.1, 8)
-    assert pairs[1:] == [(rate, size) for rate in (0.01, 0.1, 0.5) for size in (4, 8)]
-
-
 def test_a_record_of_another_proposal_stops_the_run_and_stays(mixed: Mixed, tmp_path: Path) -> None:
     """A record that does not match what is asked stops the run with exit code 2, is named, and is still there."""
     folder = copy_of(mixed, tmp_path)
@@ -178,7 +130,7 @@ def test_a_record_of_another_proposal_stops_the_run_and_stays(mixed: Mixed, tmp_
     tamper(folder, 11, hyperparameters=asked._replace(reg=0.05))
     before = (folder.trials / "000011.npz").read_bytes()
     with pytest.raises(InputError) as caught:
-        go_on(mixed[0], tmp_path / "results")
+        continued(mixed[0], tmp_path / "results")
     assert caught.value.exit_code == 2
     assert str(caught.value) == (
         f"mixed: trial 11: its record does not match what is asked: reg is 0.05 where {asked.reg!r} is asked; "
@@ -186,50 +138,35 @@ def test_a_record_of_another_proposal_stops_the_run_and_stays(mixed: Mixed, tmp_
     )
     assert (folder.trials / "000011.npz").read_bytes() == before
 
-    notices, new = go_on(mixed[0], tmp_path / "results", retrain=True)
+    notices, new = continued(mixed[0], tmp_path / "results", retrain=True)
     assert 11 in new
     assert any(text.startswith("trial 11: reg is 0.05") for text in notices)
     assert (folder.superseded / "000011.1.npz").read_bytes() == before
     assert fingerprint(netcore.load_study(folder.path)) == fingerprint(mixed[2])
 
 
-@pytest.mark.parametrize(
-    ("change", "what"),
-    [
-        ({"seed": 4}, "seed is 4 where 3 is asked"),
-        ({"data_digest": "0" * 64}, "data_digest is '" + "0" * 64),
-        ({"step": "other"}, "step is 'other' where 'compiled 2' is asked"),
-    ],
-)
-def test_a_record_of_another_question_stops_the_run(
-    mixed: Mixed, tmp_path: Path, change: dict[str, object], what: str
-) -> None:
-    """Seed, data and training step of every record are checked, even where nothing has to be asked."""
+def test_a_record_of_another_question_stops_the_run(mixed: Mixed, tmp_path: Path) -> None:
+    """Seed, data and training step of every record are checked, even if no trial has to be asked."""
     folder = copy_of(mixed, tmp_path)
-    tamper(folder, 20, **change)
+    tamper(folder, 20, seed=4, data_digest="0" * 64, step="other")
     with pytest.raises(InputError, match="trial 20: its record does not match") as caught:
-        go_on(mixed[0], tmp_path / "results")
-    assert what in str(caught.value)
+        continued(mixed[0], tmp_path / "results")
+    for what in ("seed is 4 where 3 is asked", "data_digest is '" + "0" * 64, "step is 'other' where 'compiled 2' is"):
+        assert what in str(caught.value)
     assert folder.read(20).number == 20
 
 
-@pytest.mark.parametrize("damage", ["truncated", "flipped", "emptied", "swapped"])
+@pytest.mark.parametrize("damage", ["flipped", pytest.param("swapped", marks=pytest.mark.slow)])
 def test_a_damaged_record_is_moved_aside_and_trained_again(mixed: Mixed, tmp_path: Path, damage: str) -> None:
-    """`run` names a record that is not whole, keeps it in superseded/, and trains its trial again."""
+    """`run` names a damaged record, moves it to superseded/, and trains its trial again."""
     folder = copy_of(mixed, tmp_path)
     path = folder.trials / "000008.npz"
     content = path.read_bytes()
-    path.write_bytes(
-        {
-            "truncated": content[:-100],
-            "flipped": content[:200] + bytes([content[200] ^ 1]) + content[201:],
-            "emptied": b"",
-            "swapped": (folder.trials / "000009.npz").read_bytes(),
-        }[damage]
-    )
+    flipped = content[:200] + bytes([content[200] ^ 1]) + content[201:]
+    path.write_bytes(flipped if damage == "flipped" else (folder.trials / "000009.npz").read_bytes())
     with pytest.raises(InputError, match=r"000008\.npz"):
         netcore.load_study(folder.path)
-    notices, new = go_on(mixed[0], tmp_path / "results")
+    notices, new = continued(mixed[0], tmp_path / "results")
     assert new == [8]
     assert len(notices) == 1
     assert str(path) in notices[0]
@@ -243,7 +180,7 @@ def test_a_changed_study_file_is_refused(mixed: Mixed, tmp_path: Path) -> None:
     (tmp_path / "mixed.toml").write_text(text)
     spec = load_spec(tmp_path / "mixed.toml")
     with pytest.raises(InputError) as caught:
-        go_on(spec, tmp_path / "results")
+        continued(spec, tmp_path / "results")
     assert [problem.rule for problem in caught.value.problems] == [
         "training.epochs was 6, is 5",
         "space.learning_rate_decay was 0.95, is 0.9",
@@ -251,7 +188,7 @@ def test_a_changed_study_file_is_refused(mixed: Mixed, tmp_path: Path) -> None:
     assert all("--fresh" in problem.remedy for problem in caught.value.problems)
     assert len(folder.numbers()) == 40
 
-    go_on(spec, tmp_path / "results", fresh=True)
+    continued(spec, tmp_path / "results", fresh=True)
     assert len(folder.numbers()) == 4
     assert len(StudyFolder(tmp_path / "results" / "_superseded" / "mixed.1").numbers()) == 40
 
@@ -263,7 +200,7 @@ def test_what_may_change_may_change(mixed: Mixed, tmp_path: Path) -> None:
         mixed[0].text.decode().replace("max_failures = 60", 'max_failures = 50\nweights = "all"\ntrial_timeout = 99.0')
     )
     (tmp_path / "mixed.toml").write_text(text)
-    notices, new = go_on(load_spec(tmp_path / "mixed.toml"), tmp_path / "results")
+    notices, new = continued(load_spec(tmp_path / "mixed.toml"), tmp_path / "results")
     assert (notices, new) == ([], [])
     states = mixed[2].trials.set_index("trial")["state"]
     assert folder.kept_weights() == set(states.index[states.isin(["finished", "pruned"])])
@@ -281,7 +218,7 @@ def test_the_weights_of_the_five_best_are_kept(mixed: Mixed, tmp_path: Path) -> 
     for number in sorted(best)[:2]:
         folder.weights_file(number).unlink()
     folder.weights_file(max(best)).write_bytes(b"something else")
-    go_on(mixed[0], tmp_path / "results")
+    continued(mixed[0], tmp_path / "results")
     assert {number: folder.weights_file(number).read_bytes() for number in best} == before
 
 
@@ -292,7 +229,7 @@ def test_too_many_failures_stop_the_study(mixed: Mixed, tmp_path: Path) -> None:
     spec = load_spec(tmp_path / "mixed.toml")
     for _ in range(2):  # running it again gives the same answer
         with pytest.raises(WorkError, match="at most max_failures = 1 trials may fail, got 2: ") as caught:
-            go_on(spec, tmp_path / "results")
+            continued(spec, tmp_path / "results")
         assert caught.value.exit_code == 1
     folder = StudyFolder(tmp_path / "results" / "mixed")
     failed = mixed[2].trials.query("state == 'failed'")["trial"].tolist()
@@ -300,11 +237,12 @@ def test_too_many_failures_stop_the_study(mixed: Mixed, tmp_path: Path) -> None:
     assert "Unable to allocate" in folder.read(failed[0]).result.traceback
 
 
+@pytest.mark.slow
 def test_retried_failures_that_fail_again_change_nothing(mixed: Mixed, tmp_path: Path) -> None:
     """--retry-failed runs failed trials again, keeps their old records, and trains nothing else if they fail again."""
     folder = copy_of(mixed, tmp_path)
     failed = mixed[2].trials.query("state == 'failed'")["trial"].tolist()
-    _, new = go_on(mixed[0], tmp_path / "results", retry_failed=True)
+    _, new = continued(mixed[0], tmp_path / "results", retry_failed=True)
     assert new == failed
     assert sorted(path.name for path in folder.superseded.iterdir()) == [f"{n:06d}.1.npz" for n in failed]
     assert fingerprint(netcore.load_study(folder.path)) == fingerprint(mixed[2])
@@ -323,24 +261,17 @@ def make_a_trial_die(folder: StudyFolder, tables: StudyTables) -> tuple[StudyFol
 
 
 def with_a_dead_trial(mixed: Mixed, tmp_path: Path) -> tuple[StudyFolder, int]:
-    """Give the mixed study as it would be if a worker had died: all later proposals knew of the failure."""
+    """Return the mixed study as if a worker had died: all later proposals knew of the failure."""
     folder, number = make_a_trial_die(copy_of(mixed, tmp_path), mixed[2])
     for later in range(number + 4, 40):
         (folder.trials / f"{later:06d}.npz").unlink()
-    go_on(mixed[0], tmp_path / "results")
+    continued(mixed[0], tmp_path / "results")
     assert fingerprint(netcore.load_study(folder.path)) != fingerprint(mixed[2])
     return folder, number
 
 
-def test_a_retried_failure_that_succeeds_gives_the_study_without_it(mixed: Mixed, tmp_path: Path) -> None:
-    """After --retry-failed the study is the one in which the trial never failed: what knew of it is trained again."""
-    folder, _ = with_a_dead_trial(mixed, tmp_path)
-    go_on(mixed[0], tmp_path / "results", retry_failed=True)
-    assert fingerprint(netcore.load_study(folder.path)) == fingerprint(mixed[2])
-
-
-def test_an_interrupted_retry_goes_on_as_any_run(mixed: Mixed, tmp_path: Path) -> None:
-    """--retry-failed, stopped anywhere, is finished by the plain command: what is to be done stands on the disk."""
+def test_an_interrupted_retry_continues_as_any_run(mixed: Mixed, tmp_path: Path) -> None:
+    """After --retry-failed, stopped and finished by the plain command, the study is the one without the failure."""
     spec, _, tables = mixed
     folder, died = with_a_dead_trial(mixed, tmp_path)
     results = tmp_path / "results"
@@ -348,11 +279,12 @@ def test_an_interrupted_retry_goes_on_as_any_run(mixed: Mixed, tmp_path: Path) -
         for step in run.search():
             if isinstance(step, Record) and step.number == died + 2:
                 break
-    notices, _ = go_on(spec, results)
+    notices, _ = continued(spec, results)
     assert any("its old record is" in text for text in notices)
     assert fingerprint(netcore.load_study(folder.path)) == fingerprint(tables)
 
 
+@pytest.mark.slow
 def test_a_trial_that_came_back_as_another_is_noticed(mixed: Mixed, tmp_path: Path) -> None:
     """Stopped when no record is missing, but one is no longer what later trials knew of, a study goes on from there."""
     spec, _, tables = mixed
@@ -363,10 +295,11 @@ def test_a_trial_that_came_back_as_another_is_noticed(mixed: Mixed, tmp_path: Pa
             if isinstance(step, Record) and step.number == died:
                 break
     assert folder.numbers() == list(range(spec.study.trials))
-    go_on(spec, tmp_path / "results")
+    continued(spec, tmp_path / "results")
     assert fingerprint(netcore.load_study(folder.path)) == fingerprint(tables)
 
 
+@pytest.mark.slow
 def test_an_idle_run_asks_nothing(mixed: Mixed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A complete study asks no sampler again, even after records have served in another history than their own."""
     text = mixed[0].text.decode().replace("window = 4", 'window = 4\nsampler = "random"').split("[stopping]")[0]
@@ -374,12 +307,12 @@ def test_an_idle_run_asks_nothing(mixed: Mixed, tmp_path: Path, monkeypatch: pyt
     spec = load_spec(tmp_path / "mixed.toml").with_trials(20)
     tables = netcore.run_study(spec, results=tmp_path / "results", workers=2)
     folder, _ = make_a_trial_die(StudyFolder(tmp_path / "results" / "mixed"), tables)
-    _, new = go_on(spec, tmp_path / "results", retry_failed=True)
+    _, new = continued(spec, tmp_path / "results", retry_failed=True)
     assert len(new) == 1 + tables.trials["state"].eq("failed").sum()  # a random proposal depends on no other trial
     assert fingerprint(netcore.load_study(folder.path)) == fingerprint(tables)
     asked: list[int] = []
     monkeypatch.setattr(History, "propose", lambda _, number: asked.append(number))
-    go_on(spec, tmp_path / "results")
+    continued(spec, tmp_path / "results")
     assert asked == []
 
 
@@ -389,13 +322,13 @@ def test_a_refused_question_leaves_the_old_one(mixed: Mixed, tmp_path: Path) -> 
     folder.resolved.unlink()
     (tmp_path / "mixed.toml").write_bytes(mixed[0].text.replace(b"epochs = 6", b"epochs = 5"))
     with pytest.raises(InputError, match=r"training\.epochs was 6, is 5"):
-        go_on(load_spec(tmp_path / "mixed.toml"), tmp_path / "results")
+        continued(load_spec(tmp_path / "mixed.toml"), tmp_path / "results")
     assert folder.study_file.read_bytes() == mixed[0].text
-    assert go_on(mixed[0], tmp_path / "results") == ([], [])
+    assert continued(mixed[0], tmp_path / "results") == ([], [])
 
 
 def test_a_study_without_survivors_still_ends(tmp_path: Path) -> None:
-    """A study of which every trial diverges ends well, with tables and no winner."""
+    """A study in which every trial diverges ends with tables and no winner."""
     text = write_mixed(tmp_path, 5).read_text().replace("low = 1e-3, high = 1e5", "low = 1e30, high = 1e35")
     (tmp_path / "mixed.toml").write_text(text.replace("[4, 8, 16, 1_000_000_000_000_000]", "4"))
     tables = netcore.run_study(tmp_path / "mixed.toml", results=tmp_path, workers=1)

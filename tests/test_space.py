@@ -101,7 +101,7 @@ def test_middles() -> None:
     assert there.reg == pytest.approx(0.25)
 
 
-@pytest.mark.parametrize(("low", "high"), [(1, 3), (4, 9), (1, 2)])
+@pytest.mark.parametrize(("low", "high"), [(1, 2), (4, 9)])
 def test_whole_numbers_get_their_share(low: int, high: int) -> None:
     """Each whole number of a plain range has the same share of the cube, the two ends included."""
     only = space(learning_rate=0.1, reg=0.0, hidden_size={"low": low, "high": high})

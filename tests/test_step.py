@@ -68,39 +68,39 @@ for D, H in ((784, 50), (784, 128), (3072, 50)):
 """
 """Trains wide nets with the reference and twice with the step."""
 
-SAYS_THAT_IT_COMPILES = """
+NOTES_THE_COMPILER = """
 import os, sys
 if any(argument.endswith("kernel.py") for argument in sys.orig_argv):
-    with open(os.environ["TOLD"], "a") as told:
-        told.write("compiles\\n")
+    with open(os.environ["NOTES"], "a") as notes:
+        notes.write("compiles\\n")
 """
-"""What a process runs before anything else: the compiler's leaves a line."""
+"""Runs first in each process: the compiler's process leaves a line."""
 
 Data = tuple[FloatArray, IntArray]
 
 
 def trains(cache: Path, *dtypes: str, **environment: str) -> str:
-    """Train in a process of its own; give what it prints."""
+    """Train in a new process; return what it prints."""
     done = start(cache, *dtypes, **environment).communicate(timeout=200)
     assert not done[1], done[1]
     return done[0]
 
 
 def start(cache: Path, *dtypes: str, **environment: str) -> "subprocess.Popen[str]":
-    """Start to train in a process of its own."""
+    """Start training in a new process."""
     surroundings = {**os.environ, "NETCORE_CACHE": str(cache), **environment}
     command = [sys.executable, "-c", TRAIN, *(dtypes or ("float32",))]
     return subprocess.Popen(command, env=surroundings, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def kernels(cache: Path) -> list[Path]:
-    """Give the files of machine code in a cache."""
+    """Return the files of machine code in a cache."""
     return sorted(cache.glob("step-*.npz"))
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """Give a cache that one process has filled, and what the process printed. Look, do not touch."""
+    """Return a cache that one process has filled, and what it printed; tests only read it."""
     cache = tmp_path_factory.mktemp("filled")
     return cache, trains(cache)
 
@@ -113,7 +113,7 @@ def draw(rng: np.random.Generator, shape: tuple[int, int, int, int], dtype: str)
 
 
 def both(params: Params, train: Data, val: Data, config: TrainConfig) -> Iterator[tuple[list[Epoch], Params]]:
-    """Train with the reference, then with the compiled step, from the same start; give curve and weights."""
+    """Train with the reference, then with the compiled step, from the same start; yield curve and weights."""
     for how in (None, compiled):
         start = Params(*map(np.copy, params))
         yield list(epochs(start, *train, *val, config, np.random.default_rng(1), step=how)), start
@@ -123,9 +123,9 @@ def both(params: Params, train: Data, val: Data, config: TrainConfig) -> Iterato
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("seed", range(100))
+@pytest.mark.parametrize("seed", range(60))
 def test_it_agrees_with_the_reference(seed: int, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On 200 nets of all shapes, curves and weights are those of the reference within rounding.
+    """On 120 nets of all shapes, curves and weights are those of the reference within rounding.
 
     Among them are softmax regressions, one input, two classes, one row, batches of one and batches larger than the set,
     short last batches, and inputs that are multiplied all at once, 32 at a time, and 96 at a time.
@@ -191,7 +191,7 @@ def test_loss_and_probabilities_hold_for_scores_of_any_size() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("product", [1e-5, 0.25, 0.499, 0.5, 0.6, 1.0, 1.5])
+@pytest.mark.parametrize("product", [1e-5, 0.499, 0.5, 1.5])
 def test_a_penalty_of_any_size(product: float, dtype: str) -> None:
     """Where a step takes much of the weights away, all of them or more than all, it still agrees with the reference."""
     rng = np.random.default_rng(0)
@@ -216,12 +216,10 @@ def test_no_penalty_is_too_small_to_count() -> None:
     assert params.W1 / start == pytest.approx(np.full((3, 4), 1 - 1e-4), abs=1e-6)
 
 
-ABSURD = [("float32", 1e5), ("float32", 1e30), ("float32", 1e300), ("float64", 1e30), ("float64", 1e200)]
-
-
-@pytest.mark.parametrize(("dtype", "learning_rate"), ABSURD)
-@pytest.mark.parametrize("reg", [0.0, 1e-3, 10.0])
-@pytest.mark.parametrize("hidden_size", [0, 6])
+@pytest.mark.parametrize(
+    ("dtype", "learning_rate"), [("float32", 1e5), ("float32", 1e300), ("float64", 1e30), ("float64", 1e200)]
+)
+@pytest.mark.parametrize(("reg", "hidden_size"), [(0.0, 6), (1e-3, 0), (10.0, 6)])
 def test_a_training_that_blows_up_does_so_in_both(
     dtype: str, learning_rate: float, reg: float, hidden_size: int
 ) -> None:
@@ -286,30 +284,23 @@ def test_what_does_not_fit_is_refused(change: Callable[[FloatArray, IntArray], D
 # The same bits everywhere
 
 
-def test_the_same_bits_in_every_process(trained: tuple[Path, str], tmp_path: Path) -> None:
-    """From the cache, freshly compiled, by two at once, and with Numba's settings turned: the same bits, no Numba."""
+def test_it_is_compiled_once_to_the_same_bits(trained: tuple[Path, str], tmp_path: Path) -> None:
+    """Of four processes with one empty cache, one compiles; all train the same, whatever Numba's settings are."""
     cache, first = trained
-    assert first.endswith(" []\n")
-    kept = [path.read_bytes() for path in kernels(cache)]
-    assert len(kept) == 1
+    assert first.endswith(" []\n"), "a slow library was loaded"
     assert trains(cache) == first
-    assert [path.read_bytes() for path in kernels(cache)] == kept
-    at_once = [start(tmp_path / "empty", NUMBA_OPT="0", NUMBA_DISABLE_JIT="1") for _ in range(2)]
-    assert [process.communicate(timeout=200) for process in at_once] == [(first, "")] * 2
-    assert len(kernels(tmp_path / "empty")) == 1
+    (tmp_path / "sitecustomize.py").write_text(NOTES_THE_COMPILER)
+    notes = tmp_path / "notes"
+    other = {"PYTHONPATH": str(tmp_path), "NOTES": str(notes), "NUMBA_OPT": "0", "NUMBA_DISABLE_JIT": "1"}
+    at_once = [start(tmp_path / "cache", **other) for _ in range(4)]
+    assert [process.communicate(timeout=200) for process in at_once] == [(first, "")] * 4
+    assert notes.read_text() == "compiles\n"
+    assert len(kernels(tmp_path / "cache")) == len(kernels(cache)) == 1
 
 
-def test_it_is_compiled_once(trained: tuple[Path, str], tmp_path: Path) -> None:
-    """Of four processes that start with an empty cache at the same time, one compiles, and all train the same."""
-    (tmp_path / "sitecustomize.py").write_text(SAYS_THAT_IT_COMPILES)
-    told = tmp_path / "told"
-    at_once = [start(tmp_path / "cache", PYTHONPATH=str(tmp_path), TOLD=str(told)) for _ in range(4)]
-    assert [process.communicate(timeout=200) for process in at_once] == [(trained[1], "")] * 4
-    assert told.read_text() == "compiles\n"
-
-
-def test_a_compiler_that_stands_still_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who holds the lock for too long is left alone: the step is compiled all the same."""
+@pytest.mark.slow
+def test_a_compiler_that_hangs_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After waiting too long for the lock, a process compiles the step itself."""
     monkeypatch.setattr(step, "_PATIENCE", 0.1)
     monkeypatch.setenv("NETCORE_CACHE", str(tmp_path))
     with FileLock(tmp_path / "step.lock"):
@@ -318,6 +309,7 @@ def test_a_compiler_that_stands_still_is_not_waited_for(tmp_path: Path, monkeypa
     assert unpack(kept.read_bytes(), kept)["epoch.o"] == code
 
 
+@pytest.mark.slow
 def test_two_types_are_two_files(trained: tuple[Path, str], tmp_path: Path) -> None:
     """Each type is compiled when it is first asked for, and the one does not disturb the other."""
     printed = trains(tmp_path, "float32", "float64", "float32")
@@ -326,29 +318,25 @@ def test_two_types_are_two_files(trained: tuple[Path, str], tmp_path: Path) -> N
     assert trains(tmp_path) == trained[1]
 
 
-@pytest.mark.parametrize("damage", [b"", b"\0", None])
-def test_a_damaged_file_is_made_anew(trained: tuple[Path, str], tmp_path: Path, damage: bytes | None) -> None:
-    """Where the file in the cache is empty, cut or altered, the step is compiled again and the file is whole."""
+def test_a_damaged_file_is_replaced(trained: tuple[Path, str], tmp_path: Path) -> None:
+    """Where one byte of the cached file is wrong, the step is compiled again and the file is whole."""
     cache, first = trained
     (whole,) = kernels(cache)
     content = bytearray(whole.read_bytes())
-    if damage is None:
-        content[len(content) // 2] ^= 1
-    else:
-        content = bytearray(damage)
+    content[len(content) // 2] ^= 1
     (tmp_path / whole.name).write_bytes(content)
     assert trains(tmp_path) == first
-    assert trains(tmp_path) == first
-    assert (tmp_path / whole.name).read_bytes()[-64:] != bytes(content)[-64:] or damage is None
-    assert len((tmp_path / whole.name).read_bytes()) == len(whole.read_bytes())
+    assert unpack((tmp_path / whole.name).read_bytes(), whole) == unpack(whole.read_bytes(), whole)
 
 
+@pytest.mark.slow
 def test_a_cache_that_cannot_be_written_costs_time_alone(trained: tuple[Path, str], tmp_path: Path) -> None:
     """Where the cache's place is a file, the step is compiled and used all the same."""
     (tmp_path / "file").write_text("")
     assert trains(tmp_path / "file") == trained[1]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the processors are of this kind")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("processor", ["generic", "haswell", "znver3", "skylake", "skylake-avx512", "znver4"])

@@ -16,13 +16,13 @@ RULE = StoppingSection(rungs=(2, 4), keep=0.5, after=3)
 
 
 def result(*values: float, state: State = State.FINISHED) -> TrialResult:
-    """Make a trial with these validation figures, epoch by epoch."""
+    """Make a trial with these validation metrics, epoch by epoch."""
     curve = tuple(Epoch(n, 0.1, value, value, value, value) for n, value in enumerate(values, start=1))
     return TrialResult(state, curve)
 
 
 def thresholds(section: StoppingSection | None, *results: TrialResult, metric: str = "val_loss") -> dict[int, float]:
-    """Commit some trials and give the thresholds then."""
+    """Commit some trials and return the thresholds then."""
     stopping = Stopping(section, Metric(metric))
     for one in results:
         stopping.commit(one)
@@ -33,6 +33,7 @@ def test_median_by_hand() -> None:
     """With keep = 0.5 the threshold is the median of the best-so-far at the rung: of 0.5, 0.3, 0.9 that is 0.5."""
     trials = [result(0.5, 0.7, 0.2, 0.4), result(0.8, 0.3, 0.6, 0.6), result(0.9, 1.0, 0.95, 0.1)]
     assert thresholds(RULE, *trials) == {2: 0.5, 4: 0.2}
+    assert thresholds(None, *trials) == {}  # without [stopping]
 
 
 @pytest.mark.parametrize(
@@ -61,7 +62,7 @@ def test_best_so_far_is_the_highest_accuracy() -> None:
     assert thresholds(rule, result(0.3, 0.6, 0.1)) == {2: 0.3}
 
 
-def test_no_ceiling_before_enough_have_reached_the_rung() -> None:
+def test_no_threshold_before_enough_have_reached_the_rung() -> None:
     """A rung has a threshold as soon as `after` trials have reached it; each rung counts its own."""
     long, short = result(0.1, 0.2, 0.3, 0.4), result(0.5, 0.6, state=State.PRUNED)
     assert thresholds(RULE, long, short) == {}
@@ -82,13 +83,6 @@ def test_diverged_and_failed_trials_do_not_count(state: State) -> None:
     good = [result(0.5, 0.5, 0.5, 0.5)] * 3
     assert thresholds(RULE, *lost) == {}
     assert thresholds(RULE, *lost, *good, *lost) == {2: 0.5, 4: 0.5}
-
-
-@settings(deadline=None, derandomize=True)
-@given(st.lists(st.floats(0, 10), max_size=12))
-def test_nothing_without_a_table(values: list[float]) -> None:
-    """Without [stopping] there is never a threshold."""
-    assert thresholds(None, *(result(value) for value in values)) == {}
 
 
 @settings(deadline=None, derandomize=True)

@@ -41,18 +41,17 @@ def job(*, metric: str = "val_loss", seed: int = 0, number: int = 0, **changes: 
 
 
 def bits(result: TrialResult) -> bytes:
-    """Give everything of a result, weights included, as bytes."""
-    figures = np.array([dataclasses.astuple(epoch) for epoch in result.curve], np.float64)
+    """Return everything of a result, weights included, as bytes."""
+    metrics = np.array([dataclasses.astuple(epoch) for epoch in result.curve], np.float64)
     weights = b"" if result.weights is None else b"".join(array.tobytes() for array in result.weights)
     return (
         repr((result.state, result.best_epoch, result.value.hex(), result.failure)).encode()
-        + figures.tobytes()
+        + metrics.tobytes()
         + weights
     )
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2**32 - 1])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("seed", "dtype"), [(0, "float32"), (2**32 - 1, "float64")])
 def test_same_job_same_bits(iris: Dataset, seed: int, dtype: str) -> None:
     """A job gives the same bits again, whatever ran before and whatever the global generator says."""
     one = job(seed=seed, number=3, dtype=dtype)
@@ -96,7 +95,7 @@ def test_the_trial_is_the_documented_training(iris: Dataset) -> None:
 
 
 @pytest.mark.parametrize("metric", ["val_loss", "val_accuracy"])
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_best_epoch_value_and_weights(iris: Dataset, metric: str, seed: int) -> None:
     """The value is the best metric of all epochs, the first of equal ones, and the weights are that epoch's."""
     result = run_trial(job(metric=metric, seed=seed, learning_rate=3.0), iris)
@@ -112,7 +111,7 @@ def test_best_epoch_value_and_weights(iris: Dataset, metric: str, seed: int) -> 
 
 def test_some_best_epoch_is_not_the_last(iris: Dataset) -> None:
     """The seeds above include trials whose best epoch is not their last: what they claim is no accident."""
-    results = [run_trial(job(seed=seed, learning_rate=3.0), iris) for seed in range(5)]
+    results = [run_trial(job(seed=seed, learning_rate=3.0), iris) for seed in range(3)]
     assert any(result.best_epoch != 6 for result in results)
 
 
@@ -149,8 +148,7 @@ def test_nothing_is_pruned_at_the_last_epoch(iris: Dataset) -> None:
     assert run_trial(job(thresholds={6: -1.0}), iris).state is State.FINISHED
 
 
-@pytest.mark.parametrize("learning_rate", [1e3, 1e6, 1e30, 1e300])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("learning_rate", "dtype"), [(1e3, "float32"), (1e300, "float32"), (1e30, "float64")])
 def test_diverged(iris: Dataset, learning_rate: float, dtype: str) -> None:
     """A loss that is not finite ends the trial in that epoch, without a warning; it has no value and no weights."""
     with warnings.catch_warnings():
@@ -172,9 +170,9 @@ def test_a_divergence_is_not_pruned(iris: Dataset) -> None:
     assert result.state is State.DIVERGED
 
 
-@pytest.mark.parametrize("end", [1, 3])
-def test_stop_callback(iris: Dataset, end: int) -> None:
-    """`stop` is asked after each epoch with that epoch and the best so far, instead of the thresholds, and obeyed."""
+@pytest.mark.parametrize(("end", "state"), [(3, State.PRUNED), (6, State.FINISHED)])
+def test_stop_callback(iris: Dataset, end: int, state: State) -> None:
+    """`stop` replaces the thresholds: it gets each epoch and the best so far; at the last epoch it changes nothing."""
     seen: list[tuple[Epoch, float]] = []
 
     def stop(epoch: Epoch, best: float) -> bool:
@@ -182,17 +180,9 @@ def test_stop_callback(iris: Dataset, end: int) -> None:
         return epoch.epoch == end
 
     result = run_trial(job(thresholds={1: -1.0}), iris, stop=stop)
-    assert result.state is State.PRUNED
+    assert result.state is state
     assert tuple(epoch for epoch, _ in seen) == result.curve
     assert [best for _, best in seen] == [Metric.VAL_LOSS.best_so_far(result.curve, n) for n in range(1, end + 1)]
-
-
-def test_stop_is_asked_after_the_last_epoch_too(iris: Dataset) -> None:
-    """Every epoch is shown to `stop`, the last one included; there it has no say."""
-    asked: list[int] = []
-    result = run_trial(job(), iris, stop=lambda epoch, _: asked.append(epoch.epoch) or epoch.epoch == 6)  # type: ignore[func-returns-value]
-    assert asked == [1, 2, 3, 4, 5, 6]
-    assert result.state is State.FINISHED
 
 
 def test_best_so_far() -> None:

@@ -7,7 +7,6 @@ process of its own like any other: it runs the command's `main`, starts real wor
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +15,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple, Self
 
 import psutil
 import pytest
@@ -25,23 +24,6 @@ from conftest import fingerprint
 import netcore
 from netcore.check.verify import Check, verify
 from netcore.records.folder import StudyFolder
-
-__all__ = [
-    "AWAY",
-    "Call",
-    "Ended",
-    "Forge",
-    "Process",
-    "calls",
-    "checked",
-    "forged",
-    "hit",
-    "needs",
-    "one_line",
-    "survivors",
-    "tables_of",
-    "write_study",
-]
 
 STUDY = """
 # Question: what is left of a study that was hit?
@@ -136,18 +118,14 @@ class Ended(NamedTuple):
 class Process:
     """One netcore process, in a session and a process group of its own, with the mark that its children inherit."""
 
-    def __init__(self, forge: "Forge", pid: int, output: Path, mark: str) -> None:
-        self._forge, self._began = forge, time.monotonic()
+    def __init__(self, answers: IO[str], pid: int, output: Path, mark: str) -> None:
+        self._answers, self._began = answers, time.monotonic()
         self.pid, self.output, self.mark = pid, output, mark
 
     def go(self) -> None:
         """Let it go on from where it stopped itself."""
         self._began = time.monotonic()
         os.kill(self.pid, signal.SIGCONT)
-
-    def said(self) -> str:
-        """Give what it has said so far."""
-        return self.output.read_text(encoding="utf-8")
 
     def signal(self, number: int) -> None:
         """Send a signal to it alone, if it is still there."""
@@ -171,9 +149,9 @@ class Process:
 
     def end(self) -> Ended:
         """Wait for its end."""
-        code = self._forge.code()
+        code = int(self._answers.readline())
         seconds = time.monotonic() - self._began
-        return Ended(code, self.said(), seconds)
+        return Ended(code, self.output.read_text(encoding="utf-8"), seconds)
 
 
 class Forge:
@@ -221,7 +199,7 @@ class Forge:
         pid = int(self._answers.readline())
         while psutil.Process(pid).status() != psutil.STATUS_STOPPED:
             time.sleep(0.002)
-        return Process(self, pid, cwd / output, mark)
+        return Process(self._answers, pid, cwd / output, mark)
 
     def run(self, *arguments: object, cwd: Path, **options: object) -> Ended:
         """Run a command to its end."""
@@ -229,26 +207,14 @@ class Forge:
         process.go()
         return process.end()
 
-    def code(self) -> int:
-        """Wait for the end of the process that was started last, and give its exit code."""
-        return int(self._answers.readline())
+    def __enter__(self) -> Self:
+        return self
 
-    def close(self) -> None:
-        """End it."""
+    def __exit__(self, *_: object) -> None:
         self._orders.close()
         self._server.kill()
         self._server.wait()
         self._answers.close()
-
-
-@contextmanager
-def forged(*, mlflow: bool = False) -> Iterator[Forge]:
-    """Give a forge; one that has imported MLflow, too, forks processes that use it."""
-    forge = Forge(mlflow=mlflow)
-    try:
-        yield forge
-    finally:
-        forge.close()
 
 
 def write_study(folder: Path, name: str = "tiny", *, trials: int = 6, seed: int = 1) -> Path:
@@ -265,7 +231,7 @@ def tables_of(folder: Path, name: str = "tiny") -> str:
 
 
 def checked(folder: Path, name: str = "tiny", *, but: tuple[str, ...] = ("optuna.log", "MLflow")) -> list[str]:
-    """Give what `netcore verify` finds wrong, but for the journal and MLflow, which a bare search does not make."""
+    """Return what `netcore verify` finds wrong, but for the journal and MLflow, which a bare search does not make."""
     study = StudyFolder(folder / "results" / name)
     checks = [check for check in verify(study) if isinstance(check, Check)]
     assert len(checks) > 10
@@ -273,26 +239,18 @@ def checked(folder: Path, name: str = "tiny", *, but: tuple[str, ...] = ("optuna
 
 
 def survivors(mark: str, seconds: float = 20) -> list[str]:
-    """Give the processes that are left of a command after some time: all that bear its mark."""
+    """Return the processes that are left of a command after some time: those with its mark in their environment."""
     until = time.monotonic() + seconds
-    while True:
-        left = [words for process in psutil.process_iter() if _bears(process, mark) and (words := _words(process))]
-        if not left or time.monotonic() > until:
-            return left
+    while (left := [*_with(mark)]) and time.monotonic() < until:
         time.sleep(0.05)
+    return left
 
 
-def _words(process: psutil.Process) -> str:
-    """Give a process's command, or nothing where it has ended meanwhile."""
-    with suppress(psutil.Error):
-        return " ".join(process.cmdline())
-    return ""
-
-
-def _bears(process: psutil.Process, mark: str) -> bool:
-    with suppress(psutil.Error, OSError):
-        return bool(process.environ().get("NETCORE_TEST_MARK") == mark and process.status() != psutil.STATUS_ZOMBIE)
-    return False
+def _with(mark: str) -> Iterator[str]:
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.environ().get("NETCORE_TEST_MARK") == mark and process.status() != psutil.STATUS_ZOMBIE:
+                yield " ".join(process.cmdline())
 
 
 def _is_dead(pid: int) -> bool:
@@ -302,7 +260,7 @@ def _is_dead(pid: int) -> bool:
 
 
 def one_line(ended: Ended, code: int = 1) -> str:
-    """Give the one line by which a command says what was wrong; there is no other and no traceback."""
+    """Return the one line of a command's error; there is no other and no traceback."""
     assert ended.code == code, ended
     assert "Traceback" not in ended.said, ended.said
     (line,) = [line for line in ended.said.splitlines() if line.startswith("error: ")]
@@ -310,7 +268,7 @@ def one_line(ended: Ended, code: int = 1) -> str:
 
 
 def needs(what: str, *, there: bool) -> None:
-    """Leave a test out, by a clear word, where the machine lacks something; with NETCORE_REQUIRE_ALL it fails."""
+    """Skip a test if the machine lacks something; with NETCORE_REQUIRE_ALL, fail."""
     if not there and not os.environ.get("NETCORE_REQUIRE_ALL"):
         pytest.skip(f"left out: it needs {what}")
     assert there, f"NETCORE_REQUIRE_ALL is set, and there is no {what}"
@@ -330,7 +288,7 @@ class Call(NamedTuple):
 
 
 def calls(process: Process) -> list[Call]:
-    """Let a process that has stopped itself run to its end; give what its main thread asked of the disk."""
+    """Let a process that has stopped itself run to its end; return what its main thread asked of the disk."""
     log = process.output.with_name("strace.txt")
     with _strace(process, "--output", str(log), "--decode-fds=path"):
         process.go()
@@ -348,7 +306,7 @@ def calls(process: Process) -> list[Call]:
 def hit(process: Process, call: Call, fault: str) -> Ended | None:
     """Let a process that has stopped itself run until a call, which fails with an error, or at which it is killed.
 
-    Give nothing if it ended before.
+    Return None if it ended before.
     """
     what, log = f"error={fault}", process.output.with_name("strace.txt")
     if fault == "SIGKILL":
@@ -375,9 +333,3 @@ def _strace(process: Process, *options: str) -> Iterator[None]:
             tracer.wait(5)
         tracer.kill()
         tracer.communicate()
-
-
-def copied(folder: Path, to: Path) -> Path:
-    """Copy a folder, so that a fault has its own."""
-    shutil.copytree(folder, to)
-    return to

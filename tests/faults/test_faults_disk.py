@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from injection import Ended, Forge, checked, forged, needs, one_line, tables_of, write_study
+from injection import Ended, Forge, checked, needs, one_line, tables_of, write_study
 
 from netcore.files import TEMPORARY
 from netcore.records.folder import StudyFolder
@@ -22,7 +22,7 @@ ROOM = 256 * 1024
 @pytest.fixture(scope="module")
 def forge() -> Iterator[Forge]:
     """Give what netcore processes are forked from."""
-    with forged() as one:
+    with Forge() as one:
         yield one
 
 
