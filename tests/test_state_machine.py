@@ -1,4 +1,4 @@
-"""Whatever happens to a study, in whatever order: once it has run to its end, it is the study that nothing happened to.
+"""Whatever happens to a study, in any order: after a complete run, it equals the uninterrupted study.
 
 A state machine starts a study, stops it in the middle, asks for more trials or fewer, loses and damages its files, and
 sends it to MLflow, which is lost now and then too. The model is the uninterrupted study of as many trials.
@@ -19,7 +19,14 @@ import pytest
 from conftest import fingerprint, on_disk
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from synced import address
 
 import netcore
@@ -29,7 +36,7 @@ from netcore.errors import InputError, NetcoreError
 from netcore.question.spec import StudySpec, load_spec
 from netcore.records.folder import StudyFolder
 from netcore.records.job import TrialJob
-from netcore.records.record import Provenance, Record
+from netcore.records.record import Record
 from netcore.results.tables import StudyTables, write_tables
 from netcore.run import Run
 from netcore.tracking.client import connect
@@ -37,9 +44,7 @@ from netcore.tracking.follow import sync
 from netcore.tracking.held import study_runs
 from netcore.tracking.journal import write_journal
 from netcore.tracking.projection import TRIAL
-from netcore.workers.engine import Trained
-from netcore.workers.environment import environment
-from netcore.workers.trial import run_trial
+from netcore.workers.engine import Trained, train
 
 STUDY = """
 [study]
@@ -62,7 +67,7 @@ after = 2
 """
 MOST = 10
 """Trials that a study is extended to."""
-VIEWS = ["*.parquet", "optuna.log", "resolved.json", "weights/*.npz", "study.toml"]
+REBUILT = ["*.parquet", "optuna.log", "resolved.json", "weights/*.npz", "study.toml"]
 """What a run, or what follows it, makes again."""
 
 
@@ -70,7 +75,7 @@ class AtOnce:
     """An engine that trains in this process, as soon as it is asked: the same net, the same numbers, no worker."""
 
     def __init__(self, *_: object, **__: object) -> None:
-        self._environment = environment()
+        pass
 
     def __enter__(self) -> Self:
         return self
@@ -81,7 +86,7 @@ class AtOnce:
     def submit(self, job: TrialJob, dataset: Dataset, /) -> Future[Trained]:
         """Train."""
         future: Future[Trained] = Future()
-        future.set_result(Trained(run_trial(job, dataset), Provenance(1.7e9, 0.5, 1, self._environment)))
+        future.set_result(train(job, dataset, 1))
         return future
 
 
@@ -103,7 +108,7 @@ def spec_of() -> StudySpec:
 
 @cache
 def uninterrupted(trials: int) -> tuple[str, tuple[str, ...]]:
-    """Give fingerprint and digests of a study of so many trials to which nothing happens."""
+    """Return fingerprint and digests of an uninterrupted study of this many trials."""
     results = Path(mkdtemp(prefix="netcore-whole-"))
     with Run(spec_of().with_trials(trials), results=results, workers=1) as run:
         for _ in run.search(confirm=False):
@@ -151,7 +156,7 @@ class Machine(RuleBasedStateMachine):
     # What people do
 
     def _run(self, most: int | None = None) -> None:
-        """Run the study, or so many commits of it, then stop as a killed process does."""
+        """Run the study, or the given number of commits, then stop as a killed process does."""
         try:
             self._search(most)
         except InputError as error:  # resolved.json was damaged so that it asks another question
@@ -202,35 +207,24 @@ class Machine(RuleBasedStateMachine):
             path.unlink()
             self.complete = False
 
-    @rule(number=st.integers(0, MOST), where=st.floats(0, 0.999), bit=st.integers(0, 7), cut=st.booleans())
-    def damage_a_record(self, number: int, where: float, bit: int, *, cut: bool) -> None:
-        """A record is cut short, or one of its bits is another."""
-        if path := self._one(number, "trials/*.npz"):
-            self._damage(path, where, bit, cut=cut)
-
     @rule(
-        name=st.sampled_from(
-            ["*.parquet", "optuna.log", "resolved.json", "weights/*.npz", "study.toml", "superseded/*"]
-        ),
+        name=st.sampled_from(["trials/*.npz", *REBUILT, "superseded/*"]),
         number=st.integers(0, MOST),
         where=st.floats(0, 0.999),
         bit=st.integers(0, 7),
         cut=st.booleans(),
     )
-    def damage_what_is_made_again(self, name: str, number: int, where: float, bit: int, *, cut: bool) -> None:
-        """Tables, journal, settings, or weights are damaged."""
+    def damage_a_file(self, name: str, number: int, where: float, bit: int, *, cut: bool) -> None:
+        """A record, or a file that is made again, is cut short, or one of its bits is flipped."""
         if path := self._one(number, name):
-            self._damage(path, where, bit, cut=cut)
+            data = bytearray(path.read_bytes())
+            at = int(where * len(data))
+            if data and not cut:
+                data[at] ^= 1 << bit
+            path.write_bytes(data[:at] if cut else data)
+            self.complete = False
 
-    def _damage(self, path: Path, where: float, bit: int, *, cut: bool) -> None:
-        data = bytearray(path.read_bytes())
-        at = int(where * len(data))
-        if data and not cut:
-            data[at] ^= 1 << bit
-        path.write_bytes(data[:at] if cut else data)
-        self.complete = False
-
-    @rule(name=st.sampled_from(VIEWS))
+    @rule(name=st.sampled_from(REBUILT))
     def lose_what_is_made_again(self, name: str) -> None:
         """All of these are gone."""
         for path in self.folder.path.glob(name):
@@ -323,20 +317,25 @@ class Tracked(Machine):
         assert [problem for check in self._checks() for problem in check.problems] == []
 
 
-class MoreSteps(Machine):
-    """The same, for longer."""
-
-
-class MoreTrackedSteps(Tracked):
-    """The same, for longer."""
-
-
 SETTINGS = settings(deadline=None, print_blob=True, database=None, suppress_health_check=list(HealthCheck))
-TestSteps, TestTrackedSteps = Machine.TestCase, Tracked.TestCase
-TestSteps.settings = settings(SETTINGS, derandomize=True, max_examples=4, stateful_step_count=12)
-TestTrackedSteps.settings = settings(SETTINGS, derandomize=True, max_examples=1, stateful_step_count=10)
+FEW = settings(SETTINGS, derandomize=True, max_examples=3, stateful_step_count=12)
+ONE = settings(FEW, max_examples=1, stateful_step_count=10)
 
-TestMoreSteps = pytest.mark.fuzz(pytest.mark.timeout(3600)(MoreSteps.TestCase))
-TestMoreTrackedSteps = pytest.mark.fuzz(pytest.mark.timeout(3600)(MoreTrackedSteps.TestCase))
-TestMoreSteps.settings = settings(SETTINGS, max_examples=30, stateful_step_count=30)
-TestMoreTrackedSteps.settings = settings(SETTINGS, max_examples=8, stateful_step_count=25)
+
+def test_steps() -> None:
+    """Nothing that happens to a study's folder changes the study."""
+    run_state_machine_as_test(Machine, settings=FEW)
+
+
+@pytest.mark.slow
+def test_tracked_steps() -> None:
+    """Nor does anything that happens to MLflow."""
+    run_state_machine_as_test(Tracked, settings=ONE)
+
+
+@pytest.mark.fuzz
+@pytest.mark.timeout(3600)
+def test_more_steps() -> None:
+    """The same, for longer."""
+    run_state_machine_as_test(Machine, settings=settings(SETTINGS, max_examples=30, stateful_step_count=30))
+    run_state_machine_as_test(Tracked, settings=settings(SETTINGS, max_examples=8, stateful_step_count=25))

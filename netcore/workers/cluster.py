@@ -1,14 +1,12 @@
 """The engine of a Dask cluster: its workers run the trials.
 
-Each data set is sent to every worker once; workers may join, leave and die at any time. Before the first trial every
-worker is asked for its versions and for the digest of the data it received; one that joins later is checked with its
-first trial.
+Each data set is sent to every worker once; workers may join, leave and die at any time. Every worker's versions are
+compared with those of this process: before the first trial or, if the worker joins later, with its first trial.
 """
 
 import logging
 import threading
 import time
-import traceback
 from concurrent.futures import CancelledError, Future
 from dataclasses import replace
 from functools import cache, partial
@@ -18,14 +16,12 @@ from threadpoolctl import threadpool_limits
 
 from netcore.core.sgd import Epoch
 from netcore.data import Dataset
-from netcore.data.dataset import digest_of
 from netcore.errors import InputError, NetcoreError, WorkError
-from netcore.records.job import TrialJob, failed
-from netcore.records.record import Provenance
+from netcore.records.job import TrialJob
 from netcore.training.step import load
-from netcore.workers.engine import ATTEMPTS, Trained
+from netcore.workers.engine import ATTEMPTS, LostError, Trained, train
 from netcore.workers.environment import environment
-from netcore.workers.trial import run_trial, stopping_rule
+from netcore.workers.trial import stopping_rule
 
 if TYPE_CHECKING:
     from distributed import Future as Remote
@@ -108,7 +104,7 @@ class DaskEngine:
         return notes
 
     def _check_workers(self, dataset: Dataset) -> None:
-        """Compare every worker's environment with this one, send the data, and compare their digests."""
+        """Compare every worker's environment with this one, and send the data."""
         try:
             self._client.wait_for_workers(1, timeout=_PATIENCE)
         except TimeoutError as error:
@@ -116,17 +112,7 @@ class DaskEngine:
         environments: dict[str, Any] = self._client.run(environment, on_error="return")
         for worker, there in sorted(environments.items()):
             self._check(worker, there)
-        data = self._data_of(dataset)
-        ask = partial(self._client.submit, _computed_digest, data, pure=False, allow_other_workers=False)
-        digests = {worker: ask(workers=[worker]) for worker in environments}
-        for worker, digest in digests.items():
-            try:
-                found = digest.result(timeout=_PATIENCE)
-            except TimeoutError:  # it has left, or is busy
-                self._notes.append(f"Dask worker {worker}: did not report the digest of its data in {_PATIENCE:g} s")
-                continue
-            if found != dataset.digest:
-                raise WorkError.at(f"Dask worker {worker}", "has other data than it was sent", found)
+        self._data_of(dataset)
 
     def _check(self, worker: str, there: Any) -> None:  # noqa: ANN401  # or whatever it raised
         with self._lock:
@@ -153,13 +139,12 @@ class DaskEngine:
             worker, trained = remote.result()
             self._check(worker, trained.provenance.environment)
             task.future.set_result(trained)
-        except (KilledWorker, _TimedOutError) as error:
+        except (KilledWorker, LostError) as error:
             if task.attempt < ATTEMPTS:
                 self._send(task._replace(attempt=task.attempt + 1))
                 return
-            failure = "timed out" if isinstance(error, _TimedOutError) else "worker died"
-            result = failed(failure, f"{_first_line(error)} in each of {ATTEMPTS} attempts")
-            task.future.set_result(Trained(result, Provenance(time.time(), 0.0, ATTEMPTS, environment())))
+            loss = error if isinstance(error, LostError) else LostError("worker died", _first_line(error))
+            task.future.set_result(loss.trained(time.time(), 0.0))
         except Exception as error:  # noqa: BLE001  # the thread that waits for the future must see it
             if not (isinstance(error, CancelledError) and self._client.status == "running"):
                 task.future.set_exception(self._plain(error))
@@ -176,7 +161,7 @@ class DaskEngine:
                 while len(self._data) >= _KEPT:
                     del self._data[next(iter(self._data))]  # Dask frees them when no trial needs them any more
                 name = f"netcore-data-{dataset.digest}"
-                sent = self._client.scatter({name: _without_paths(dataset)}, broadcast=True, timeout=_PATIENCE)
+                sent = self._client.scatter({name: replace(dataset, path=None)}, broadcast=True, timeout=_PATIENCE)
                 self._data[dataset.digest] = sent[name]
             return self._data[dataset.digest]
 
@@ -188,37 +173,26 @@ class DaskEngine:
         return WorkError.at(self._place, f"fails ({type(error).__name__}: {_first_line(error)})", remedy=remedy)
 
 
-class _TimedOutError(Exception):
-    """A trial ran longer than `trial_timeout`."""
-
-
 def _train(job: TrialJob, dataset: Dataset, ours: dict[str, str], timeout: float, attempt: int) -> tuple[str, Trained]:
     """Run on a worker: train one job; return the worker's address and the result.
 
     Raises:
         InputError: this worker's versions are not those of the search.
-        _TimedOutError: the trial takes too long. This is noticed between two epochs.
+        LostError: the trial takes too long. This is noticed between two epochs.
     """
     from distributed import get_worker  # noqa: PLC0415  # only where Dask is installed
 
     _prepare(job.dtype)
-    here, worker = environment(), str(get_worker().address)
-    _compared(worker, here, ours)
-    started, begun = time.time(), time.monotonic()
-    rule = stopping_rule(job)
+    worker = str(get_worker().address)
+    _compared(worker, environment(), ours)
+    begun, rule = time.monotonic(), stopping_rule(job)
 
     def stop(epoch: Epoch, best: float) -> bool:
         if time.monotonic() - begun > timeout:
-            raise _TimedOutError(f"the trial ran longer than trial_timeout = {timeout:g} s")
+            raise LostError("timed out", f"the trial ran longer than trial_timeout = {timeout:g} s")
         return rule(epoch, best)
 
-    try:
-        result = run_trial(job, dataset, stop=stop)
-    except _TimedOutError:
-        raise
-    except Exception:  # noqa: BLE001  # any error of the trial belongs in its record
-        result = failed("error", traceback.format_exc())
-    return worker, Trained(result, Provenance(started, time.monotonic() - begun, attempt, here))
+    return worker, train(job, dataset, attempt, stop=stop)
 
 
 @cache
@@ -226,12 +200,6 @@ def _prepare(dtype: str) -> None:
     """Load the training step, then limit BLAS to one thread in this process for good: sums must keep their order."""
     load(dtype)
     threadpool_limits(1)
-
-
-def _computed_digest(dataset: Dataset) -> str:
-    """Compute the digest of data as a worker received them."""
-    folds = tuple(replace(fold, digest=digest_of(fold)) for fold in dataset.others)
-    return digest_of(replace(dataset, others=folds))
 
 
 def _compared(worker: str, there: Any, here: dict[str, str]) -> list[str]:  # noqa: ANN401  # or whatever it raised
@@ -249,12 +217,6 @@ def _compared(worker: str, there: Any, here: dict[str, str]) -> list[str]:  # no
         raise InputError.at(place, "must have the versions of this process", "; ".join(apart), _REMEDY)
     others = (name for name in _SHOULD_AGREE if there.get(name) != here[name])
     return [f"{place}: {name} is {there.get(name)!r}, here {here[name]!r}; bits may differ" for name in others]
-
-
-def _without_paths(dataset: Dataset) -> Dataset:
-    """Return the data without their paths on this machine, which mean nothing to a worker elsewhere."""
-    others = tuple(replace(fold, path=None) for fold in dataset.others)
-    return replace(dataset, path=None, others=others)
 
 
 def _first_line(error: object) -> str:

@@ -5,12 +5,18 @@ this machine, `netcore.workers.cluster` on a Dask cluster. The search does not k
 depends on it.
 """
 
+import time
+import traceback
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import NamedTuple, Protocol
 
+from netcore.core.sgd import Epoch
 from netcore.data import Dataset
-from netcore.records.job import TrialJob, TrialResult
+from netcore.records.job import TrialJob, TrialResult, failed
 from netcore.records.record import Provenance
+from netcore.workers.environment import environment
+from netcore.workers.trial import run_trial
 
 ATTEMPTS = 2
 """A trial whose worker dies or stalls is run again, by another worker; after this many attempts it has failed."""
@@ -28,3 +34,31 @@ class Engine(Protocol):
 
     def submit(self, job: TrialJob, dataset: Dataset, /) -> Future[Trained]:
         """Run a trial as soon as a worker is free; an error of the trial is a result, not an error of the future."""
+
+
+class LostError(Exception):
+    """A worker died or stalled in the middle of a trial: the record's `failure`, and a sentence."""
+
+    def trained(self, started: float, seconds: float) -> Trained:
+        """Return the result of a trial that was lost in its last attempt."""
+        failure, what = self.args
+        result = failed(failure, f"{what} in each of {ATTEMPTS} attempts")
+        return Trained(result, Provenance(started, seconds, ATTEMPTS, environment()))
+
+
+def train(
+    job: TrialJob, dataset: Dataset, attempt: int, *, stop: Callable[[Epoch, float], bool] | None = None
+) -> Trained:
+    """Run a trial in this process; an error of the trial is a result too.
+
+    Raises:
+        LostError: `stop` raised it.
+    """
+    started, begun = time.time(), time.perf_counter()
+    try:
+        result = run_trial(job, dataset, stop=stop)
+    except LostError:
+        raise
+    except Exception:  # noqa: BLE001  # any error of the trial belongs in its record
+        result = failed("error", traceback.format_exc())
+    return Trained(result, Provenance(started, time.perf_counter() - begun, attempt, environment()))

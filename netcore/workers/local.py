@@ -11,6 +11,7 @@ import os
 import queue
 import signal
 import threading
+import time
 from concurrent.futures import Future
 from contextlib import suppress
 from multiprocessing import resource_tracker
@@ -19,11 +20,9 @@ from typing import Self
 
 from netcore.data import Dataset
 from netcore.errors import WorkError
-from netcore.records.job import TrialJob, failed
-from netcore.records.record import Provenance
-from netcore.workers.engine import ATTEMPTS, Trained
-from netcore.workers.environment import environment
-from netcore.workers.process import LostError, Worker
+from netcore.records.job import TrialJob
+from netcore.workers.engine import ATTEMPTS, LostError, Trained
+from netcore.workers.process import Worker
 
 _STARTS = 3
 """If this many workers in a row are killed before they are ready, the engine gives up: no trial is at fault."""
@@ -46,10 +45,11 @@ class LocalEngine:
         self._timeout, self._dtype = timeout, dtype
         self._jobs: queue.SimpleQueue[tuple[TrialJob, Path, Future[Trained]] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._workers: set[Worker] = set()
-        self._closed = threading.Event()
+        self._closed = False
+        self._workers: list[Worker | None] = [None] * workers
+        """One for each thread; None until it is started, and after it was lost."""
         resource_tracker.ensure_running()  # here, because its start unblocks SIGINT in the thread that starts it
-        self._threads = [threading.Thread(target=self._run_jobs, daemon=True) for _ in range(workers)]
+        self._threads = [threading.Thread(target=self._run_jobs, args=(n,), daemon=True) for n in range(workers)]
         for thread in self._threads:
             thread.start()
 
@@ -73,9 +73,9 @@ class LocalEngine:
 
     def close(self) -> None:
         """End all workers now. Running trials are abandoned; nothing else is lost."""
-        with self._lock:
-            self._closed.set()
-            workers = list(self._workers)
+        with self._lock:  # no worker is started after this
+            self._closed = True
+            workers = list(filter(None, self._workers))
         for worker in workers:
             worker.end()
         for _ in self._threads:
@@ -83,76 +83,64 @@ class LocalEngine:
         for thread in self._threads:
             thread.join()
 
-    def _run_jobs(self) -> None:
+    def _run_jobs(self, place: int) -> None:
         """Take jobs from the queue and run each to its end, with one worker at a time."""
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # workers inherit it: Ctrl-C is for this process
-        worker: Worker | None = None
         with suppress(WorkError, LostError):  # start early; the first job meets the error again
-            worker = self._start()
-        while (task := self._jobs.get()) is not None and not self._closed.is_set():
+            self._worker(place)
+        while (task := self._jobs.get()) is not None and not self._closed:
             job, data, future = task
-            for attempt in range(1, ATTEMPTS + 1):
-                try:
-                    if worker and worker.is_dead():  # it died while it waited: not this trial's fault
-                        self._end(worker)
-                        worker = None
-                    worker = worker or self._start()
-                    result, started, seconds = worker.train(job, data, self._timeout)
-                except LostError as loss:
-                    if worker:
-                        self._end(worker)
-                    worker = None
-                    if self._closed.is_set():
-                        return
-                    if attempt < ATTEMPTS:
-                        continue
-                    result = failed(loss.failure, f"{loss} in each of {ATTEMPTS} attempts")
-                    started, seconds = loss.started, loss.seconds
-                except Exception as error:  # noqa: BLE001  # the thread that waits for the future must see it
-                    future.set_exception(error)
-                    if worker:
-                        self._end(worker)  # its pipe may hold the answer to another question
-                    worker = None
-                    break
-                provenance = Provenance(started, seconds, attempt, worker.environment if worker else environment())
-                future.set_result(Trained(result, provenance))
-                break
+            try:
+                future.set_result(self._trained(place, job, data))
+            except Exception as error:  # noqa: BLE001  # the thread that waits for the future must see it
+                self._end(place)  # its pipe may hold the answer to another question
+                future.set_exception(error)
 
-    def _start(self) -> Worker:
-        """Return a worker that is ready; one that is killed before that costs no trial an attempt.
+    def _trained(self, place: int, job: TrialJob, data: Path) -> Trained:
+        """Train a job, again if its worker is lost.
+
+        Raises:
+            WorkError: no worker can be started, or the data are missing.
+            LostError: the engine was closed meanwhile.
+        """
+        for attempt in range(1, ATTEMPTS + 1):
+            worker, started, begun = self._worker(place), time.time(), time.monotonic()
+            try:
+                return worker.train(job, data, attempt, timeout=self._timeout)
+            except LostError as error:
+                self._end(place)
+                lost = error.trained(started, time.monotonic() - begun)
+        return lost
+
+    def _worker(self, place: int) -> Worker:
+        """Return a thread's worker; start one if there is none, or if it died while it waited.
+
+        A worker that is killed before it is ready costs no trial an attempt.
 
         Raises:
             WorkError: no worker can be started.
             LostError: the engine was closed meanwhile.
         """
+        worker = self._workers[place]
+        if worker and not worker.is_dead():
+            return worker
         for _ in range(_STARTS):
-            try:
-                return self._start_one()
-            except LostError:
-                if self._closed.is_set():
-                    raise
+            self._end(place)
+            with self._lock:
+                if self._closed:
+                    raise LostError("worker died", "the engine was closed")
+                worker = self._workers[place] = Worker(self._dtype)
+            with suppress(LostError):
+                worker.wait_until_ready()
+                return worker
         raise WorkError.at(
             "worker",
             f"{_STARTS} worker processes in a row were killed before they could train",
             remedy="free some memory, or start fewer with `--workers`; then run the same command again to continue",
         )
 
-    def _start_one(self) -> Worker:
-        """Start a worker that `close` knows from its first moment."""
-        worker = Worker(self._dtype)
-        with self._lock:
-            self._workers.add(worker)
-            closed = self._closed.is_set()
-        if closed:
+    def _end(self, place: int) -> None:
+        """End a thread's worker, if it has one."""
+        if worker := self._workers[place]:
             worker.end()
-        try:
-            worker.wait_until_ready()
-        except BaseException:
-            self._end(worker)
-            raise
-        return worker
-
-    def _end(self, worker: Worker) -> None:
-        worker.end()
-        with self._lock:
-            self._workers.discard(worker)
+            self._workers[place] = None
