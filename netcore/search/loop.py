@@ -21,7 +21,7 @@ from netcore.question.hyperparameters import Hyperparameters
 from netcore.question.spec import StudySpec
 from netcore.records.folder import StudyFolder
 from netcore.records.job import State, TrialJob
-from netcore.records.record import Record, chained, differences, outline, rank
+from netcore.records.record import Record, chained, differences, outline, ranked
 from netcore.search.history import History
 from netcore.workers.engine import Engine, Trained
 
@@ -45,7 +45,7 @@ class Search:
         self._spec, self._dataset, self._folder, self._engine = spec, dataset, folder, engine
         self._retrain, self._retry_failed = retrain, retry_failed
         self._records: dict[int, Record] = {}
-        self._best: list[tuple[float, int]] = []
+        self._best: list[Record] = []
         self._failures: list[int] = []
         self._known = [""]  # by number of committed trials
         self.seconds = {"asking": 0.0, "writing": 0.0}
@@ -148,12 +148,8 @@ class Search:
 
     def _worth_keeping(self, record: Record) -> bool:
         """Return whether a trial is among the best so far; `keep_weights` later undoes what depended on timing."""
-        if self._spec.study.weights == "all":
-            return True
-        if record.result.state is not State.FINISHED:
-            return False
-        self._best = sorted([*self._best, rank(record)])[:KEPT]
-        return rank(record) in self._best
+        self._best = ranked([*self._best, outline(record)])[:KEPT]
+        return self._spec.study.weights == "all" or record.number in {best.number for best in self._best}
 
     def _set_aside(self, record: Record, asked: TrialJob) -> Notice:
         """Move a record that does not match aside, if the user wants that; else raise."""

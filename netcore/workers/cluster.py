@@ -72,7 +72,7 @@ class DaskEngine:
         try:
             self._check_workers(dataset)
         except BaseException as error:
-            self.close()
+            self.__exit__()
             if isinstance(error, Exception):
                 raise self._plain(error) from error
             raise
@@ -81,9 +81,6 @@ class DaskEngine:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
         """Disconnect from the workers; waiting trials are dropped, running trials are abandoned."""
         self._client.close(timeout=_PATIENCE)
 

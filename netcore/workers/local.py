@@ -57,7 +57,16 @@ class LocalEngine:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        """End all workers now. Running trials are abandoned; nothing else is lost."""
+        with self._lock:  # no worker is started after this
+            self._closed = True
+            workers = list(filter(None, self._workers))
+        for worker in workers:
+            worker.end()
+        for _ in self._threads:
+            self._jobs.put(None)
+        for thread in self._threads:
+            thread.join()
 
     def submit(self, job: TrialJob, dataset: Dataset, /) -> Future[Trained]:
         """Run a trial as soon as a worker is free. The data must be on disk: only their path is sent.
@@ -70,18 +79,6 @@ class LocalEngine:
         future: Future[Trained] = Future()
         self._jobs.put((job, dataset.path, future))
         return future
-
-    def close(self) -> None:
-        """End all workers now. Running trials are abandoned; nothing else is lost."""
-        with self._lock:  # no worker is started after this
-            self._closed = True
-            workers = list(filter(None, self._workers))
-        for worker in workers:
-            worker.end()
-        for _ in self._threads:
-            self._jobs.put(None)
-        for thread in self._threads:
-            thread.join()
 
     def _run_jobs(self, place: int) -> None:
         """Take jobs from the queue and run each to its end, with one worker at a time."""
