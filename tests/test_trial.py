@@ -16,7 +16,7 @@ from netcore.data import Dataset, load_dataset
 from netcore.question.hyperparameters import Hyperparameters
 from netcore.question.metrics import Metric
 from netcore.question.spec import StudySpec
-from netcore.records.job import State, TrialJob, TrialResult, failed
+from netcore.records.job import State, TrialJob, TrialResult
 from netcore.seeds import Purpose, generator
 from netcore.training.step import compiled
 from netcore.workers.trial import run_trial
@@ -109,12 +109,6 @@ def test_best_epoch_value_and_weights(iris: Dataset, metric: str, seed: int) -> 
     assert evaluate(result.weights, iris.X_val, iris.y_val) == pytest.approx((best.val_loss, best.val_accuracy))
 
 
-def test_some_best_epoch_is_not_the_last(iris: Dataset) -> None:
-    """The seeds above include trials whose best epoch is not their last: what they claim is no accident."""
-    results = [run_trial(job(seed=seed, learning_rate=3.0), iris) for seed in range(3)]
-    assert any(result.best_epoch != 6 for result in results)
-
-
 @pytest.mark.parametrize("metric", ["val_loss", "val_accuracy"])
 @pytest.mark.parametrize("rung", [1, 2, 5])
 def test_pruned_exactly_at_the_rung(iris: Dataset, metric: str, rung: int) -> None:
@@ -183,32 +177,3 @@ def test_stop_callback(iris: Dataset, end: int, state: State) -> None:
     assert result.state is state
     assert tuple(epoch for epoch, _ in seen) == result.curve
     assert [best for _, best in seen] == [Metric.VAL_LOSS.best_so_far(result.curve, n) for n in range(1, end + 1)]
-
-
-def test_best_so_far() -> None:
-    """The best so far is the lowest loss or highest accuracy of the first epochs."""
-    curve = tuple(Epoch(n, 0.1, 0, loss, 0, 1 - loss) for n, loss in enumerate([0.5, 0.25, 0.75], start=1))
-    assert [Metric.VAL_LOSS.best_so_far(curve, n) for n in (1, 2, 3)] == [0.5, 0.25, 0.25]
-    assert [Metric.VAL_ACCURACY.best_so_far(curve, n) for n in (1, 2, 3)] == [0.5, 0.75, 0.75]
-
-
-def test_failed() -> None:
-    """A failed trial has its traceback and nothing else."""
-    result = failed("error", "Traceback …")
-    assert (result.state, result.failure, result.traceback) == (State.FAILED, "error", "Traceback …")
-    assert result.curve == ()
-    assert result.best_epoch is None
-    assert math.isnan(result.value)
-
-
-def test_settings_are_the_study_s_identity() -> None:
-    """A job carries the study's settings as JSON: with other trials the same, with another window others."""
-    study = {"name": "x", "trials": 4}
-    settings: dict[str, Any] = {"study": study, "data": {"source": "iris"}, "space": SPACE}
-
-    def asked(**changes: int) -> TrialJob:
-        spec = StudySpec.model_validate({**settings, "study": {**study, **changes}})
-        return TrialJob.of(spec, 0, Hyperparameters(0.1, 6, 1e-3, 0.9), {}, "digest", "")
-
-    assert asked(trials=9) == asked()
-    assert asked(window=3) != asked()

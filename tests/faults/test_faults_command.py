@@ -17,7 +17,6 @@ import pytest
 from injection import Call, Forge, calls, hit, needs, one_line, survivors, tables_of, write_study
 
 import netcore
-from netcore.files import TEMPORARY
 
 Told = Callable[[str, object], None]
 TOLERATED = 15.0
@@ -198,59 +197,6 @@ def unsynced(begun: Begun, to: Path) -> Path:
     shutil.copy(begun.done / "tiny.toml", to)
     shutil.copy(begun.empty / "mlflow.db", to)
     return to
-
-
-@pytest.fixture(scope="module")
-def report_calls(forge: Forge, begun: Begun, tmp_path_factory: pytest.TempPathFactory) -> list[Call]:
-    """Return what a report asks of the results folder."""
-    needs("strace", there=shutil.which("strace") is not None)
-    folder = shutil.copytree(begun.done, tmp_path_factory.mktemp("report-calls") / "study")
-    return [call for call in calls(forge.start("report", "tiny", cwd=folder)) if "results/tiny" in call.text]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("fault", ["SIGKILL", "ENOSPC"])
-@pytest.mark.rounds(1, 10)
-def test_report_hit_at_the_kth_call(
-    forge: Forge,
-    begun: Begun,
-    report_calls: list[Call],
-    tmp_path: Path,
-    fault: str,
-    rounds: int,
-    record_property: Told,
-) -> None:
-    """`netcore report`, killed at or refused any call, leaves whole files, old or new, and is made good by the next."""
-    found = report_calls
-    asked = [found[int(place)] for place in np.linspace(0, len(found) - 1, rounds + 2)[1:-1]]
-    for number, call in enumerate(asked):
-        folder = shutil.copytree(begun.done, tmp_path / str(number))
-        before = contents(folder)
-        ended = hit(forge.start("report", "tiny", cwd=folder), call, fault)
-        assert ended is not None
-        if fault == "SIGKILL":
-            assert (ended.code, ended.said) == (-signal.SIGKILL, ""), call
-        else:
-            line = one_line(ended)
-            assert ended.said.strip() == line, call
-            assert re.match(r"error: results/tiny[^:]*: cannot be written \(", line), line
-            assert not list(folder.rglob(f"*{TEMPORARY}")), call
-        assert contents(folder).keys() == before.keys()
-        again = forge.run("report", "tiny", cwd=folder)
-        assert again.code == 0, again.said
-        assert tables_of(folder) == begun.tables
-        verified = forge.run("verify", "tiny", "--quick", cwd=folder)
-        assert "ok      tables" in verified.said, verified.said
-        assert "ok      optuna.log" in verified.said, verified.said
-        shutil.rmtree(folder)
-    record_property("injected", len(asked))
-    record_property("measured", f"of {len(found)} calls")
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """Return a study's files, but for the rests of writes and what the tests put beside them."""
-    files = ((path, path.relative_to(folder)) for path in (folder / "results").rglob("*") if path.is_file())
-    return {str(name): path.read_bytes() for path, name in files if path.suffix != TEMPORARY}
 
 
 @pytest.mark.slow
