@@ -1,6 +1,5 @@
 """Claims about netcore.search.space: what is searched, what is fixed, and where each point of the unit cube lies."""
 
-import itertools
 from collections import Counter
 from typing import Any
 
@@ -126,20 +125,6 @@ def test_choices_get_their_share() -> None:
     only = space(learning_rate=0.1, hidden_size=4)
     counts = Counter(only.at(np.array([(n + 0.5) / 300])).reg for n in range(300))
     assert counts == {0.0: 100, 0.1: 100, 0.2: 100}
-
-
-def test_combinations() -> None:
-    """A grid's combinations are all different, all there, the last hyperparameter fastest; the fixed one is added."""
-    grid = space(learning_rate=[1.0, 2.0], hidden_size=[4, 8, 16], reg=[0.0, 0.1])
-    found = [grid.combination(n) for n in range(12)]
-    assert found == [Hyperparameters(*c, 0.9) for c in itertools.product([1.0, 2.0], [4, 8, 16], [0.0, 0.1])]
-
-
-def test_a_grid_of_one() -> None:
-    """Where all are fixed there is one combination, and one point."""
-    fixed = space(learning_rate=0.1, hidden_size=4, reg=0.0)
-    assert fixed.combination(0) == fixed.at(np.empty(0)) == Hyperparameters(0.1, 4, 0.0, 0.9)
-    assert fixed.distributions == {}
 
 
 def test_a_grid_needs_lists() -> None:

@@ -1,7 +1,8 @@
 """The engine of a Dask cluster: its workers run the trials.
 
 Each data set is sent to every worker once; workers may join, leave and die at any time. Every worker's versions are
-compared with those of this process: before the first trial or, if the worker joins later, with its first trial.
+compared with those of this process: before the first trial or, if the worker joins later, with its first trial. Each
+worker checks the data that it received.
 """
 
 import logging
@@ -16,6 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from netcore.core.sgd import Epoch
 from netcore.data import Dataset
+from netcore.data.dataset import digest_of
 from netcore.errors import InputError, NetcoreError, WorkError
 from netcore.records.job import TrialJob
 from netcore.training.step import load
@@ -175,12 +177,17 @@ def _train(job: TrialJob, dataset: Dataset, ours: dict[str, str], timeout: float
 
     Raises:
         InputError: this worker's versions are not those of the search.
+        WorkError: the data were damaged on their way.
         LostError: the trial takes too long. This is noticed between two epochs.
     """
     from distributed import get_worker  # noqa: PLC0415  # only where Dask is installed
 
     _prepare(job.dtype)
     worker = str(get_worker().address)
+    if dataset.digest not in _RECEIVED:
+        if _computed_digest(dataset) != dataset.digest:
+            raise WorkError.at(f"Dask worker {worker}", "has other data than it was sent")
+        _RECEIVED.add(dataset.digest)
     _compared(worker, environment(), ours)
     begun, rule = time.monotonic(), stopping_rule(job)
 
@@ -197,6 +204,16 @@ def _prepare(dtype: str) -> None:
     """Load the training step, then limit BLAS to one thread in this process for good: sums must keep their order."""
     load(dtype)
     threadpool_limits(1)
+
+
+_RECEIVED: set[str] = set()
+"""On a worker: the digests of the data sets that it has checked."""
+
+
+def _computed_digest(dataset: Dataset) -> str:
+    """Compute the digest of data as a worker received them."""
+    folds = tuple(replace(fold, digest=digest_of(fold)) for fold in dataset.others)
+    return digest_of(replace(dataset, others=folds))
 
 
 def _compared(worker: str, there: Any, here: dict[str, str]) -> list[str]:  # noqa: ANN401  # or whatever it raised
