@@ -67,7 +67,7 @@ def test_data_removed_during_a_run_cost_no_trial(mixed: Mixed, tmp_path: Path, m
     assert not workers_of()
     there = len(list((tmp_path / "results" / "mixed" / "trials").glob("*.npz")))
     assert 6 <= there < 40
-    tables = netcore.run_study(mixed[0], results=tmp_path / "results", workers=2)
+    tables = netcore.run_study(mixed[0], results=tmp_path / "results", workers=1, confirm=False)
     assert fingerprint(tables) == fingerprint(mixed[2])
 
 
@@ -97,6 +97,7 @@ def test_closing_an_engine_ends_its_workers_at_once(mixed: Mixed) -> None:
     assert not psutil.wait_procs(children, timeout=0)[1]
 
 
+@pytest.mark.slow
 def test_a_script_without_a_main_guard_is_told_so(mixed: Mixed, tmp_path: Path) -> None:
     """A script that runs a study at import gets one line with the remedy, not a hang."""
     (tmp_path / "mixed.toml").write_bytes(mixed[0].text)

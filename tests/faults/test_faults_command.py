@@ -72,6 +72,7 @@ def all_agrees(forge: Forge, begun: Begun, folder: Path) -> None:
     assert tables_of(folder) == begun.tables
 
 
+@pytest.mark.slow
 @pytest.mark.rounds(2, 60)
 def test_killed_at_random_moments(
     forge: Forge, begun: Begun, tmp_path: Path, rounds: int, record_property: Told

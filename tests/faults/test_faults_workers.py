@@ -73,6 +73,7 @@ def test_a_trial_without_memory_fails_alone(question: tuple[StudySpec, Dataset],
     record_property("injected", 1)
 
 
+@pytest.mark.slow
 def test_a_worker_that_starves_costs_one_attempt_at_most(
     question: tuple[StudySpec, Dataset], record_property: Told
 ) -> None:
