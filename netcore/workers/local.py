@@ -63,7 +63,7 @@ class LocalEngine:
             workers = list(filter(None, self._workers))
         for worker in workers:
             worker.end()
-        for _ in self._threads:
+        for _thread in self._threads:
             self._jobs.put(None)
         for thread in self._threads:
             thread.join()

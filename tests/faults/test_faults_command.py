@@ -152,7 +152,8 @@ def sync_calls(forge: Forge, begun: Begun, tmp_path_factory: pytest.TempPathFact
     return [call for call in found if "/mlruns" in call.text or "/mlflow.db" in call.text]
 
 
-@pytest.mark.parametrize("fault", ["SIGKILL", pytest.param("ENOSPC", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["SIGKILL", "ENOSPC"])
 @pytest.mark.rounds(1, 25)
 def test_sync_hit_at_the_kth_call(
     forge: Forge,
