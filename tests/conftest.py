@@ -106,7 +106,10 @@ def plain_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
         for name in os.environ:
             if name.startswith(("MLFLOW_", "NETCORE_")) and name not in {"NETCORE_DATA", "NETCORE_REQUIRE_ALL"}:
                 patch.delenv(name)
-        patch.setenv("NETCORE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        # The processes that run tests side by side share one cache: the training step is compiled once.
+        base = tmp_path_factory.getbasetemp()
+        base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+        patch.setenv("NETCORE_CACHE", str(base / "cache"))
         patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
         yield
 
