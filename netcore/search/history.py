@@ -59,7 +59,7 @@ class History:
     def in_flight(self, hyperparameters: Hyperparameters) -> None:
         """Add the next trial, whose result is not known yet."""
         space = self._sampling.space
-        self._study.add_trial(_trial(hyperparameters, space, state=TrialState.RUNNING))
+        self._study.add_trial(frozen(hyperparameters, space, state=TrialState.RUNNING))
 
     def commit(self, number: int, result: TrialResult) -> None:
         """Add the result of a trial in flight. Trials are committed in the order of their numbers."""
@@ -97,10 +97,10 @@ def told(record: Record, space: Space) -> FrozenTrial:
         value = record.result.value
     elif state is TrialState.PRUNED and curve:
         value = curve[max(curve)]  # the value that Optuna itself gives a pruned trial
-    return _trial(record.job.hyperparameters, space, state=state, value=value, intermediate_values=curve)
+    return frozen(record.job.hyperparameters, space, state=state, value=value, intermediate_values=curve)
 
 
-def _trial(hyperparameters: Hyperparameters, space: Space, **facts: Any) -> FrozenTrial:  # noqa: ANN401  # Optuna's
+def frozen(hyperparameters: Hyperparameters, space: Space, **facts: Any) -> FrozenTrial:  # noqa: ANN401  # Optuna's
     """Return a trial in Optuna's form.
 
     Raises:

@@ -14,12 +14,12 @@ import numpy as np
 import optuna
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.storages import InMemoryStorage
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState
 
 from netcore.question.hyperparameters import Hyperparameters
 from netcore.question.metrics import Metric
 from netcore.question.space_section import SpaceSection
-from netcore.search.history import quiet_optuna
+from netcore.search.history import frozen, quiet_optuna
 from netcore.search.space import Space
 
 LEAST = 30
@@ -52,26 +52,18 @@ def importances(
     searched = Space(space)
     if len(trials) < LEAST or len(searched.distributions) < 2:  # noqa: PLR2004  # a single one has all of it
         return {}
-    told = [
-        create_trial(
-            state=TrialState.COMPLETE,
-            value=value,
-            params=searched.searched(hyperparameters),
-            distributions=searched.distributions,
-        )
-        for hyperparameters, value in trials
-    ]
+    told = [frozen(asked, searched, state=TrialState.COMPLETE, value=value) for asked, value in trials]
     names = list(searched.distributions)
     rng = np.random.default_rng(seed)
     with quiet_optuna():
         storage = InMemoryStorage()
         known = optuna.create_study(storage=storage, study_name="known", direction=metric.direction)
         known.add_trials(told)
-        frozen = known.get_trials(deepcopy=False)  # each with its own id, which PED-ANOVA needs
+        added = known.get_trials(deepcopy=False)  # each with its own id, which PED-ANOVA needs
         study = _Drawn(known.study_name, storage)
-        shares = _shares(study, frozen, names)
+        shares = _shares(study, added, names)
         draws = [
-            _shares(study, [frozen[i] for i in rng.integers(len(frozen), size=len(frozen))], names)
+            _shares(study, [added[i] for i in rng.integers(len(added), size=len(added))], names)
             for _ in range(RESAMPLES)
         ]
     ends = {name: np.quantile([draw[name] for draw in draws], (0.025, 0.975)).tolist() for name in names}

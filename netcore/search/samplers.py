@@ -50,7 +50,7 @@ class Sampling:
         self.space = Space(spec.space)
         self._kind = spec.study.sampler
         self._seed = spec.study.seed
-        self._start = [self.space.start(section) for section in spec.start]
+        self._start = [self.space.complete(self.space.searched(section)) for section in spec.start]
 
     def outright(self, number: int) -> Hyperparameters | None:
         """Return the proposal of trial `number` if it depends on no other trial, else None."""

@@ -33,13 +33,9 @@ class Space:
         """Return all hyperparameters, given the searched ones."""
         return Hyperparameters(**{**self.fixed, **searched})
 
-    def searched(self, hyperparameters: Hyperparameters) -> dict[str, float]:
-        """Return the searched ones of a trial's hyperparameters."""
+    def searched(self, hyperparameters: Hyperparameters | StartSection) -> dict[str, float]:
+        """Return the searched ones of a trial's hyperparameters, or of a [[start]] table."""
         return {name: getattr(hyperparameters, name) for name in self.distributions}
-
-    def start(self, section: StartSection) -> Hyperparameters:
-        """Return the hyperparameters of a [[start]] table."""
-        return self.complete({name: getattr(section, name) for name in self.distributions})
 
     def suggested(self, trial: Trial) -> Hyperparameters:
         """Return the hyperparameters that an Optuna trial suggests."""
