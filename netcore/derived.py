@@ -6,20 +6,18 @@ They can be deleted at any time. MLflow is the one derived store that is not wri
 from netcore.records.folder import StudyFolder
 from netcore.results.plots import draw_all
 from netcore.results.report import write_report
-from netcore.results.tables import StudyTables, write_tables
-from netcore.run import read_tables
+from netcore.results.tables import StudyTables, load_study, write_tables
 from netcore.tracking.journal import write_journal
-
-__all__ = ["write_derived_files"]
 
 
 def write_derived_files(folder: StudyFolder) -> StudyTables:
     """Write everything that follows from a study's records, except MLflow; return the tables.
 
     Raises:
-        InputError, WorkError: as `read_tables` says, or the system refuses to write.
+        InputError: the folder has no settings, or a record is damaged.
+        WorkError: the system refuses to write.
     """
-    tables = read_tables(folder)
+    tables = load_study(folder.path)
     write_tables(tables, folder)
     write_journal(folder.committed(), folder)
     write_report(tables, folder, draw_all(tables, folder))

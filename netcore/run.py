@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -20,8 +21,8 @@ from netcore.confirm.confirmation import confirm, read_confirmation
 from netcore.confirm.final_model import write_final_model
 from netcore.data import Dataset
 from netcore.data.prepared import prepared
-from netcore.errors import InputError, Problem, RecordError, WorkError
-from netcore.files import cannot_write, is_file, make_folder, write_atomically
+from netcore.errors import InputError, Problem, RecordError
+from netcore.files import make_folder, write_atomically
 from netcore.progress import Notice, Stage
 from netcore.question.spec import StudySpec, check_sampler, dataset_of, load_spec
 from netcore.records.folder import StudyFolder
@@ -36,9 +37,8 @@ from netcore.workers.engine import Engine
 from netcore.workers.local import usable_cores
 from netcore.workers.start import check_workers, engine_for
 
-__all__ = ["Run", "described", "read_tables", "run_study"]
-
 T = TypeVar("T")
+Steps = Iterator[Record | Notice | Stage]
 
 
 def run_study(
@@ -65,73 +65,52 @@ def run_study(
     with Run(spec.with_trials(trials), results=results, workers=workers, dask=dask) as run:
         for _ in run.search(confirm=confirm):
             pass
-        tables = read_tables(run.folder)
+        tables = load_study(run.folder.path)
         write_tables(tables, run.folder)
     return tables
 
 
-def read_tables(folder: StudyFolder) -> StudyTables:
-    """Return the tables of a study that has just run.
-
-    Raises:
-        WorkError: its folder was removed in the meantime.
-        RecordError: one of its records is damaged.
-    """
-    try:
-        return load_study(folder.path)
-    except InputError as error:
-        if is_file(folder.study_file):
-            raise
-        gone = "was removed during the run (No such file or directory)"
-        raise WorkError.at(folder.path, gone, remedy="run the same command again to rebuild it") from error
-
-
+@dataclass
 class Run:
     """One run of a study: a context manager that holds the study's lock and, while it searches, the workers."""
 
-    def __init__(
-        self,
-        spec: StudySpec,
-        *,
-        results: str | Path = "results",
-        workers: int | None = None,
-        dask: str | None = None,
-        fresh: bool = False,
-        retrain: bool = False,
-        retry_failed: bool = False,
-        after_search: bool = False,
-    ) -> None:
-        check_workers(workers, dask)
-        self.spec = spec
-        self._workers, self._dask = workers, dask
-        self.folder = StudyFolder(Path(results) / spec.name)
-        self.seconds: dict[str, float] = {}
-        """Seconds by activity, for the report."""
-        self.busy: float | None = None
-        """Share of the time from the workers' start to the last commit in which they trained; None on a cluster."""
-        self.searched = False
-        """Whether the search is complete, so that derived files can be written even if the confirmation fails."""
-        self._fresh, self._retrain, self._retry_failed = fresh, retrain, retry_failed
-        self._after_search = after_search
+    spec: StudySpec
+    _: KW_ONLY
+    results: str | Path = "results"
+    workers: int | None = None
+    dask: str | None = None
+    fresh: bool = False
+    retrain: bool = False
+    retry_failed: bool = False
+    after_search: bool = False
+    """Whether the search must be complete already."""
+    seconds: dict[str, float] = field(default_factory=dict, init=False)
+    """Seconds by activity, for the report."""
+    busy: float | None = field(default=None, init=False)
+    """Share of the time from the workers' start to the last commit in which they trained; None on a cluster."""
+    searched: bool = field(default=False, init=False)
+    """Whether the search is complete, so that derived files can be written even if the confirmation fails."""
+
+    def __post_init__(self) -> None:
+        check_workers(self.workers, self.dask)
+        self.folder = StudyFolder(Path(self.results) / self.spec.name)
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         """Check everything that can be checked, then lock the folder."""
-        if not self._after_search:
+        if not self.after_search:
             check_sampler(self.spec)
         with ExitStack() as stack:
             self.dataset = stack.enter_context(prepared(partial(dataset_of, self.spec)))
             make_folder(self.folder.path)
             self.folder.refuse_links()
-            lock = stack.enter_context(ExitStack())
-            lock.enter_context(self.folder.locked())
-            if self._fresh:
-                _move_aside(self.folder)
-                lock.close()
+            if self.fresh:
+                with self.folder.locked():
+                    _move_aside(self.folder)
                 make_folder(self.folder.path)
-                lock.enter_context(self.folder.locked())
+            stack.enter_context(self.folder.locked())
             self._same_question()
-            if self._after_search:
+            if self.after_search:
                 self._complete()
             self.folder.prepare()
             self._write_question()
@@ -141,30 +120,30 @@ class Run:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def search(self, *, confirm: bool = True) -> Iterator[Record | Notice | Stage]:
+    def search(self, *, confirm: bool = True) -> Steps:
         """Search, then confirm; yield each record at its commit, with notices and stages in between.
 
         Raises:
             NetcoreError: see `Search.run` and `netcore.confirm`.
         """
         records: list[Record] = []
-        with engine_for(self.spec, self.dataset, self._workers, self._dask) as engine:
+        with engine_for(self.spec, self.dataset, self.workers, self.dask) as engine:
             begun = time.perf_counter()
             search = Search(
                 self.spec,
                 self.dataset,
                 self.folder,
                 engine,
-                retrain=self._retrain,
-                retry_failed=self._retry_failed,
+                retrain=self.retrain,
+                retry_failed=self.retry_failed,
             )
             yield from map(Notice, self.dataset.notes)
             for step in _with_news(engine, search.run()):
                 if isinstance(step, Record):
                     records.append(outline(step))
                 yield step
-            if search.trained and not self._dask:
-                available = (self._workers or usable_cores()) * (time.perf_counter() - begun)
+            if search.trained and not self.dask:
+                available = (self.workers or usable_cores()) * (time.perf_counter() - begun)
                 self.busy = search.trained / available
                 self.seconds["all workers, while searching"] = available
             yield from keep_weights(records, self.folder, engine, self.dataset, keep=self.spec.study.weights)
@@ -173,27 +152,29 @@ class Run:
             if confirm:
                 yield from _with_news(engine, self._confirm(records, engine))
 
-    def confirm(self) -> Iterator[Record | Notice | Stage]:
+    def confirm(self) -> Steps:
         """Confirm the best trials of a complete search.
 
         Raises:
             InputError: the search is not complete.
             WorkError: see `netcore.confirm`.
         """
-        records = self._complete()
-        with engine_for(self.spec, self.dataset, self._workers, self._dask) as engine:
-            yield from _with_news(engine, self._confirm(records, engine))
+        yield from self._after(self._confirm)
 
-    def audit(self, share: float) -> Iterator[Record | Notice | Stage]:
+    def audit(self, share: float) -> Steps:
         """Train a share of the pruned trials to the end.
 
         Raises:
             InputError: the search is not complete.
             WorkError: see `audit`.
         """
+        yield from self._after(partial(audit, share=share, folder=self.folder, dataset=self.dataset))
+
+    def _after(self, work: Callable[..., Steps]) -> Steps:
+        """Do what follows a complete search: `work` takes its `records` and an `engine`."""
         records = self._complete()
-        with engine_for(self.spec, self.dataset, self._workers, self._dask) as engine:
-            yield from _with_news(engine, audit(records, share, self.folder, self.dataset, engine))
+        with engine_for(self.spec, self.dataset, self.workers, self.dask) as engine:
+            yield from _with_news(engine, work(records=records, engine=engine))
 
     def _complete(self) -> list[Record]:
         """Return all records of the search, if it is complete."""
@@ -205,7 +186,7 @@ class Run:
         self.searched = True
         return records
 
-    def _confirm(self, records: list[Record], engine: Engine) -> Iterator[Record | Notice | Stage]:
+    def _confirm(self, records: list[Record], engine: Engine) -> Steps:
         """Confirm the best trials, then write the final model."""
         yield from confirm(self.spec, self.dataset, records, self.folder, engine)
         confirmed = read_confirmation(self.spec, records, self.folder)
@@ -213,25 +194,17 @@ class Run:
 
     def _same_question(self) -> None:
         """Refuse a study file that asks another question than the folder's records answer."""
-        before = self._settings_before()
-        if before is None:
-            return
-        changes = setting_differences(before, self.spec.identity())
-        if changes:
+        if changes := setting_differences(self._answered(), self.spec.identity()):
             remedy = "give it another name, or `--fresh` moves the old folder aside"
             place = f"{self.spec.name}: {self.folder.path} answers another question"
             raise InputError(*(Problem(place, change, remedy=remedy) for change in changes))
 
-    def _settings_before(self) -> dict[str, Any] | None:
-        """Return the settings of the folder's records: from resolved.json or, if that is damaged, from a record."""
-        try:
-            return StudySpec.identity_of(self.folder.resolved_settings()["settings"])
-        except InputError:
-            pass
+    def _answered(self) -> dict[str, Any]:
+        """Return the settings of the folder's records; those of this run if there is no readable record."""
         for number in self.folder.numbers():
             with suppress(RecordError):
                 return self.folder.read(number).job.settings
-        return None
+        return self.spec.identity()
 
     def _write_question(self) -> None:
         """Write study.toml and resolved.json."""
@@ -273,7 +246,4 @@ def _move_aside(folder: StudyFolder) -> None:
     aside = folder.path.parent / "_superseded"
     make_folder(aside)
     target = next(path for n in count(1) if not (path := aside / f"{folder.name}.{n}").exists())
-    try:
-        folder.path.rename(target)
-    except OSError as error:
-        raise cannot_write(target, error) from error
+    folder.path.rename(target)

@@ -6,8 +6,8 @@ characters escaped.
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import click
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from netcore.results.tables import StudyTables
     from netcore.run import Run
 
-__all__ = ["Tally", "say_checks", "say_data", "say_outcome", "say_replays", "say_trial", "show_progress"]
 
 _LINES = 10
 _MOST = 5
@@ -59,14 +58,15 @@ class Tally:
         """The progress as text: `after 12 of 100 trials`, or `while confirming, 3 of 53`."""
         return self.stage or f"after {self.done} of {self.trials} trials"
 
-    def counts(self) -> str:
-        """Return the number of trials in each state: `90 finished, 10 pruned`."""
-        return ", ".join(f"{self.states[state]} {state}" for state in State if self.states[state])
-
     def __str__(self) -> str:
         """Return counts and best trial in one line."""
         best = f", best {self.metric} {self.best.result.value:.4f} (trial {self.best.number})" if self.best else ""
-        return f"{self.counts() or 'no trial yet'}{best}"
+        return f"{_counts(self.states) or 'no trial yet'}{best}"
+
+
+def _counts(states: Mapping[State, int]) -> str:
+    """Return the number of trials in each state: `90 finished, 10 pruned`."""
+    return ", ".join(f"{states[state]} {state}" for state in State if states.get(state))
 
 
 Show = Callable[[str, int, int, str], None]
@@ -76,7 +76,7 @@ Show = Callable[[str, int, int, str], None]
 def show_progress(steps: Iterable[Record | Notice | Stage], tally: Tally) -> None:
     """Run through the steps and show the progress on standard error."""
     stage, done = None, 0
-    with _bar() if sys.stderr.isatty() else _lines() as show:
+    with _bar() if sys.stderr.isatty() else nullcontext(_line) as show:
         for step in steps:
             if isinstance(step, Notice):
                 click.echo(f"note: {step.text}", err=True)
@@ -92,13 +92,10 @@ def show_progress(steps: Iterable[Record | Notice | Stage], tally: Tally) -> Non
                 show("trials", tally.done, tally.trials, str(tally))
 
 
-@contextmanager
-def _lines() -> Iterator[Show]:
-    def show(stage: str, done: int, total: int, text: str) -> None:
-        if done % max(1, total // _LINES) == 0 or done == total:
-            click.echo(f"{done}/{total} {stage}" + (f": {text}" if text else ""), err=True)
-
-    yield show
+def _line(stage: str, done: int, total: int, text: str) -> None:
+    """Print one line of progress, for about every tenth step."""
+    if done % max(1, total // _LINES) == 0 or done == total:
+        click.echo(f"{done}/{total} {stage}" + (f": {text}" if text else ""), err=True)
 
 
 @contextmanager
@@ -162,22 +159,21 @@ def _say_check(check: "Check") -> None:
 
 def say_replays(replays: "Iterable[Replayed]") -> bool:
     """Print of each replayed training whether it equals its record; return whether none differs."""
-    equal = different = skipped = 0
+    counts: Counter[str] = Counter()
     for each in replays:
         if each.skipped:
-            skipped += 1
+            counts["skipped"] += 1
             click.echo(f"skipped  {each.name}: it failed ({each.record.result.failure}), and failures do not repeat")
         elif each.differences:
-            different += 1
+            counts["DIFFERS"] += 1
             environment = "; ".join(each.environment) or "the same"
             click.echo(f"DIFFERS  {each.name}: {'; '.join(each.differences)}\n         environment: {environment}")
         else:
-            equal += 1
+            counts["equal"] += 1
             epochs, digest = len(each.record.result.curve), each.record.digest[:12]
             click.echo(f"equal    {each.name}: {each.record.result.state}, {epochs} epochs, digest {digest}…")
-    counts = {"equal": equal, "DIFFERS" if different == 1 else "DIFFER": different, "skipped": skipped}
-    click.echo(", ".join(f"{count} {what}" for what, count in counts.items() if count) or "nothing to replay")
-    return not different
+    click.echo(", ".join(f"{count} {what}" for what, count in counts.items()) or "nothing to replay")
+    return not counts["DIFFERS"]
 
 
 def say_outcome(run: "Run", tables: "StudyTables", seconds: float, tracked: str) -> None:
@@ -187,8 +183,7 @@ def say_outcome(run: "Run", tables: "StudyTables", seconds: float, tracked: str)
     from netcore.results.test_set import reading_of  # noqa: PLC0415
     from netcore.results.winner import answer_of, summarised  # noqa: PLC0415
 
-    states = tables.trials["state"].value_counts()
-    counts = ", ".join(f"{states[state]} {state}" for state in State if state in states)
+    counts = _counts(Counter(map(State, tables.trials["state"])))
     click.echo(f"\n{run.spec.name}: {len(tables.trials)} trials ({counts}) in {seconds:.1f} s\n")
     rows: list[tuple[str, str, str]] = []
     answer, metric = answer_of(tables), run.spec.study.metric

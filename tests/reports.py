@@ -6,11 +6,10 @@ from pathlib import Path
 
 from netcore.question.spec import StudySpec
 from netcore.records.folder import StudyFolder
+from netcore.results.plots import draw_all
 from netcore.results.report import write_report
 from netcore.results.tables import StudyTables, load_study
 from netcore.run import Run
-
-__all__ = ["Page", "Study", "audited_copy"]
 
 Study = tuple[StudyTables, StudyFolder]
 
@@ -23,7 +22,7 @@ def audited_copy(mixed: tuple[StudySpec, Path, StudyTables], results: Path) -> S
         for _ in run.audit(0.5):
             pass
     tables = load_study(run.folder.path)
-    write_report(tables, run.folder)
+    write_report(tables, run.folder, draw_all(tables, run.folder))
     return tables, run.folder
 
 

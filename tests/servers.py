@@ -13,8 +13,6 @@ from typing import NamedTuple
 
 import pytest
 
-__all__ = ["Server", "ask", "served"]
-
 
 class Server(NamedTuple):
     """A `netcore ui` that answers."""

@@ -59,6 +59,8 @@ def a_study(
         trials=pd.DataFrame(rows, columns=list(TRIALS)).astype(TRIALS),
         curves=pd.DataFrame(curves, columns=list(CURVE)).astype(CURVE),
         weights=none if weights is None else weights,
+        confirmation=pd.DataFrame([], columns=list(CONFIRMATION)).astype(CONFIRMATION),
+        audit=pd.DataFrame([], columns=list(AUDIT)).astype(AUDIT),
     )
 
 
@@ -152,9 +154,8 @@ def an_audit(*trials: tuple[str, float], metric: Metric = Metric.VAL_LOSS) -> St
     return dataclasses.replace(tables, audit=pd.DataFrame(rows, columns=list(AUDIT)).astype(AUDIT))
 
 
-def a_reading(names: list[str], **changes: Any) -> Reading:  # noqa: ANN401  # any field
+def a_reading(names: list[str]) -> Reading:
     """Return a reading of five rows per class, of which one is predicted as the next class."""
     confusion = 4 * np.eye(len(names), dtype=np.int64) + np.roll(np.eye(len(names), dtype=np.int64), 1, axis=1)
     rows, right = int(confusion.sum()), int(np.trace(confusion))
-    reading = Reading("trial 1", 4, rows, right, right / rows, wilson(right, rows), 1, tuple(names), confusion)
-    return reading._replace(**changes)
+    return Reading("trial 1", 4, rows, right, right / rows, wilson(right, rows), 1, tuple(names), confusion)

@@ -200,7 +200,6 @@ def test_a_study_that_is_not_there(tmp_path: Path, name: str, line: str) -> None
         (["run", "x.toml", "--trials", "0"], "0 is not in the range x>=1"),
         (["run", "x.toml", "--trials", "many"], "'many' is not a valid integer"),
         (["run", "x.toml", "--workers", "0"], "0 is not in the range x>=1"),
-        (["audit", "x", "--share", "nan"], "must be a number, got nan"),
         (["run", "x.toml", "--worker", "2"], "No such option"),
         (["run", "x.toml", "y.toml"], "Got unexpected extra argument (y.toml)"),
         (["show", "x", "first"], "'first' is not a valid integer"),

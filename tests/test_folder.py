@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,15 +12,13 @@ import pytest
 
 from netcore.core.params import Params, init_params
 from netcore.core.sgd import Epoch
-from netcore.errors import InputError, RecordError, WorkError
+from netcore.errors import InputError, RecordError
 from netcore.files import TEMPORARY
 from netcore.question.hyperparameters import Hyperparameters
 from netcore.question.spec import StudySpec
 from netcore.records.folder import StudyFolder, find_study
 from netcore.records.job import State, TrialJob, TrialResult
 from netcore.records.record import Provenance, Record
-from netcore.results.tables import StudyTables
-from netcore.run import read_tables
 from netcore.seeds import Purpose, generator
 
 SPEC = StudySpec.model_validate(
@@ -324,18 +321,3 @@ def test_a_record_that_is_a_pipe_is_not_waited_for(folder: StudyFolder) -> None:
     os.mkfifo(folder.trials / "000003.npz")
     with pytest.raises(RecordError, match=r"000003\.npz: must be a file, got a pipe"):
         folder.read(3)
-
-
-def test_a_folder_that_goes_before_its_tables_are_made(
-    mixed: tuple[StudySpec, Path, StudyTables], tmp_path: Path
-) -> None:
-    """It is said as such, as failed work; a folder that is there and not whole is said as what it is."""
-    shutil.copytree(mixed[1] / "mixed", tmp_path / "mixed")
-    folder = StudyFolder(tmp_path / "mixed")
-    assert read_tables(folder).trials.equals(mixed[2].trials)
-    folder.resolved.write_text("{}")
-    with pytest.raises(InputError, match="is missing or damaged"):
-        read_tables(folder)
-    shutil.rmtree(folder.path)
-    with pytest.raises(WorkError, match=r"mixed: was removed during the run .*; run the same command again"):
-        read_tables(folder)

@@ -26,7 +26,6 @@ def test_nothing_found_is_nothing_drawn() -> None:
     assert confirmation_plot(a_study(("finished", 0.5, 5))) is None
     assert confirmation_plot(a_confirmation({"trial 0": [NAN, NAN]})) is None
     assert confusion_matrix(None, "x") is None
-    assert confusion_matrix(a_reading(["a", "b"], confusion=None), "x") is None
 
 
 def test_importances_are_drawn_at_their_shares() -> None:

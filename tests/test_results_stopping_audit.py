@@ -12,7 +12,7 @@ from netcore.results.stopping_audit import audited, epochs_saved
 def test_wrongly_pruned_is_what_would_have_won() -> None:
     """Strictly better than the best trial: an equal value is no mistake, nor is a divergence."""
     audit = audited(an_audit(("finished", 0.4), ("finished", 0.5), ("diverged", NAN), ("finished", 0.6)))
-    assert audit == (4, 0, [1], 0.25, wilson(1, 4))
+    assert audit == (4, 0, [1], wilson(1, 4))
     audit = audited(an_audit(("finished", 0.4), ("finished", 0.5), ("finished", 0.6), metric=Metric.VAL_ACCURACY))
     assert audit is not None
     assert audit.wrong == [3]
@@ -20,8 +20,8 @@ def test_wrongly_pruned_is_what_would_have_won() -> None:
 
 def test_a_failed_audit_tells_nothing() -> None:
     """It counts neither for the rule nor against it; if all failed there is no rate."""
-    assert audited(an_audit(("failed", NAN), ("finished", 0.6))) == (1, 1, [], 0.0, wilson(0, 1))
-    assert audited(an_audit(("failed", NAN))) == (0, 1, [], None, None)
+    assert audited(an_audit(("failed", NAN), ("finished", 0.6))) == (1, 1, [], wilson(0, 1))
+    assert audited(an_audit(("failed", NAN))) == (0, 1, [], None)
     assert audited(a_study(("finished", 0.5, 5))) is None
 
 

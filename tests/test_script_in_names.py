@@ -17,6 +17,7 @@ import netcore
 from netcore.records.folder import StudyFolder
 from netcore.records.job import State, TrialResult
 from netcore.records.record import Record
+from netcore.results.plots import draw_all
 from netcore.results.report import write_report
 from netcore.tracking.pages import as_it_is, fenced, question_of
 
@@ -90,7 +91,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
     resolved["sampler_arguments"] = {name: name for name in NAUGHTY}
     made.resolved.write_text(json.dumps(resolved))
     made.add_times(dict.fromkeys(NAUGHTY, 1.0))
-    write_report(netcore.load_study(made.path), made)
+    tables = netcore.load_study(made.path)
+    write_report(tables, made, draw_all(tables, made))
     return made
 
 

@@ -14,8 +14,6 @@ import click
 
 from netcore.errors import NetcoreError, Problem
 
-__all__ = ["INTERRUPTED", "commands", "main"]
-
 INTERRUPTED = 130
 
 COMMANDS = {

@@ -11,8 +11,6 @@ from netcore.tracking.client import shown_uri, tracking_uri
 from netcore.tracking.follow import follow, sync
 from netcore.tracking.server import Address, links, serve
 
-__all__ = ["sync_command", "ui_command"]
-
 
 @click.command("sync")
 @click.argument("study")

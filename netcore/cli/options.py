@@ -4,8 +4,6 @@ from pathlib import Path
 
 import click
 
-__all__ = ["dask_option", "results_option", "workers_option"]
-
 results_option = click.option(
     "--results",
     envvar="NETCORE_RESULTS",

@@ -18,8 +18,6 @@ from netcore.question.spec import checked_data, load_spec
 from netcore.records.folder import find_study
 from netcore.terminal import say_data
 
-__all__ = ["data_command", "predict_command"]
-
 
 @click.command("predict")
 @click.argument("study")

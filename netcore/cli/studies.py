@@ -13,8 +13,6 @@ from netcore.question.spec import check_sampler, dataset_of, json_schema, load_s
 from netcore.records.folder import StudyFolder, find_study, studies_in
 from netcore.terminal import Tally, say_trial
 
-__all__ = ["check_command", "list_command", "show_command"]
-
 
 @click.command("list")
 @results_option

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 
-from netcore.confirm.batch import Batch, Task, matching
+from netcore.confirm.batch import Batch, Task, stored
 from netcore.data import Dataset
 from netcore.errors import RecordError
 from netcore.progress import Notice, Stage
@@ -20,8 +20,6 @@ from netcore.records.job import Role, State
 from netcore.records.record import Record
 from netcore.seeds import Purpose, generator
 from netcore.workers.engine import Engine
-
-__all__ = ["audit", "audit_task", "read_audit"]
 
 
 def audit(
@@ -51,8 +49,7 @@ def read_audit(records: list[Record], folder: StudyFolder) -> list[tuple[Record,
     for record in records:
         if record.result.state is State.PRUNED:
             with suppress(RecordError):
-                if (complete := matching(audit_task(record, folder))) is not None:
-                    pairs.append((record, complete))
+                pairs.append((record, stored(audit_task(record, folder))))
     return pairs
 
 

@@ -19,8 +19,6 @@ from netcore.records.job import MACHINE_FAILURES, TrialJob
 from netcore.records.record import Record
 from netcore.workers.engine import Engine, Trained
 
-__all__ = ["Batch", "Task", "matching"]
-
 
 class Task(NamedTuple):
     """One training and the place of its record."""
@@ -30,16 +28,16 @@ class Task(NamedTuple):
     job: TrialJob
 
 
-def matching(task: Task) -> Record | None:
-    """Return the stored record of a task; None if there is none, or it is the record of another job.
+def stored(task: Task) -> Record:
+    """Return the stored record of a task.
 
     Raises:
-        RecordError: the stored record is damaged.
+        RecordError: it is missing, damaged, or the record of another job.
     """
-    if not task.folder.has(task.job.number):
-        return None
     record = task.folder.read(task.job.number)
-    return record if record.job == task.job else None
+    if record.job != task.job:
+        raise RecordError.at(task.folder.trials, f"record {task.job.number} must be that of this job")
+    return record
 
 
 class Batch:
@@ -52,15 +50,13 @@ class Batch:
         self._dataset: Dataset | None = None
         self._submitted: list[tuple[Task, Record | Future[Trained]]] = []
         for task in tasks:
-            stored: Record | None = None
             with suppress(RecordError):
-                stored = matching(task)
-            if stored is None or stored.result.failure in MACHINE_FAILURES:
-                if self._dataset is None:  # may take long, and is not needed if all records are stored
-                    self._dataset = self._stack.enter_context(data())
-                self._submitted.append((task, engine.submit(task.job, self._dataset)))
-            else:
-                self._submitted.append((task, stored))
+                if (record := stored(task)).result.failure not in MACHINE_FAILURES:
+                    self._submitted.append((task, record))
+                    continue
+            if self._dataset is None:  # may take long, and is not needed if all records are stored
+                self._dataset = self._stack.enter_context(data())
+            self._submitted.append((task, engine.submit(task.job, self._dataset)))
 
     def results(self) -> Iterator[Record | Notice]:
         """Yield the record of each task, in order; each is on disk before it is yielded.
@@ -68,11 +64,11 @@ class Batch:
         Raises:
             WorkError: the system refuses, or no worker can be started.
         """
-        for task, stored in self._submitted:
-            if isinstance(stored, Record):
-                yield stored
+        for task, found in self._submitted:
+            if isinstance(found, Record):
+                yield found
             elif self._dataset is not None:
-                result, provenance = stored.result()
+                result, provenance = found.result()
                 record = Record.of(task.job, result, provenance, self._dataset.preprocessing)
                 make_folder(task.folder.trials)
                 if task.folder.has(task.job.number):

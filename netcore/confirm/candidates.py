@@ -12,29 +12,12 @@ learning rates on the search's own split. The other baseline has the default set
 from dataclasses import replace
 from typing import NamedTuple
 
-from netcore.confirm.batch import Task, matching
-from netcore.errors import RecordError
+from netcore.confirm.batch import Task, stored
 from netcore.question.hyperparameters import Hyperparameters
 from netcore.question.spec import StudySpec
 from netcore.records.folder import StudyFolder
 from netcore.records.job import Role, TrialJob
 from netcore.records.record import Record, ranked
-
-__all__ = [
-    "COURSE",
-    "COURSE_FOLDER",
-    "PILOTS_FOLDER",
-    "PILOT_RATES",
-    "SOFTMAX_FOLDER",
-    "SOFTMAX_REGRESSION",
-    "Candidate",
-    "candidates",
-    "confirm_task",
-    "course",
-    "finalist",
-    "pilots",
-    "softmax",
-]
 
 COURSE = Hyperparameters(learning_rate=1e-3, hidden_size=50, reg=5e-6, learning_rate_decay=0.95)
 """The default arguments of the course's training function, and the hidden size of its first net."""
@@ -69,10 +52,7 @@ def candidates(spec: StudySpec, records: list[Record], folder: StudyFolder) -> l
     finalists = ranked(records)[: spec.confirm.finalists]
     if not finalists:
         return []
-    stored = [matching(task) for task in pilots(spec, finalists[0], folder)]
-    tried = [record for record in stored if record is not None]
-    if len(tried) < len(stored):
-        raise RecordError.at(folder.path / "confirm" / PILOTS_FOLDER, "a record is missing")
+    tried = [stored(task) for task in pilots(spec, finalists[0], folder)]
     return [*map(finalist, finalists), softmax(tried), course(spec)]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 
-from netcore.confirm.batch import Batch, Task, matching
+from netcore.confirm.batch import Batch, stored
 from netcore.confirm.candidates import PILOT_RATES, Candidate, candidates, confirm_task, pilots
 from netcore.data import Dataset
 from netcore.data.prepared import prepared
@@ -23,8 +23,6 @@ from netcore.records.job import State
 from netcore.records.record import Record, ranked
 from netcore.seeds import Purpose, seed_sequence
 from netcore.workers.engine import Engine
-
-__all__ = ["Confirmed", "confirm", "read_confirmation", "split_of", "winner_of"]
 
 Confirmed = dict[Candidate, list[Record]]
 """The records of each candidate, one per seed, in order."""
@@ -74,7 +72,7 @@ def read_confirmation(spec: StudySpec, records: list[Record], folder: StudyFolde
     try:
         return {
             candidate: [
-                _stored(confirm_task(spec, digest, folder, candidate, seed)) for seed in range(spec.confirm.seeds)
+                stored(confirm_task(spec, digest, folder, candidate, seed)) for seed in range(spec.confirm.seeds)
             ]
             for candidate in candidates(spec, records, folder)
         }
@@ -90,10 +88,3 @@ def winner_of(confirmed: Confirmed) -> Candidate | None:
         if candidate.trial is not None
     }
     return next(iter(confirmed.values()))[0].job.metric.winner(values) if values else None
-
-
-def _stored(task: Task) -> Record:
-    record = matching(task)
-    if record is None:
-        raise RecordError.at(task.folder.trials, f"the record of seed {task.job.number} is missing")
-    return record

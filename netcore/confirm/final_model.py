@@ -28,8 +28,6 @@ from netcore.records.job import State
 from netcore.records.record import Record
 from netcore.workers.engine import Engine
 
-__all__ = ["FinalTraining", "facts_of", "final_training", "result_on_test_set", "write_final_model"]
-
 
 class FinalTraining(NamedTuple):
     """The training whose net is the final model."""
@@ -74,19 +72,14 @@ def facts_of(spec: StudySpec, final: FinalTraining, trained: list[Record], test:
 
     `trained` are all records of the winner; `test` is the content of test.json.
     """
-    record = final.record
     finished = [each.result.curve[-1] for each in trained if each.result.state is State.FINISHED]
     means = {name: sum(getattr(epoch, name) for epoch in finished) / len(finished) for name in METRICS[1::2]}
     return {
         "study": spec.name,
         "metric": str(spec.study.metric),
-        "candidate": final.candidate.name,
-        "trial": final.candidate.trial,
-        "seed": record.number,
-        "digest": record.digest,
-        "data_digest": record.job.data_digest,
-        "hyperparameters": record.job.hyperparameters._asdict(),
-        "epochs": record.job.epochs,
+        **_origin(final),
+        "hyperparameters": final.record.job.hyperparameters._asdict(),
+        "epochs": final.record.job.epochs,
         "confirmed": {**means, "seeds": len(finished)},
         "test": {name: test[name] for name in ("accuracy", "rows", "right", "readings")},
     }
@@ -95,17 +88,18 @@ def facts_of(spec: StudySpec, final: FinalTraining, trained: list[Record], test:
 def result_on_test_set(final: FinalTraining, confusion: list[list[int]], readings: int) -> dict[str, Any]:
     """Return the content of test.json; `confusion` counts test rows by class (row) and predicted class (column)."""
     rows, right = sum(map(sum, confusion)), sum(row[place] for place, row in enumerate(confusion))
+    judged = {"rows": rows, "right": right, "accuracy": right / rows, "readings": readings, "confusion": confusion}
+    return _origin(final) | judged
+
+
+def _origin(final: FinalTraining) -> dict[str, Any]:
+    """Return which training gave the net: in the facts of model.npz and in test.json."""
     return {
         "candidate": final.candidate.name,
         "trial": final.candidate.trial,
         "seed": final.record.number,
         "digest": final.record.digest,
         "data_digest": final.record.job.data_digest,
-        "rows": rows,
-        "right": right,
-        "accuracy": right / rows,
-        "readings": readings,
-        "confusion": confusion,
     }
 
 

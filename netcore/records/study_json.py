@@ -63,11 +63,11 @@ class _Test(_Checked):
     rows: Annotated[Count, Ge(1)]
     right: Count
     accuracy: Annotated[float, Ge(0), Le(1)]
-    candidate: str = ""
-    seed: Count | None = None
-    data_digest: str = ""
-    readings: Count = 1
-    confusion: list[list[Count]] = []
+    candidate: str
+    seed: Count
+    data_digest: str
+    readings: Count
+    confusion: list[list[Count]]
 
     @model_validator(mode="after")
     def _counts(self) -> Self:

@@ -18,27 +18,6 @@ from numpy.typing import NDArray
 
 from netcore.question.metrics import Metric
 
-__all__ = [
-    "BEST",
-    "GREY",
-    "INK",
-    "STAR",
-    "STATES",
-    "STYLE",
-    "FloatArray",
-    "Scale",
-    "file_of",
-    "label_rows",
-    "new_figure",
-    "plain",
-    "readable_range",
-    "scale_of",
-    "set_scale",
-    "styled",
-    "titled",
-    "whole_numbers",
-]
-
 FloatArray = NDArray[np.float64]
 Scale = Literal["log", "linear", "choice", "fixed"]
 

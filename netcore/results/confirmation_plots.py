@@ -13,39 +13,24 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from netcore.question.metrics import Metric
-from netcore.results.canvas import (
-    BEST,
-    GREY,
-    INK,
-    STATES,
-    FloatArray,
-    label_rows,
-    new_figure,
-    plain,
-    readable_range,
-    set_scale,
-    styled,
-    titled,
-)
+from netcore.results import canvas
 from netcore.results.intervals import Estimate
 from netcore.results.tables import StudyTables
 from netcore.results.test_set import Reading
 from netcore.results.winner import CandidateSummary, ConfirmationSummary, summarised
 
-__all__ = ["confirmation_plot", "confusion_matrix"]
-
 _COUNTED = 24
 """The largest number of classes whose counts are legible; with more, the plot has colours alone."""
 
 
-@styled
+@canvas.styled
 def confirmation_plot(tables: StudyTables) -> Figure | None:
     """Draw the confirmed mean, interval and seeds of each candidate, and its paired difference to the winner."""
     found = summarised(tables)
     shown = [c for c in found.candidates if c.of(tables.metric)] if found else []
     if not found or not shown:
         return None
-    figure = new_figure(2.1 + 0.5 * len(shown))
+    figure = canvas.new_figure(2.1 + 0.5 * len(shown))
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=[3, 2])
     rows = tables.confirmation[tables.confirmation["state"] == "finished"]
     for place, candidate in enumerate(shown):
@@ -58,30 +43,30 @@ def confirmation_plot(tables: StudyTables) -> Figure | None:
         if candidate.search_estimate is not None:
             left.plot(candidate.search_estimate, place, "D", color=colour, markerfacecolor="white", markersize=7)
         _bar(right, candidate.difference, place, colour)
-    right.axvline(0, color=BEST, linewidth=1.2, linestyle=(0, (4, 3)))
-    label_rows(left, [plain(_label(candidate), 44) for candidate in shown])
+    right.axvline(0, color=canvas.BEST, linewidth=1.2, linestyle=(0, (4, 3)))
+    canvas.label_rows(left, [canvas.plain(_label(candidate), 44) for candidate in shown])
     _confirmed_axis(left, tables.metric, shown, rows[tables.metric].to_numpy(np.float64))
     left.set_xlabel(tables.metric.label)
     right.set_xlabel("difference to the winner")
     right.locator_params(axis="x", nbins=5)
     handles = [
-        Line2D([], [], color=INK, marker="o", markersize=8, linewidth=2.4, label="mean and 95 % interval"),
-        Line2D([], [], color=INK, marker=".", linestyle="none", alpha=0.6, label="one seed"),
+        Line2D([], [], color=canvas.INK, marker="o", markersize=8, linewidth=2.4, label="mean and 95 % interval"),
+        Line2D([], [], color=canvas.INK, marker=".", linestyle="none", alpha=0.6, label="one seed"),
     ]
     if any(candidate.search_estimate is not None for candidate in shown):
-        diamond: dict[str, Any] = {"color": INK, "marker": "D", "markerfacecolor": "white", "linestyle": "none"}
+        diamond: dict[str, Any] = {"color": canvas.INK, "marker": "D", "markerfacecolor": "white", "linestyle": "none"}
         handles.append(Line2D([], [], **diamond, label="search estimate"))
     seeds_trained = f"{found.seeds} fresh seed{'' if found.seeds == 1 else 's'} each"
-    return titled(figure, f"Confirmation of {tables.name}: {seeds_trained}, on {found.train_rows} rows", handles)
+    return canvas.titled(figure, f"Confirmation of {tables.name}: {seeds_trained}, on {found.train_rows} rows", handles)
 
 
-@styled
+@canvas.styled
 def confusion_matrix(reading: Reading | None, name: str) -> Figure | None:
     """Draw the confusion matrix of the test set: true classes by rows, predicted classes by columns."""
-    if reading is None or reading.confusion is None:
+    if reading is None:
         return None
     counts, classes = reading.confusion, len(reading.classes)
-    figure = new_figure(min(2.2 + 0.36 * classes, 8.4))
+    figure = canvas.new_figure(min(2.2 + 0.36 * classes, 8.4))
     figure.set_layout_engine("compressed")  # leave the room beside the square matrix, not within it
     axes = figure.subplots()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -91,7 +76,7 @@ def confusion_matrix(reading: Reading | None, name: str) -> Figure | None:
     bar.set_ticks([0, 0.05, 0.2, 0.5, 1], labels=["0", "0.05", "0.2", "0.5", "1"])
     axes.grid(visible=False)
     each = math.ceil(classes / _COUNTED)
-    ticks, names = range(0, classes, each), [plain(name, 18) for name in reading.classes[::each]]
+    ticks, names = range(0, classes, each), [canvas.plain(name, 18) for name in reading.classes[::each]]
     axes.set_yticks(ticks, names)
     upright = max(map(len, names)) * len(names) <= 30  # noqa: PLR2004  # the number of letters that fit side by side
     axes.set_xticks(ticks, names, rotation=0 if upright else 90)
@@ -99,10 +84,10 @@ def confusion_matrix(reading: Reading | None, name: str) -> Figure | None:
     axes.set(xlabel="predicted class", ylabel="true class")
     if classes <= _COUNTED:
         for i, j in zip(*np.nonzero(counts), strict=True):
-            light: dict[str, Any] = {"color": "white" if shares[i, j] > 0.35 else INK}  # noqa: PLR2004  # by eye
+            light: dict[str, Any] = {"color": "white" if shares[i, j] > 0.35 else canvas.INK}  # noqa: PLR2004  # by eye
             axes.text(j, i, str(counts[i, j]), ha="center", va="center", fontsize=9, **light)
-    who = reading.candidate if reading.seed is None else f"{reading.candidate}, seed {reading.seed}"
-    return titled(figure, f"Test set of {name}: {reading.right} of {reading.rows} rows right ({who})", [])
+    who = f"{reading.candidate}, seed {reading.seed}"
+    return canvas.titled(figure, f"Test set of {name}: {reading.right} of {reading.rows} rows right ({who})", [])
 
 
 def _bar(axes: Axes, estimate: Estimate | None, place: int, colour: str) -> None:
@@ -112,19 +97,19 @@ def _bar(axes: Axes, estimate: Estimate | None, place: int, colour: str) -> None
         axes.plot(estimate.mean, place, "o", color=colour, markersize=8, zorder=3)
 
 
-def _confirmed_axis(axes: Axes, metric: Metric, shown: list[CandidateSummary], seeds: FloatArray) -> None:
+def _confirmed_axis(axes: Axes, metric: Metric, shown: list[CandidateSummary], seeds: canvas.FloatArray) -> None:
     """Set the axis to show seeds, search estimates and the finalists' intervals, but not extreme values."""
     searched = [candidate.search_estimate for candidate in shown if candidate.search_estimate is not None]
-    low, high = readable_range(np.append(seeds, searched), metric)
+    low, high = canvas.readable_range(np.append(seeds, searched), metric)
     estimates = [candidate.of(metric) for candidate in shown if candidate.kind == "finalist"]
     ends = [end for estimate in estimates if estimate and estimate.interval for end in estimate.interval]
-    set_scale(axes, "x", "linear", min([low, *ends]), max([high, *ends]))
+    canvas.set_scale(axes, "x", "linear", min([low, *ends]), max([high, *ends]))
 
 
 def _colour(candidate: CandidateSummary, found: ConfirmationSummary) -> str:
     if found.winner is not None and candidate.name == found.winner.name:
-        return BEST
-    return str(STATES["finished"]["color"]) if candidate.kind == "finalist" else GREY
+        return canvas.BEST
+    return str(canvas.STATES["finished"]["color"]) if candidate.kind == "finalist" else canvas.GREY
 
 
 def _label(candidate: CandidateSummary) -> str:

@@ -6,30 +6,22 @@ netcore reports intervals, never p-values, because the candidates were selected.
 """
 
 import math
-from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
-
-__all__ = ["CONFIDENCE", "Estimate", "Interval", "corrected_mean", "wilson"]
+from scipy.stats import binomtest
 
 CONFIDENCE = 0.95
 """The share of repetitions in which an interval contains the true value."""
 
-_UPPER = 0.5 + CONFIDENCE / 2
-
 
 class Interval(NamedTuple):
-    """An interval, in the unit of its metric."""
+    """An interval, in the unit of its metric; both ends belong to it."""
 
     low: float
     high: float
-
-    def contains(self, value: float) -> bool:
-        """Return whether the interval contains a value; both ends belong to it."""
-        return self.low <= value <= self.high
 
 
 class Estimate(NamedTuple):
@@ -44,23 +36,20 @@ class Estimate(NamedTuple):
         """Half the width of the interval: the number after the ±."""
         return None if self.interval is None else (self.interval.high - self.interval.low) / 2
 
+    @property
+    def may_be_zero(self) -> bool:
+        """Whether the interval contains 0; False without an interval."""
+        return self.interval is not None and self.interval.low <= 0 <= self.interval.high
+
 
 def wilson(right: int, rows: int) -> Interval:
     """Return Wilson's score interval for the share `right / rows`, without continuity correction.
 
     It contains the share and stays within 0 and 1. E. B. Wilson (1927), "Probable inference, the law of succession, and
     statistical inference".
-
-    Raises:
-        ValueError: `0 <= right <= rows` and `rows > 0` do not hold.
     """
-    if not 0 <= right <= rows or rows == 0:
-        raise ValueError(f"`0 <= right <= rows`, `rows > 0` must hold, got right={right}, rows={rows}")
-    z = NormalDist().inv_cdf(_UPPER)
-    share, weight = right / rows, z**2 / rows
-    centre = (share + weight / 2) / (1 + weight)
-    half = z * math.sqrt(share * (1 - share) / rows + weight / (4 * rows)) / (1 + weight)
-    return Interval(0.0 if right == 0 else centre - half, 1.0 if right == rows else centre + half)
+    found = binomtest(right, rows).proportion_ci(CONFIDENCE, method="wilson")
+    return Interval(float(found.low), float(found.high))
 
 
 def corrected_mean(values: NDArray[np.float64], *, train_rows: int, test_rows: int) -> Estimate:
@@ -79,5 +68,5 @@ def corrected_mean(values: NDArray[np.float64], *, train_rows: int, test_rows: i
     if values.size == 1:
         return Estimate(mean, None)
     variance = (1 / values.size + test_rows / train_rows) * float(values.var(ddof=1))
-    half = float(stdtrit(values.size - 1, _UPPER)) * math.sqrt(variance)
+    half = float(stdtrit(values.size - 1, 0.5 + CONFIDENCE / 2)) * math.sqrt(variance)
     return Estimate(mean, Interval(mean - half, mean + half))

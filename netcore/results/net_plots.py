@@ -4,44 +4,21 @@ Each function takes a study's tables and returns a matplotlib Figure, or None if
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from netcore.results.canvas import (
-    BEST,
-    GREY,
-    STAR,
-    STATES,
-    FloatArray,
-    new_figure,
-    plain,
-    set_scale,
-    styled,
-    titled,
-    whole_numbers,
-)
+from netcore.results import canvas
 from netcore.results.tables import StudyTables, mean_over_folds
 from netcore.results.winner import answer_of
-
-__all__ = ["Mosaic", "first_layer", "mosaic", "training_plot"]
 
 _UNITS = {"loss": "loss (nats)", "accuracy": "accuracy (share right)"}
 
 
-class Mosaic(NamedTuple):
-    """First-layer weights as one image."""
-
-    image: FloatArray
-    """Tiles separated by NaN; shape (height, width), or (height, width, 3) for colour."""
-    units: list[int]
-    """The hidden units shown, row by row."""
-
-
-@styled
+@canvas.styled
 def training_plot(tables: StudyTables) -> Figure | None:
     """Draw training and validation metrics by epoch, of the winner or, before a confirmation, of the best trial."""
     answer = answer_of(tables)
@@ -51,29 +28,29 @@ def training_plot(tables: StudyTables) -> Figure | None:
     if curve.empty:
         return None
     epoch = int(tables.trials.loc[tables.trials["trial"] == answer.trial, "best_epoch"].iloc[0])
-    figure = new_figure()
+    figure = canvas.new_figure()
     for axes, what in zip(figure.subplots(1, 2), _UNITS, strict=True):
         training, validation = curve[f"train_{what}"].to_numpy(), curve[f"val_{what}"].to_numpy()
-        blue = STATES["finished"]["color"]
-        axes.plot(curve["epoch"], training, ".-", color=GREY, linewidth=1.8, label="training")
+        blue = canvas.STATES["finished"]["color"]
+        axes.plot(curve["epoch"], training, ".-", color=canvas.GREY, linewidth=1.8, label="training")
         axes.plot(curve["epoch"], validation, ".-", color=blue, linewidth=2.2, label="validation")
-        axes.axvline(epoch, color=BEST, linewidth=1.2, linestyle=(0, (4, 3)))
-        axes.plot(epoch, validation[epoch - 1], "*", **STAR, linestyle="none", label=f"best_epoch ({epoch})")
+        axes.axvline(epoch, color=canvas.BEST, linewidth=1.2, linestyle=(0, (4, 3)))
+        axes.plot(epoch, validation[epoch - 1], "*", **canvas.STAR, linestyle="none", label=f"best_epoch ({epoch})")
         if what == "loss":
             losses = np.append(training, validation)
             losses = losses[losses > 0] if (losses > 0).any() else np.ones(1)
-            set_scale(axes, "y", "log", losses.min(), losses.max())
-        whole_numbers(axes, "epoch", 0.5, len(curve) + 0.5)
+            canvas.set_scale(axes, "y", "log", losses.min(), losses.max())
+        canvas.whole_numbers(axes, "epoch", 0.5, len(curve) + 0.5)
         axes.set_ylabel(_UNITS[what])
     handles = figure.axes[0].get_legend_handles_labels()[0]
-    return titled(
+    return canvas.titled(
         figure,
         f"{answer.kind.capitalize()} of {tables.name}, trial {answer.trial}: training and validation by epoch",
         handles,
     )
 
 
-@styled
+@canvas.styled
 def first_layer(tables: StudyTables) -> Figure | None:
     """Draw W1 of the best trial: one tile per hidden unit if the inputs are an image, else a heat map."""
     weights = tables.weights
@@ -83,11 +60,14 @@ def first_layer(tables: StudyTables) -> Figure | None:
     limit = float(weights["value"].abs().quantile(0.995)) or 1.0
     draw = _tiles if weights["row"].notna().all() else _heat_map
     figure, what = draw(weights, {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit, "interpolation": "nearest"})
-    return titled(figure, f"First-layer weights (W1) of trial {weights['trial'].iloc[0]}: {what}", [])
+    return canvas.titled(figure, f"First-layer weights (W1) of trial {weights['trial'].iloc[0]}: {what}", [])
 
 
-def mosaic(weights: pd.DataFrame, most: int = 100) -> Mosaic:
-    """Return the first-layer weights of an image as tiles, one for each of the `most` hidden units of largest norm."""
+def mosaic(weights: pd.DataFrame, most: int = 100) -> tuple[canvas.FloatArray, list[int]]:
+    """Return the weights of the `most` hidden units of largest norm as one image, and the units, row by row.
+
+    The tiles of the image are separated by NaN; its shape is (height, width), or (height, width, 3) for colour.
+    """
     places = weights[["unit", "row", "column", "channel"]].to_numpy(np.int64).T
     W1 = np.full(places.max(axis=1) + 1, np.nan)
     W1[tuple(places)] = weights["value"]
@@ -102,37 +82,34 @@ def mosaic(weights: pd.DataFrame, most: int = 100) -> Mosaic:
         top, left = place // across * tile.shape[0], place % across * tile.shape[1]
         image[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
     image = image[:-gap, :-gap]
-    return Mosaic(image if image.shape[2] == 3 else image.mean(axis=2), units.tolist())  # noqa: PLR2004  # RGB
+    return image if image.shape[2] == 3 else image.mean(axis=2), units.tolist()  # noqa: PLR2004  # RGB
 
 
 def _tiles(weights: pd.DataFrame, colours: dict[str, Any]) -> tuple[Figure, str]:
-    tiles, units = mosaic(weights), weights["unit"].nunique()
-    height, width = tiles.image.shape[:2]
-    figure = new_figure(min(0.5 + 7.9 * height / width, 7.0))
+    (image, shown), units = mosaic(weights), weights["unit"].nunique()
+    height, width = image.shape[:2]
+    figure = canvas.new_figure(min(0.5 + 7.9 * height / width, 7.0))
     axes = figure.subplots()
     axes.set_axis_off()
-    what = (
-        f"{len(tiles.units)} of {units} hidden units"
-        if len(tiles.units) < units
-        else f"{units} hidden unit{'s' if units > 1 else ''}"
-    )
-    if tiles.image.ndim == 2:  # noqa: PLR2004  # no colour channels
-        _colour_bar(figure, axes.imshow(np.ma.masked_invalid(tiles.image), **colours))
-        return figure, f"{what}, largest norm first"
-    axes.imshow(np.nan_to_num(np.clip(0.5 + tiles.image / (2 * colours["vmax"]), 0, 1), nan=1.0))
-    return figure, f"{what}, largest norm first; grey is 0, full colour ±{colours['vmax']:.3g}"
+    most = f"{len(shown)} of " if len(shown) < units else ""
+    what = f"{most}{units} hidden unit{'s' if units > 1 else ''}, largest norm first"
+    if image.ndim == 2:  # noqa: PLR2004  # no colour channels
+        _colour_bar(figure, axes.imshow(np.ma.masked_invalid(image), **colours))
+        return figure, what
+    axes.imshow(np.nan_to_num(np.clip(0.5 + image / (2 * colours["vmax"]), 0, 1), nan=1.0))
+    return figure, f"{what}; grey is 0, full colour ±{colours['vmax']:.3g}"
 
 
 def _heat_map(weights: pd.DataFrame, colours: dict[str, Any]) -> tuple[Figure, str]:
-    names = [plain(str(name), 40) for name in weights["input"].cat.categories]
+    names = [canvas.plain(str(name), 40) for name in weights["input"].cat.categories]
     W1 = weights.assign(input=weights["input"].cat.codes).pivot_table("value", "input", "unit")
-    figure = new_figure(min(2.4 + 0.26 * len(names), 10.0))
+    figure = canvas.new_figure(min(2.4 + 0.26 * len(names), 10.0))
     axes = figure.subplots()
     _colour_bar(figure, axes.imshow(W1, aspect="auto", **colours))
     axes.grid(visible=False)
     each = math.ceil(len(names) / 36)
     axes.set_yticks(range(0, len(names), each), names[::each])
-    whole_numbers(axes, "hidden unit", -0.5, W1.shape[1] - 0.5)
+    canvas.whole_numbers(axes, "hidden unit", -0.5, W1.shape[1] - 0.5)
     axes.set_ylabel("input")
     return figure, f"{W1.shape[0]} inputs, {W1.shape[1]} hidden units"
 

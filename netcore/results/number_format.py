@@ -8,24 +8,17 @@ import math
 
 import pandas as pd
 
-from netcore.question.metrics import Metric
 from netcore.results.intervals import Estimate, Interval
-
-__all__ = ["between", "percent", "plus_minus", "possible", "short", "value_of"]
-
-_LONG = 10**7
-"""A whole number this large is written like a float."""
 
 _SPACE, _MINUS = "\u00a0", "\u2212"
 """A space that does not break between a number and its unit; a minus as wide as a plus."""
 
 
-def short(value: object) -> str:
+def short(value: float | str | None) -> str:
     """Return a number with four significant digits; a dash for a missing one."""
-    if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
+    if pd.isna(value):
         return "—"
-    is_long = isinstance(value, int) and value >= _LONG
-    return f"{value:.4g}" if isinstance(value, float) or is_long else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def percent(share: float) -> str:
@@ -58,19 +51,15 @@ def plus_minus(estimate: Estimate | None, metric: str) -> str:
 
 
 def between(interval: Interval | None, metric: str, *, difference: bool = False) -> str:
-    """Return an interval: `0.0448 to 0.0530`."""
+    """Return an interval: `0.0448 to 0.0530`; unless of differences, cut to possible values: 0 to 1 for accuracies."""
     if interval is None:
         return "—"
     factor, unit = _unit(metric, difference=difference)
-    low, high = (_rounded(factor * end, factor * (interval.high - interval.low) / 2) for end in interval)
+    half, ends = factor * (interval.high - interval.low) / 2, interval
+    if not difference:
+        ends = Interval(max(interval.low, 0.0), min(interval.high, 1.0 if unit else math.inf))
+    low, high = (_rounded(factor * end, half) for end in ends)
     return f"{low} to {high}{unit}"
-
-
-def possible(interval: Interval | None, metric: str) -> Interval | None:
-    """Return an interval cut to possible values: no loss is below 0, no accuracy above 1. Not for differences."""
-    if interval is None:
-        return None
-    return Interval(max(interval.low, 0.0), min(interval.high, 1.0 if metric == Metric.VAL_ACCURACY else math.inf))
 
 
 def _unit(metric: str, *, difference: bool = False) -> tuple[float, str]:

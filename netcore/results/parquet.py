@@ -13,8 +13,6 @@ from netcore.records.folder import StudyFolder
 from netcore.records.record import Record
 from netcore.results.tables import TABLES, tables_of
 
-__all__ = ["table_findings"]
-
 _KEYS = {
     "trials": ("trial",),
     "curves": ("trial", "fold", "epoch"),
@@ -45,17 +43,12 @@ def table_findings(records: list[Record], folder: StudyFolder, *, complete: bool
             yield Problem(str(path), f"is not a Parquet file ({' '.join(str(error).split())[:100]})", remedy=_AGAIN)
             continue
         asked = _as_read(getattr(expected, name))
-        if (schema := _first_difference(_schema(found), _schema(asked))) is not None:
-            yield Problem(str(path), f"must have the column {schema[1]}", str(schema[0]), _AGAIN)
-            continue
-        if not complete:
-            if behind := len({*asked["trial"]} - {*found["trial"]}):
-                yield Remark(f"{path} is {behind} trials behind; `netcore report` updates it")
-            for number in sorted({*found["trial"]} - {*folder.numbers()}):
-                yield Problem(f"{path}: trial {number}", "has no record", remedy=_AGAIN)
-            common = {*asked["trial"]} & {*found["trial"]}
-            found, asked = (frame[frame["trial"].isin(common)].reset_index(drop=True) for frame in (found, asked))
-        yield from _differences(found, asked, path)
+        for ours, theirs in zip_longest(*([f"{k} ({v})" for k, v in each.dtypes.items()] for each in (found, asked))):
+            if ours != theirs:
+                yield Problem(str(path), f"must have the column {theirs}", str(ours), _AGAIN)
+                break
+        else:
+            yield from _differences(found, asked, path, folder, complete=complete)
 
 
 def _as_read(frame: pd.DataFrame) -> pd.DataFrame:
@@ -65,16 +58,17 @@ def _as_read(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.read_parquet(buffer)
 
 
-def _schema(frame: pd.DataFrame) -> list[str]:
-    return [f"{name} ({dtype})" for name, dtype in frame.dtypes.items()]
-
-
-def _first_difference(found: list[str], asked: list[str]) -> tuple[str | None, str | None] | None:
-    return next((pair for pair in zip_longest(found, asked) if pair[0] != pair[1]), None)
-
-
-def _differences(found: pd.DataFrame, asked: pd.DataFrame, path: Path) -> Iterator[Problem]:
+def _differences(
+    found: pd.DataFrame, asked: pd.DataFrame, path: Path, folder: StudyFolder, *, complete: bool
+) -> Iterator[Finding]:
     """Report the first different cell of each column."""
+    if not complete:
+        if behind := len({*asked["trial"]} - {*found["trial"]}):
+            yield Remark(f"{path} is {behind} trials behind; `netcore report` updates it")
+        for number in sorted({*found["trial"]} - {*folder.numbers()}):
+            yield Problem(f"{path}: trial {number}", "has no record", remedy=_AGAIN)
+        common = {*asked["trial"]} & {*found["trial"]}
+        found, asked = (frame[frame["trial"].isin(common)].reset_index(drop=True) for frame in (found, asked))
     if found.equals(asked):
         return
     if len(found) != len(asked):

@@ -15,8 +15,6 @@ from netcore.results.test_set import Reading
 from netcore.results.winner import Answer, ConfirmationSummary
 from netcore.search.importance import Importance
 
-__all__ = ["PlotTable", "plot_tables_of"]
-
 _MOST = 20
 
 

@@ -3,7 +3,7 @@
 from functools import partial
 from pathlib import Path
 
-from netcore.files import cannot_write, make_folder, write_atomically
+from netcore.files import make_folder, write_atomically
 from netcore.question.hyperparameters import HYPERPARAMETERS
 from netcore.records.folder import StudyFolder
 from netcore.results.canvas import file_of, scale_of
@@ -13,8 +13,6 @@ from netcore.results.search_plots import importance_plot, loss_curves, progress,
 from netcore.results.space_review import searched_importances
 from netcore.results.tables import StudyTables
 from netcore.results.test_set import reading_of
-
-__all__ = ["draw_all"]
 
 
 def draw_all(tables: StudyTables, folder: StudyFolder) -> dict[str, Path]:
@@ -40,18 +38,11 @@ def draw_all(tables: StudyTables, folder: StudyFolder) -> dict[str, Path]:
     drawn = {}
     for name, draw in drawings.items():
         figure = draw()
-        if figure is not None:
-            drawn[name] = folder.plots / f"{name}.png"
-            write_atomically(drawn[name], file_of(figure, "png"))
-            write_atomically(drawn[name].with_suffix(".svg"), file_of(figure, "svg"))
-        else:
-            for kind in ("png", "svg"):  # drawn earlier, but no longer part of the study
-                _remove(folder.plots / f"{name}.{kind}")
+        for kind in ("svg", "png"):
+            file = folder.plots / f"{name}.{kind}"
+            if figure is None:
+                file.unlink(missing_ok=True)  # drawn earlier, but no longer part of the study
+            else:
+                write_atomically(file, file_of(figure, kind))
+                drawn[name] = file
     return drawn
-
-
-def _remove(file: Path) -> None:
-    try:
-        file.unlink(missing_ok=True)
-    except OSError as error:
-        raise cannot_write(file, error) from error

@@ -6,10 +6,10 @@ those installed where the report is written.
 
 from typing import Any
 
+import pandas as pd
+
 from netcore.records.folder import StudyFolder
 from netcore.results.tables import StudyTables
-
-__all__ = ["provenance_of"]
 
 
 def provenance_of(tables: StudyTables, folder: StudyFolder) -> dict[str, dict[str, str]]:
@@ -44,17 +44,15 @@ def provenance_of(tables: StudyTables, folder: StudyFolder) -> dict[str, dict[st
 
 def _environments(tables: StudyTables, folder: StudyFolder) -> dict[str, str]:
     """Return the environment of the trials; where trials differ, each value with its number of trials."""
-    found: dict[str, dict[str, int]] = {}
-    for number in sorted(tables.trials["trial"].tolist()):
-        for what, value in folder.read(number).provenance.environment.items():
-            values = found.setdefault(what, {})
-            values[value] = values.get(value, 0) + 1
-    return {
-        what: next(iter(values))
-        if len(values) == 1
-        else "; ".join(f"{value} ({count} trial{'' if count == 1 else 's'})" for value, count in values.items())
-        for what, values in found.items()
-    }
+    found = pd.DataFrame([folder.read(number).provenance.environment for number in sorted(tables.trials["trial"])])
+    return {str(what): _counted(found[what].value_counts(sort=False)) for what in found}
+
+
+def _counted(values: pd.Series) -> str:
+    """Return a value that all trials share, or each value with its number of trials."""
+    if len(values) == 1:
+        return str(values.index[0])
+    return "; ".join(f"{value} ({count} trial{'' if count == 1 else 's'})" for value, count in values.items())
 
 
 def _inputs(data: dict[str, Any]) -> str:

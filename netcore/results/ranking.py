@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from netcore.records.job import State
 from netcore.results.tables import StudyTables
 
-__all__ = ["best_so_far", "best_trial", "ranked"]
-
 
 def ranked(tables: StudyTables) -> pd.DataFrame:
     """Return the table of trials, best first: by state, then by value, then by number."""

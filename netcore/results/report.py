@@ -19,9 +19,8 @@ from netcore.question.hyperparameters import HYPERPARAMETERS
 from netcore.question.spec import question
 from netcore.records.folder import StudyFolder
 from netcore.results.canvas import STATES
-from netcore.results.number_format import between, percent, plus_minus, possible, short
+from netcore.results.number_format import between, percent, plus_minus, short
 from netcore.results.plot_tables import plot_tables_of
-from netcore.results.plots import draw_all
 from netcore.results.provenance import provenance_of
 from netcore.results.ranking import best_trial, ranked
 from netcore.results.sentences import conclusions
@@ -31,8 +30,6 @@ from netcore.results.tables import StudyTables
 from netcore.results.test_set import Reading, reading_of
 from netcore.results.winner import ConfirmationSummary, answer_of, summarised
 from netcore.search.importance import RESAMPLES, Importance
-
-__all__ = ["write_report"]
 
 _SHOWN_FAILURES = 10
 
@@ -45,15 +42,14 @@ _PREPARED = {
 """The preprocessing of the inputs, by `data.standardize`; a table has no such key."""
 
 
-def write_report(tables: StudyTables, folder: StudyFolder, plots: Mapping[str, Path] | None = None) -> Path:
-    """Write report.html into the study's folder and return its path; `plots` is the result of `draw_all`, if called.
+def write_report(tables: StudyTables, folder: StudyFolder, plots: Mapping[str, Path]) -> Path:
+    """Write report.html into the study's folder and return its path; `plots` is the result of `draw_all`.
 
     Raises:
         InputError: the folder has no settings.
         RecordError: the record of a trial in the tables is damaged.
         WorkError: the system refuses.
     """
-    plots = draw_all(tables, folder) if plots is None else plots
     templates = Environment(
         loader=PackageLoader("netcore", "results"),
         autoescape=True,
@@ -61,13 +57,7 @@ def write_report(tables: StudyTables, folder: StudyFolder, plots: Mapping[str, P
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters |= {
-        "short": short,
-        "percent": percent,
-        "plus_minus": plus_minus,
-        "possible": possible,
-        "between": between,
-    }
+    templates.filters |= {each.__name__: each for each in (short, percent, plus_minus, between)}
     page = templates.get_template("report.html.jinja").render(_facts(tables, folder, plots))
     write_atomically(folder.report, page.encode())
     return folder.report
@@ -95,7 +85,7 @@ def _facts(tables: StudyTables, folder: StudyFolder, plots: Mapping[str, Path]) 
         "confirmation": found,
         "sentences": conclusions(found),
         "test": reading,
-        "earlier": test.get("readings", 1) if test and not reading else 0,
+        "earlier": test["readings"] if test and not reading else 0,
         "counts": {state: int(states.get(state, 0)) for state in STATES},
         "seconds": float(tables.trials["seconds"].sum()),
         "hyperparameters": HYPERPARAMETERS,

@@ -14,29 +14,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from netcore.question.metrics import Metric
-from netcore.results.canvas import (
-    BEST,
-    GREY,
-    STAR,
-    STATES,
-    FloatArray,
-    Scale,
-    label_rows,
-    new_figure,
-    readable_range,
-    set_scale,
-    styled,
-    titled,
-    whole_numbers,
-)
+from netcore.results import canvas
 from netcore.results.ranking import best_so_far, best_trial, ranked
 from netcore.results.tables import StudyTables, mean_over_folds
 from netcore.search.importance import Importance
 
-__all__ = ["importance_plot", "loss_curves", "progress", "slice_plot"]
 
-
-@styled
+@canvas.styled
 def loss_curves(tables: StudyTables) -> Figure | None:
     """Draw the validation loss by epoch of all finished and pruned trials, the best in bold."""
     curves = (
@@ -47,36 +31,38 @@ def loss_curves(tables: StudyTables) -> Figure | None:
     curves = curves[curves["state"].isin(["finished", "pruned"]) & np.isfinite(curves["val_loss"])]
     if curves.empty:
         return None
-    figure = new_figure()
+    figure = canvas.new_figure()
     axes = figure.subplots()
     for state, rows in curves.groupby("state"):
-        lines, look = _lines(rows), STATES[str(state)]
+        lines, look = _lines(rows), canvas.STATES[str(state)]
         alpha = max(0.2, min(1.0, 25 / len(lines)))
         axes.add_collection(LineCollection(lines, colors=look["color"], linewidths=1.1, alpha=alpha), autolim=False)
         ends = np.array([line[-1] for line in lines if state == "pruned" or len(line) == 1]).reshape(-1, 2)
         axes.plot(*ends.T, **look, linestyle="none", markersize=4)
     handles = [
-        Line2D([], [], color=STATES[str(state)]["color"], label=f"{state} ({count})")
+        Line2D([], [], color=canvas.STATES[str(state)]["color"], label=f"{state} ({count})")
         for state, count in curves.groupby("state")["trial"].nunique().items()
     ]
     best = best_trial(tables)
     for line in _lines(curves[curves["trial"] == best]):
-        handles += axes.plot(*line.T, color=BEST, linewidth=2.8, label=_best(tables, f"{tables.metric} "), zorder=4)
-        axes.plot(*line[-1], "o", color=BEST, markersize=5, zorder=4)
-    whole_numbers(axes, "epoch", 0.5, curves["epoch"].max() + 0.5)
-    low, high = readable_range(curves["val_loss"].to_numpy(), Metric.VAL_LOSS)
+        handles += axes.plot(
+            *line.T, color=canvas.BEST, linewidth=2.8, label=_best(tables, f"{tables.metric} "), zorder=4
+        )
+        axes.plot(*line[-1], "o", color=canvas.BEST, markersize=5, zorder=4)
+    canvas.whole_numbers(axes, "epoch", 0.5, curves["epoch"].max() + 0.5)
+    low, high = canvas.readable_range(curves["val_loss"].to_numpy(), Metric.VAL_LOSS)
     start = curves.loc[curves["epoch"] == 1, "val_loss"].median()  # show the whole fall of the losses, however far
-    set_scale(axes, "y", "log", low, max(high, start))
+    canvas.set_scale(axes, "y", "log", low, max(high, start))
     absent = {state: int((tables.trials["state"] == state).sum()) for state in ("diverged", "failed")}
     absent["above the axis"] = int((curves.groupby("trial")["val_loss"].min() > axes.get_ylim()[1]).sum())
     note = ", ".join(f"{count} {what}" for what, count in absent.items() if count)
-    axes.set_title(f"not drawn: {note}" if note else "", loc="right", fontsize=9.5, color=GREY)
+    axes.set_title(f"not drawn: {note}" if note else "", loc="right", fontsize=9.5, color=canvas.GREY)
     axes.set_ylabel(Metric.VAL_LOSS.label)
-    return titled(figure, f"Validation loss by epoch: {_trials(tables)}", handles)
+    return canvas.titled(figure, f"Validation loss by epoch: {_trials(tables)}", handles)
 
 
-@styled
-def slice_plot(tables: StudyTables, hyperparameter: str, scale: Scale | None = None) -> Figure | None:
+@canvas.styled
+def slice_plot(tables: StudyTables, hyperparameter: str, scale: canvas.Scale | None = None) -> Figure | None:
     """Draw the value of every trial over a hyperparameter; without a `scale` the values determine one."""
     x = tables.trials[hyperparameter].to_numpy(np.float64)
     choices = np.unique(x)
@@ -93,11 +79,11 @@ def slice_plot(tables: StudyTables, hyperparameter: str, scale: Scale | None = N
         axes.set_xlim(-0.5, len(choices) - 0.5)
         axes.grid(visible=False, axis="x")
     else:
-        set_scale(axes, "x", scale, float(choices[0]), float(choices[-1]))
-    return titled(figure, f"{tables.metric} by {hyperparameter}: {_trials(tables)}", handles)
+        canvas.set_scale(axes, "x", scale, float(choices[0]), float(choices[-1]))
+    return canvas.titled(figure, f"{tables.metric} by {hyperparameter}: {_trials(tables)}", handles)
 
 
-@styled
+@canvas.styled
 def progress(tables: StudyTables) -> Figure | None:
     """Draw the value of every trial by its number, and the best value so far as a step line."""
     if not np.isfinite(tables.trials["value"]).any():
@@ -106,58 +92,60 @@ def progress(tables: StudyTables) -> Figure | None:
     numbers = np.sort(tables.trials["trial"])
     if best_trial(tables) is not None:
         best = np.clip(best_so_far(tables), *axes.get_ylim())
-        handles += axes.step(numbers, best, where="post", color=BEST, linewidth=1.8, label="best so far", zorder=1.5)
+        handles += axes.step(
+            numbers, best, where="post", color=canvas.BEST, linewidth=1.8, label="best so far", zorder=1.5
+        )
     room = 0.5 + 0.02 * len(numbers)
-    whole_numbers(figure.axes[-1], "trial", numbers[0] - room, numbers[-1] + room)
-    return titled(figure, f"{tables.metric} by trial: the search of {tables.name}", handles)
+    canvas.whole_numbers(figure.axes[-1], "trial", numbers[0] - room, numbers[-1] + room)
+    return canvas.titled(figure, f"{tables.metric} by trial: the search of {tables.name}", handles)
 
 
-@styled
+@canvas.styled
 def importance_plot(importances: Mapping[str, Importance], tables: StudyTables) -> Figure | None:
     """Draw the importance of each hyperparameter, with its bootstrap interval."""
     if not importances:
         return None
-    figure = new_figure(1.6 + 0.45 * len(importances))
-    axes, blue = figure.subplots(), STATES["finished"]["color"]
+    figure = canvas.new_figure(1.6 + 0.45 * len(importances))
+    axes, blue = figure.subplots(), canvas.STATES["finished"]["color"]
     for place, (share, low, high) in enumerate(importances.values()):
         axes.plot([low, high], [place, place], color=blue, linewidth=2.4, alpha=0.55, solid_capstyle="butt")
         axes.plot(share, place, "o", color=blue, markersize=9)
-    label_rows(axes, list(importances))
+    canvas.label_rows(axes, list(importances))
     axes.set(xlim=(0, 1), xlabel="importance (shares of all searched hyperparameters)")
     finished = int((tables.trials["state"] == "finished").sum())
     title = f"Hyperparameter importance, {finished} finished trials of {tables.name}: share and 95 % interval"
-    return titled(figure, title, [])
+    return canvas.titled(figure, title, [])
 
 
-def _values(tables: StudyTables, x: FloatArray) -> tuple[Figure, Axes, list[Line2D]]:
+def _values(tables: StudyTables, x: canvas.FloatArray) -> tuple[Figure, Axes, list[Line2D]]:
     """Draw the value of each trial over x; trials without a value are in a strip of their own, on the worse side."""
     value, states = tables.trials["value"].to_numpy(np.float64), tables.trials["state"].to_numpy()
     accuracy = tables.metric is Metric.VAL_ACCURACY
-    figure = new_figure()
+    figure = canvas.new_figure()
     without = [state for state in ("failed", "diverged") if state in states]
     axes = _above_strip(figure, x, states, without, below=accuracy) if without else figure.subplots()
-    set_scale(axes, "y", "linear" if accuracy else "log", *readable_range(value, tables.metric))
+    canvas.set_scale(axes, "y", "linear" if accuracy else "log", *canvas.readable_range(value, tables.metric))
     axes.set_ylabel(tables.metric.label)
     y = np.clip(value, *axes.get_ylim())
     beyond = y != value
     edge: dict[str, Any] = {"marker": "v" if accuracy else "^", "markersize": 9, "linestyle": "none", "clip_on": False}
     handles: list[Line2D] = []
     for state in (state for state in ("finished", "pruned") if state in states):
-        here, look = states == state, STATES[state]
+        here, look = states == state, canvas.STATES[state]
         label = f"{state} ({here.sum()})"
         dots = {**look, "markersize": 6, "markeredgewidth": 1.3, "linestyle": "none", "alpha": 0.85}
         handles += axes.plot(x[here & ~beyond], y[here & ~beyond], **dots, label=label)
         if (here & beyond).any():
             axes.plot(x[here & beyond], y[here & beyond], **{**look, **edge})
     if (off := beyond & np.isfinite(value)).any():
-        handles.append(Line2D([], [], color=GREY, **edge, label=f"beyond the axis ({off.sum()})"))
+        handles.append(Line2D([], [], color=canvas.GREY, **edge, label=f"beyond the axis ({off.sum()})"))
     best = tables.trials["trial"].to_numpy() == best_trial(tables)
     if best.any():
-        handles += axes.plot(x[best], y[best], "*", **STAR, label=_best(tables))
+        handles += axes.plot(x[best], y[best], "*", **canvas.STAR, label=_best(tables))
     return figure, axes, handles
 
 
-def _above_strip(figure: Figure, x: FloatArray, states: Any, without: list[str], *, below: bool) -> Axes:  # noqa: ANN401
+def _above_strip(figure: Figure, x: canvas.FloatArray, states: Any, without: list[str], *, below: bool) -> Axes:  # noqa: ANN401
     """Draw the strip of the states without a value, and return the main axes."""
     heights = [len(without), 12]
     panels: Any = figure.subplots(2, 1, sharex=True, height_ratios=heights[::-1] if below else heights)
@@ -169,11 +157,13 @@ def _above_strip(figure: Figure, x: FloatArray, states: Any, without: list[str],
     strip.tick_params(length=0)
     for place, state in enumerate(without):
         at = x[states == state]
-        strip.plot(at, np.full(len(at), place), **STATES[state], markersize=7, markeredgewidth=0, linestyle="none")
+        strip.plot(
+            at, np.full(len(at), place), **canvas.STATES[state], markersize=7, markeredgewidth=0, linestyle="none"
+        )
     return axes
 
 
-def _lines(curves: pd.DataFrame) -> list[FloatArray]:
+def _lines(curves: pd.DataFrame) -> list[canvas.FloatArray]:
     """Return curves, which are sorted by trial, as one array of shape (epochs, 2) per trial."""
     points = curves[["epoch", "val_loss"]].to_numpy(np.float64)
     return np.split(points, np.flatnonzero(np.diff(curves["trial"])) + 1) if len(points) else []

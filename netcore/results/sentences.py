@@ -7,9 +7,7 @@ text is empty.
 from netcore.confirm.candidates import SOFTMAX_REGRESSION
 from netcore.results.intervals import Estimate, Interval
 from netcore.results.number_format import between, plus_minus, value_of
-from netcore.results.winner import CandidateSummary, ConfirmationSummary
-
-__all__ = ["conclusions", "hidden_layer", "selection_gap", "unfinished", "within_noise"]
+from netcore.results.winner import ConfirmationSummary
 
 
 def conclusions(found: ConfirmationSummary | None) -> list[str]:
@@ -33,7 +31,7 @@ def hidden_layer(found: ConfirmationSummary) -> str:
     helps = found.metric.cost(difference.mean) > 0
     if difference.interval is None:
         return f"The hidden layer {'helped' if helps else 'did not help'}: {compared}; one seed may be chance."
-    if difference.interval.contains(0.0):
+    if difference.may_be_zero:
         return f"The hidden layer is not shown to help: {compared}; the interval contains 0."
     return f"The hidden layer {'helps' if helps else 'does harm here'}: {compared}."
 
@@ -43,7 +41,7 @@ def selection_gap(found: ConfirmationSummary) -> str:
     winner, metric = found.winner, found.metric
     if winner is None or winner.search_estimate is None or (mean := winner.of(metric)) is None:
         return ""
-    gap = winner.gap(metric) or 0.0
+    gap = float(metric.cost(mean.mean - winner.search_estimate))
     return (
         f"The search estimate of {winner.name} was {value_of(winner.search_estimate, metric)}, on the one split that "
         f"was used for every choice. Its confirmed mean, on fresh splits, is {plus_minus(mean, metric)}: "
@@ -70,16 +68,12 @@ def unfinished(found: ConfirmationSummary) -> str:
     broken = [candidate for candidate in found.candidates if not candidate.whole]
     if not broken:
         return ""
-    counts = _listed([f"{candidate.name} finished {_of_seeds(candidate)}" for candidate in broken])
+    counts = _listed([f"{each.name} finished {each.finished} of {each.seeds} seeds" for each in broken])
     if found.winner is None:
         return f"No finalist finished a seed, so there is no winner: {counts}."
     if found.winner.whole:
         return f"{counts[:1].upper()}{counts[1:]}. A finalist with an unfinished seed cannot win."
     return f"No finalist finished all its seeds, so the winner is the best by its finished seeds: {counts}."
-
-
-def _of_seeds(candidate: CandidateSummary) -> str:
-    return f"{candidate.finished} of {candidate.seeds} seeds"
 
 
 def _apart(difference: Estimate, metric: str) -> str:

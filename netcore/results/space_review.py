@@ -16,8 +16,6 @@ from netcore.results.ranking import ranked
 from netcore.results.tables import StudyTables
 from netcore.search.importance import Importance, importances
 
-__all__ = ["Diverging", "Edge", "diverging", "edges", "searched_importances"]
-
 _BEST = 5
 _NEAR = 0.05
 _LEAST_DIVERGED = 3
@@ -104,14 +102,11 @@ def diverging(tables: StudyTables) -> list[Diverging]:
         low, high = float(values[~diverged].min()), float(values[~diverged].max())
         for side, bound, beyond in (("above", high, values > high), ("below", low, values < low)):
             run = int(beyond.sum())
-            if run >= _LEAST_DIVERGED and _chance(run, int(diverged.sum()), len(trials)) < _BY_CHANCE:
+            # The probability that the first `run` of the shuffled trials all diverged.
+            chance = math.comb(int(diverged.sum()), run) / math.comb(len(trials), run)
+            if run >= _LEAST_DIVERGED and chance < _BY_CHANCE:
                 found.append(Diverging(name, side, bound, run))
     return found
-
-
-def _chance(run: int, diverged: int, trials: int) -> float:
-    """Return the probability that the first `run` of shuffled trials all diverged."""
-    return math.comb(diverged, run) / math.comb(trials, run)
 
 
 def _round(value: float, *, whole: bool) -> float:

@@ -10,8 +10,6 @@ from netcore.results.intervals import Interval, wilson
 from netcore.results.ranking import best_trial
 from netcore.results.tables import StudyTables
 
-__all__ = ["Audit", "audited", "epochs_saved"]
-
 
 class Audit(NamedTuple):
     """The mistakes of the stopping rule among the audited trials."""
@@ -22,9 +20,8 @@ class Audit(NamedTuple):
     """The audited trials whose training failed; they are no evidence for or against the rule."""
     wrong: list[int]
     """The trials that would have beaten the best trial, in order."""
-    rate: float | None
-    """The share of `trials` that was pruned wrongly; None if `trials` is 0."""
     interval: Interval | None
+    """Wilson's interval for the share that was pruned wrongly; None if `trials` is 0."""
 
 
 def audited(tables: StudyTables) -> Audit | None:
@@ -40,13 +37,7 @@ def audited(tables: StudyTables) -> Audit | None:
     best = tables.trials.loc[tables.trials["trial"] == best_trial(tables), "value"]
     better = ended["value"].notna() if best.empty else tables.metric.better(ended["value"], best.iloc[0])
     wrong, trials = sorted(ended.loc[better, "trial"].tolist()), len(ended)
-    return Audit(
-        trials=trials,
-        failed=len(rows) - trials,
-        wrong=wrong,
-        rate=len(wrong) / trials if trials else None,
-        interval=wilson(len(wrong), trials) if trials else None,
-    )
+    return Audit(trials, len(rows) - trials, wrong, wilson(len(wrong), trials) if trials else None)
 
 
 def epochs_saved(tables: StudyTables, epochs: int) -> int:

@@ -6,9 +6,8 @@ nats without the penalty; accuracies are shares from 0 to 1; times are UTC.
 
 import io
 import math
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from itertools import starmap
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +18,13 @@ from netcore.confirm.audit import read_audit
 from netcore.confirm.confirmation import read_confirmation
 from netcore.errors import RecordError
 from netcore.files import write_atomically
-from netcore.question.hyperparameters import DTYPES, HYPERPARAMETERS
+from netcore.question.hyperparameters import DTYPES
 from netcore.question.metrics import METRICS, Metric
 from netcore.question.spec import StudySpec
 from netcore.records.curves import CURVES
 from netcore.records.folder import StudyFolder, find_study
-from netcore.records.job import State, TrialResult
+from netcore.records.job import TrialResult
 from netcore.records.record import Record, ranked
-
-__all__ = ["TABLES", "StudyTables", "load_study", "mean_over_folds", "tables_of", "write_tables"]
 
 TABLES = ("trials", "curves", "weights", "confirmation", "audit")
 """The frames of `StudyTables`, which are also the names of their files."""
@@ -94,10 +91,6 @@ AUDIT = {
 """One row per audited trial: a pruned trial, trained to its last epoch."""
 
 
-def _without_rows(columns: dict[str, str]) -> Callable[[], pd.DataFrame]:
-    return lambda: _frame(columns, [])
-
-
 @dataclass(frozen=True)
 class StudyTables:
     """A study in pandas. The tables `confirmation` and `audit` are empty until the study is confirmed or audited."""
@@ -107,8 +100,8 @@ class StudyTables:
     trials: pd.DataFrame
     curves: pd.DataFrame
     weights: pd.DataFrame
-    confirmation: pd.DataFrame = field(default_factory=_without_rows(CONFIRMATION))
-    audit: pd.DataFrame = field(default_factory=_without_rows(AUDIT))
+    confirmation: pd.DataFrame
+    audit: pd.DataFrame
 
 
 def load_study(study: str | Path, *, results: str | Path = "results") -> StudyTables:
@@ -135,14 +128,17 @@ def tables_of(records: list[Record], folder: StudyFolder) -> StudyTables:
     return StudyTables(
         name=spec.name,
         metric=spec.study.metric,
-        trials=_frame(_after(TRIALS, "value", {"value_std": "float64"} if folds else {}), map(_trial, records)),
+        trials=_frame(_after(TRIALS, "value", {"value_std": "float64"} if folds else {}), map(_row, records)),
         curves=_frame(
             _after(CURVE, "trial", {"fold": "int64"} if folds else {}),
             (row for record in records for row in _curve(record)),
         ),
         weights=_weights(records, folder, data),
         confirmation=_frame(CONFIRMATION, _confirmation(spec, records, folder, data["rows"])),
-        audit=_frame(AUDIT, starmap(_audited, read_audit(records, folder))),
+        audit=_frame(
+            AUDIT,
+            (_row(each) | {"stopped_at": len(pruned.result.curve)} for pruned, each in read_audit(records, folder)),
+        ),
     )
 
 
@@ -165,9 +161,7 @@ def mean_over_folds(curves: pd.DataFrame) -> pd.DataFrame:
     """
     if "fold" not in curves:
         return curves
-    by_epoch = curves.drop(columns="fold").groupby(["trial", "epoch"])
-    rows: pd.Series = by_epoch.size()
-    return by_epoch.mean().where(by_epoch.count().eq(rows, axis=0)).reset_index()
+    return curves.drop(columns="fold").groupby(["trial", "epoch"]).mean(skipna=False).reset_index()
 
 
 def _frame(columns: dict[str, str], rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
@@ -181,13 +175,14 @@ def _after(columns: dict[str, str], name: str, more: dict[str, str]) -> dict[str
     return {key: columns[key] for key in first} | more | columns
 
 
-def _trial(record: Record) -> dict[str, Any]:
+def _row(record: Record) -> dict[str, Any]:
+    """Return everything that a table may show of a training; a table takes the columns that it declares."""
     job, result, provenance = record.job, record.result, record.provenance
     best = result.curve[result.best_epoch - 1] if result.best_epoch else None
     return {
         "trial": job.number,
         "state": str(result.state),
-        **{name: getattr(job.hyperparameters, name) for name in HYPERPARAMETERS},
+        **job.hyperparameters._asdict(),
         "value": result.value,
         "value_std": _spread(result, job.metric),
         "best_epoch": result.best_epoch,
@@ -223,35 +218,10 @@ def _confirmation(
     pool = rows["train"] + rows["validation"]
     val_rows = pool // spec.data.folds if spec.data.folds else rows["validation"]
     for candidate, confirmed in read_confirmation(spec, records, folder).items():
-        for record in confirmed:
-            last = record.result.curve[-1] if record.result.state is State.FINISHED else None
-            yield {
-                "candidate": candidate.name,
-                "kind": "baseline" if candidate.trial is None else "finalist",
-                "trial": candidate.trial,
-                "seed": record.number,
-                "state": str(record.result.state),
-                **candidate.hyperparameters._asdict(),
-                "epochs": len(record.result.curve),
-                **{name: getattr(last, name) if last else np.nan for name in METRICS},
-                "train_rows": pool - val_rows,
-                "val_rows": val_rows,
-                "seconds": record.provenance.seconds,
-                "digest": record.digest,
-            }
-
-
-def _audited(stopped: Record, record: Record) -> dict[str, Any]:
-    result = record.result
-    return {
-        "trial": record.number,
-        "stopped_at": len(stopped.result.curve),
-        "state": str(result.state),
-        "value": result.value,
-        "best_epoch": result.best_epoch,
-        "epochs": len(result.curve),
-        "seconds": record.provenance.seconds,
-    }
+        kind = "baseline" if candidate.trial is None else "finalist"
+        shared = {"candidate": candidate.name, "kind": kind, "trial": candidate.trial}
+        shared |= {"train_rows": pool - val_rows, "val_rows": val_rows}
+        yield from (_row(record) | shared | {"seed": record.number} for record in confirmed)
 
 
 def _weights(records: list[Record], folder: StudyFolder, data: dict[str, Any]) -> pd.DataFrame:

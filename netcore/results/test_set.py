@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from netcore.results.intervals import Interval, wilson
 from netcore.results.tables import StudyTables
 
-__all__ = ["Confused", "Reading", "reading_of"]
-
 
 class Confused(NamedTuple):
     """One kind of error: rows of one class that were predicted as another."""
@@ -29,8 +27,8 @@ class Reading(NamedTuple):
 
     candidate: str
     """`trial 17`."""
-    seed: int | None
-    """The seed of the confirmation; None if the file has none."""
+    seed: int
+    """The seed of the confirmation."""
     rows: int
     right: int
     accuracy: float
@@ -39,13 +37,11 @@ class Reading(NamedTuple):
     readings: int
     """How often the test set was read for this study."""
     classes: tuple[str, ...]
-    confusion: NDArray[np.int64] | None
-    """Counts, shape (C, C): rows are true classes, columns predicted ones. None if the file has no such matrix."""
+    confusion: NDArray[np.int64]
+    """Counts, shape (C, C): rows are true classes, columns predicted ones."""
 
     def confused(self, most: int) -> list[Confused]:
         """Return the `most` frequent kinds of error, most frequent first."""
-        if self.confusion is None:
-            return []
         errors = self.confusion - np.diag(np.diag(self.confusion))
         order = np.argsort(-errors, axis=None, kind="stable")[:most]
         places = [divmod(int(place), len(errors)) for place in order]
@@ -58,19 +54,10 @@ class Reading(NamedTuple):
 
 def reading_of(tables: StudyTables, test: dict[str, Any] | None, class_names: list[str]) -> Reading | None:
     """Return the reading that `test`, the content of test.json, holds of a net of this study; None if there is none."""
-    if test is None or test["digest"] not in {*tables.trials["digest"], *tables.confirmation["digest"]}:
+    if test is None or test["digest"] not in set(tables.confirmation["digest"]):
         return None
-    confusion = np.array(test["confusion"], np.int64) if "confusion" in test else None
-    if confusion is not None and confusion.shape != (len(class_names), len(class_names)):
-        confusion = None
-    return Reading(
-        candidate=test.get("candidate", f"trial {test['trial']}"),
-        seed=test.get("seed"),
-        rows=test["rows"],
-        right=test["right"],
-        accuracy=test["accuracy"],
-        interval=wilson(test["right"], test["rows"]),
-        readings=test.get("readings", 1),
-        classes=tuple(class_names),
-        confusion=confusion,
-    )
+    if len(test["confusion"]) != len(class_names):  # changed by hand
+        return None
+    same = {name: test[name] for name in ("candidate", "seed", "rows", "right", "accuracy", "readings")}
+    interval, confusion = wilson(test["right"], test["rows"]), np.array(test["confusion"], np.int64)
+    return Reading(**same, interval=interval, classes=tuple(class_names), confusion=confusion)

@@ -15,8 +15,6 @@ from netcore.results.intervals import Estimate, corrected_mean
 from netcore.results.ranking import best_trial
 from netcore.results.tables import StudyTables
 
-__all__ = ["Answer", "CandidateSummary", "ConfirmationSummary", "answer_of", "summarised"]
-
 
 class CandidateSummary(NamedTuple):
     """One candidate, over its finished seeds."""
@@ -48,13 +46,6 @@ class CandidateSummary(NamedTuple):
         """Return the estimate of a metric."""
         return self.val_loss if metric is Metric.VAL_LOSS else self.val_accuracy
 
-    def gap(self, metric: Metric) -> float | None:
-        """Return how much worse the confirmed mean is than the search estimate; negative if it is better."""
-        mean = self.of(metric)
-        if mean is None or self.search_estimate is None:
-            return None
-        return float(metric.cost(mean.mean - self.search_estimate))
-
 
 class ConfirmationSummary(NamedTuple):
     """All candidates of a confirmation."""
@@ -71,7 +62,7 @@ class ConfirmationSummary(NamedTuple):
     @property
     def within_noise(self) -> list[CandidateSummary]:
         """The candidates with all seeds finished whose difference to the winner has an interval that contains 0."""
-        return [c for c in self.candidates if c.whole and c.difference and _may_be_zero(c.difference)]
+        return [c for c in self.candidates if c.whole and c.difference and c.difference.may_be_zero]
 
     @property
     def smallest(self) -> CandidateSummary | None:
@@ -106,51 +97,38 @@ def summarised(tables: StudyTables) -> ConfirmationSummary | None:
     rows, metric = tables.confirmation, tables.metric
     if rows.empty:
         return None
-    estimates = tables.trials.set_index("trial")["value"]
-    candidates = [_candidate(group, estimates) for _, group in rows.groupby("candidate", sort=False)]
     finalists = rows[rows["kind"] == "finalist"].groupby("candidate", sort=False)[str(metric)]
-    name = metric.winner({str(name): values.to_list() for name, values in finalists})
-    winner = next((candidate for candidate in candidates if candidate.name == name), None)
-    if winner is not None:
-        candidates = [_compared(candidate, winner, rows, metric) for candidate in candidates]
+    best = metric.winner({str(name): values.to_list() for name, values in finalists})
+    finished = rows[rows["state"] == "finished"]
+    winners = finished[finished["candidate"] == best].set_index("seed")[str(metric)]
+    candidates = [_candidate(group, tables, best, winners) for _, group in rows.groupby("candidate", sort=False)]
     return ConfirmationSummary(
         metric=metric,
         train_rows=int(rows["train_rows"].iloc[0]),
         val_rows=int(rows["val_rows"].iloc[0]),
         seeds=rows["seed"].nunique(),
-        winner=winner,
+        winner=next((candidate for candidate in candidates if candidate.name == best), None),
         candidates=sorted(candidates, key=lambda c: (c.kind != "finalist", _cost(c, metric))),
     )
 
 
-def _candidate(rows: pd.DataFrame, estimates: pd.Series) -> CandidateSummary:
-    first, finished = rows.iloc[0], rows[rows["state"] == "finished"]
-    trial = None if pd.isna(first["trial"]) else int(first["trial"])
+def _candidate(rows: pd.DataFrame, tables: StudyTables, best: str | None, winners: pd.Series) -> CandidateSummary:
+    """Summarise one candidate; `winners` are the values of the winner, `best`, by seed."""
+    first, finished = rows.iloc[0], rows[rows["state"] == "finished"].set_index("seed")
+    searched = tables.trials.loc[tables.trials["trial"] == first["trial"], "value"]
+    differences = (finished[str(tables.metric)] - winners).dropna()
     return CandidateSummary(
         name=first["candidate"],
         kind=first["kind"],
-        trial=trial,
+        trial=None if pd.isna(first["trial"]) else int(first["trial"]),
         hidden_size=int(first["hidden_size"]),
         seeds=len(rows),
         finished=len(finished),
         val_loss=_mean(finished["val_loss"], rows),
         val_accuracy=_mean(finished["val_accuracy"], rows),
-        search_estimate=float(estimates[trial]) if trial is not None and trial in estimates.index else None,
-        difference=None,
+        search_estimate=None if searched.empty else float(searched.iloc[0]),
+        difference=None if first["candidate"] == best else _mean(differences, rows),
     )
-
-
-def _compared(
-    candidate: CandidateSummary, winner: CandidateSummary, rows: pd.DataFrame, metric: Metric
-) -> CandidateSummary:
-    """Add the paired difference to the winner; the winner has none."""
-    if candidate.name == winner.name:
-        return candidate
-    values = rows[rows["state"] == "finished"].pivot_table(str(metric), "seed", "candidate")
-    if not {candidate.name, winner.name} <= set(values.columns):
-        return candidate
-    differences = (values[candidate.name] - values[winner.name]).dropna()
-    return candidate._replace(difference=_mean(differences, rows))
 
 
 def _mean(values: pd.Series, rows: pd.DataFrame) -> Estimate | None:
@@ -165,7 +143,3 @@ def _cost(candidate: CandidateSummary, metric: Metric) -> float:
     """Return the sort key that puts the best candidate first."""
     estimate = candidate.of(metric)
     return np.inf if estimate is None else float(metric.cost(estimate.mean))
-
-
-def _may_be_zero(difference: Estimate) -> bool:
-    return difference.interval is not None and difference.interval.contains(0.0)

@@ -31,21 +31,6 @@ from netcore.tracking.client import ENVIRONMENT
 from netcore.tracking.differences import mlflow_findings
 from netcore.tracking.journal import write_journal
 
-__all__ = [
-    "RUNS",
-    "Proxy",
-    "Server",
-    "copied",
-    "drop",
-    "faults",
-    "forgotten",
-    "free_port",
-    "make_study",
-    "problems",
-    "slow",
-    "wrong",
-]
-
 RUNS = 12 + 12
 """Trials of the small study, and the trainings of its confirmation."""
 
