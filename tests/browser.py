@@ -1,7 +1,7 @@
-"""A real browser for tests: Chromium without a window, spoken to in its DevTools protocol over two pipes.
+"""A real browser for tests: Chromium without a window, controlled by its DevTools protocol over two pipes.
 
-It needs nothing but the program: no driver, no package, no port. What a test does, a user could: real clicks, real
-keys. What a page asks the network for, and what it complains about on its console, is kept.
+It needs only the program: no driver, no package, no port. Tests click and type like a user. Requests to the network and
+complaints on the console are kept.
 """
 
 import base64
@@ -19,7 +19,7 @@ from typing import Any
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
 )
-"""Where the browser is; empty where there is none."""
+"""The browser's path; empty if none is installed."""
 
 _FLAGS = [
     "--headless",
@@ -52,7 +52,7 @@ class Browser:
             self.send(f"{domain}.enable")
 
     def send(self, method: str, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401  # any JSON value
-        """Ask for something and give the answer."""
+        """Call a method of the protocol, and return the result."""
         self._number += 1
         message = {"id": self._number, "method": method, "params": arguments}
         if self._session:
@@ -65,24 +65,24 @@ class Browser:
         return result
 
     def look(self, *, width: int = 1280, height: int = 800, scheme: str = "light") -> None:
-        """Take the size of a window (or, up to 500 pixels, of a telephone), in light or dark."""
+        """Set the size of the window, up to 500 pixels wide a telephone's, and the colour scheme."""
         phone = width <= 500
         self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=phone)
         self.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
     def open(self, page: Path | str) -> None:
-        """Open a file, and wait until it is there."""
+        """Open a file or an address, and wait until it is loaded."""
         self.events.clear()
         self.send("Page.navigate", url=page.as_uri() if isinstance(page, Path) else page)
         while not self.seen("Page.loadEventFired"):
             self.events.append(self._read())
 
     def seen(self, *methods: str) -> list[dict[str, Any]]:
-        """Give what events of these kinds said since the page was opened."""
+        """Return the parameters of all events of these kinds since the page was opened."""
         return [event["params"] for event in self.events if event.get("method") in methods]
 
     def ask(self, script: str) -> Any:  # noqa: ANN401  # any JSON value
-        """Give the value of a JavaScript expression."""
+        """Return the value of a JavaScript expression."""
         result = self.send("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
@@ -95,7 +95,7 @@ class Browser:
             time.sleep(0.05)
 
     def click(self, selector: str, text: str = "") -> None:
-        """Click on an element, or on the first one that says `text`, where it is on the screen."""
+        """Click on the first element of a selector, or the first with this `text`."""
         x, y, width, height = self._box(selector, text)
         session, self._session = self._session, self._page
         left, top = self._box(self._frame)[:2] if self._frame else (0, 0)
@@ -106,7 +106,7 @@ class Browser:
 
     @contextmanager
     def inside(self, frame: str) -> Iterator[None]:
-        """Look at what is inside a frame, and click there. A sandboxed frame has a process of its own."""
+        """Work inside a frame for a while. A sandboxed frame has its own process."""
         self.send("Target.setAutoAttach", autoAttach=True, waitForDebuggerOnStart=False, flatten=True)
         end = time.monotonic() + _PATIENCE
         while not (
@@ -124,7 +124,7 @@ class Browser:
             self._session, self._frame = self._page, ""
 
     def _box(self, selector: str, text: str = "") -> list[float]:
-        """Give where an element is on the screen, and how large, once it is in sight and stands still."""
+        """Return the box of an element on the screen, once it is visible and stands still."""
         found = f"[...document.querySelectorAll({json.dumps(selector)})]"
         element = f"{found}.find(element => [element.innerText.trim(), ''].includes({json.dumps(text)}))"
         box: list[float] = []
@@ -143,24 +143,13 @@ class Browser:
             self.send("Input.dispatchKeyEvent", type=kind, **of_key)
 
     def write(self, text: str) -> None:
-        """Type a text into what has the focus."""
+        """Type a text into the focused element."""
         for letter in text:
             self.press(letter)
-
-    def screenshot(self, path: Path, *, whole: bool = False) -> None:
-        """Keep what is on the screen, or all of the page."""
-        picture = self.send("Page.captureScreenshot", captureBeyondViewport=whole, **self._clip(whole=whole))
-        path.write_bytes(base64.b64decode(picture["data"]))
 
     def print(self, path: Path) -> None:
         """Print the page as a PDF."""
         path.write_bytes(base64.b64decode(self.send("Page.printToPDF", preferCSSPageSize=True)["data"]))
-
-    def _clip(self, *, whole: bool) -> dict[str, Any]:
-        if not whole:
-            return {}
-        size = self.send("Page.getLayoutMetrics")["cssContentSize"]
-        return {"clip": {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}}
 
     def _read(self) -> dict[str, Any]:
         while b"\0" not in self._rest:

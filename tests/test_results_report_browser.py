@@ -1,4 +1,4 @@
-"""The report in a real browser: it fetches nothing, complains of nothing, and its table sorts and filters by hand."""
+"""The report in a real browser: it fetches nothing, logs no errors, and its table can be sorted and filtered."""
 
 import json
 from pathlib import Path
@@ -24,26 +24,26 @@ def report(mixed: tuple[StudySpec, Path, StudyTables], tmp_path_factory: pytest.
 
 @pytest.fixture
 def opened(page: Browser, report: Path) -> Browser:
-    """Give the report as it has just been opened, in a wide window."""
+    """Return the report, just opened in a wide window."""
     page.look()
     page.open(report)
     return page
 
 
 def column(opened: Browser, number: int) -> list[str]:
-    """Give a column of the rows that are shown, to the last digit."""
+    """Return a column of the visible rows, to the last digit."""
     values: list[str] = opened.ask(COLUMN.format(SHOWN, number, number))
     return values
 
 
 def numbers(values: list[str]) -> list[float]:
-    """Give the numbers of a column; what is missing is left out."""
+    """Return the numbers of a column, without missing ones."""
     return [float(value) for value in values if value != "—"]
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_nothing_leaves_the_file_and_nothing_is_wrong(page: Browser, report: Path, width: int, scheme: str) -> None:
-    """On a desk and on a telephone: no request but for the file itself, no word on the console, nothing cut off."""
+    """In a wide and a narrow window: no request but for the file itself, no message on the console, nothing cut off."""
     page.look(width=width, scheme=scheme)
     page.open(report)
     asked = [event["request"]["url"] for event in page.seen("Network.requestWillBeSent")]
@@ -53,7 +53,7 @@ def test_nothing_leaves_the_file_and_nothing_is_wrong(page: Browser, report: Pat
 
 
 def test_a_request_and_a_complaint_would_be_seen(page: Browser, tmp_path: Path) -> None:
-    """The two checks above can fail: a picture from elsewhere is noticed, and so is an error in a script."""
+    """The two checks above can fail: a picture from elsewhere and an error in a script are noticed."""
     (tmp_path / "page.html").write_text("<img src='missing.png'><script>throw Error('x')</script>")
     page.open(tmp_path / "page.html")
     assert any("missing.png" in event["request"]["url"] for event in page.seen("Network.requestWillBeSent"))
@@ -61,7 +61,7 @@ def test_a_request_and_a_complaint_would_be_seen(page: Browser, tmp_path: Path) 
 
 
 def test_the_policy_keeps_other_scripts_and_addresses_out(opened: Browser) -> None:
-    """Should markup ever slip into the page, the browser neither runs nor fetches it."""
+    """If markup got into the page, the browser would neither run nor fetch it."""
     opened.ask("document.body.insertAdjacentHTML('beforeend', `<img src='http://127.0.0.1:9/x.png' onerror='evil=1'>`)")
     opened.ask("document.body.append(Object.assign(document.createElement('script'), {textContent: 'evil = 1'}))")
     assert opened.ask("new Promise(done => setTimeout(() => done(typeof evil), 200))") == "undefined"
@@ -81,7 +81,7 @@ def test_every_plot_is_loaded_and_has_a_table(opened: Browser) -> None:
 
 
 def test_a_link_to_folded_numbers_unfolds_them(opened: Browser) -> None:
-    """Who follows the link beneath the confirmation sees its table."""
+    """Following the link beneath the confirmation shows its table."""
     details = "document.querySelector('#numbers-confirmation').closest('details').open"
     assert opened.ask(details) is False
     opened.click("a[href='#numbers-confirmation']")
@@ -90,7 +90,7 @@ def test_a_link_to_folded_numbers_unfolds_them(opened: Browser) -> None:
 
 
 def test_clicks_sort_by_any_column(opened: Browser) -> None:
-    """A first click sorts upwards, a second downwards; aria-sort says which; what is missing stays last."""
+    """A first click sorts upwards, a second downwards; aria-sort says which; missing values stay last."""
     heading = "#trials-table th:nth-child(7)"
     assert opened.ask(f"document.querySelector('{heading}').textContent") == "value"
     for direction, reverse in (("ascending", False), ("descending", True)):
@@ -121,7 +121,7 @@ def test_the_keyboard_sorts_and_filters(opened: Browser) -> None:
 
 
 def test_clicks_filter_by_state_and_words_by_text(opened: Browser, mixed: tuple[StudySpec, Path, StudyTables]) -> None:
-    """A state that is unticked is not shown; each word must begin a cell; the count is said."""
+    """Trials of an unticked state are hidden; each word must begin a cell; the page shows the count."""
     trials = mixed[2].trials
     finished = int((trials["state"] == "finished").sum())
     for state in ("pruned", "diverged", "failed"):
