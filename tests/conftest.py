@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
@@ -28,6 +29,9 @@ from netcore.question.spec import EXTRAS, StudySpec, dataset_of, load_spec
 from netcore.records.job import TrialJob
 from netcore.results.tables import StudyTables
 from studies import run_arrays
+
+if TYPE_CHECKING:
+    from reports import Study
 
 MIXED = """
 # Question: what does a study do in which trials finish, are pruned, diverge and fail?
@@ -157,6 +161,14 @@ def netcore_command(*arguments: object, cwd: Path, **options: object) -> "subpro
     """Run a netcore command as a user does, in a process of its own."""
     command = [sys.executable, "-m", "netcore", *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload, no-any-return]
+
+
+@pytest.fixture(scope="session")
+def reported(mixed: tuple[StudySpec, Path, StudyTables], tmp_path_factory: pytest.TempPathFactory) -> "Study":
+    """Return the mixed study, audited and reported, in a folder of its own. Tests must not change it."""
+    from reports import audited_copy
+
+    return audited_copy(mixed, tmp_path_factory.mktemp("reported"))
 
 
 @pytest.fixture(scope="session")

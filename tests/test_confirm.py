@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from commands import quick
 from conftest import netcore_command
 from sklearn.datasets import load_iris
 
@@ -255,13 +256,13 @@ def test_an_incomplete_search_is_not_confirmed(copied: Path) -> None:
     (study.trials / "000007.npz").unlink()
     before = study.resolved.read_bytes()
     for command in ("confirm", "audit"):
-        refused = netcore_command(command, "small", cwd=copied)
+        refused = quick(command, "small", cwd=copied)
         assert refused.returncode == 2
         assert (
             refused.stderr
             == "error: small: its search must be complete, got 7 of 12 trials; `netcore run` continues it\n"
         )
-    assert netcore_command("confirm", "small", "--seeds", "1", cwd=copied).returncode == 2
+    assert quick("confirm", "small", "--seeds", "1", cwd=copied).returncode == 2
     assert study.resolved.read_bytes() == before
     assert not (study.path / "confirm").exists()
 

@@ -18,6 +18,7 @@ import click
 import numpy as np
 import pytest
 from annotated_types import Ge, Gt, Le, Lt
+from commands import quick
 from conftest import netcore_command
 from formats import write_cifar, write_idx
 from pydantic import BaseModel
@@ -213,7 +214,7 @@ def test_the_messages_are_the_real_ones(tmp_path: Path) -> None:
     checks = re.findall(r"^\$ netcore (check [\w.]+)\n((?:(?!\$).*\n)*)", shown, re.MULTILINE)
     assert len(checks) == 2
     for command, said in checks:
-        done = netcore_command(*command.split(), cwd=tmp_path)
+        done = quick(*command.split(), cwd=tmp_path)
         assert done.stdout + done.stderr == said
     (quoted,) = [block.text for block in blocks(README) if block.text.startswith("error: ")]
     assert set(quoted.splitlines()) <= set(shown.splitlines())

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from reports import Page, Study, audited_copy
+from reports import Page, Study
 
 from netcore.question.metrics import Metric
-from netcore.question.spec import StudySpec, question
+from netcore.question.spec import question
 from netcore.records.folder import StudyFolder
 from netcore.results.number_format import plus_minus
 from netcore.results.plots import draw_all
@@ -23,16 +23,10 @@ from netcore.results.tables import StudyTables, load_study
 from netcore.results.winner import summarised
 
 
-@pytest.fixture(scope="module")
-def finished(mixed: tuple[StudySpec, Path, StudyTables], tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """Return a study with trials of every state, confirmed, audited and reported, in a folder of its own."""
-    return audited_copy(mixed, tmp_path_factory.mktemp("report"))
-
-
 @pytest.fixture
-def study(finished: Study, tmp_path: Path) -> Study:
-    """Return a copy of it that a test may change."""
-    tables, folder = finished
+def study(reported: Study, tmp_path: Path) -> Study:
+    """Return a copy of the reported study that a test may change."""
+    tables, folder = reported
     shutil.copytree(folder.path, tmp_path / folder.name)
     return tables, StudyFolder(tmp_path / folder.name)
 
@@ -52,25 +46,25 @@ def only(tables: StudyTables, *states: str) -> StudyTables:
     )
 
 
-def test_nothing_is_fetched(finished: Study) -> None:
+def test_nothing_is_fetched(reported: Study) -> None:
     """Images, style and script are in the file itself; its links lead to existing parts of it."""
-    page = Page(finished[1].report)
+    page = Page(reported[1].report)
     links = {source for source in page.sources if not source.startswith("data:")}
     assert links
     assert {link.removeprefix("#") for link in links if link.startswith("#")} == {link[1:] for link in links}
     assert {link[1:] for link in links} <= set(page.ids)
     assert len(page.ids) == len(set(page.ids))
     assert not {"iframe", "object", "base"} & set(page.tags)
-    html = finished[1].report.read_text(encoding="utf-8")
+    html = reported[1].report.read_text(encoding="utf-8")
     assert "@import" not in html
     assert "url(" not in html
     assert "<script src" not in html
 
 
-def test_the_policy_names_this_style_and_this_script_alone(finished: Study) -> None:
+def test_the_policy_names_this_style_and_this_script_alone(reported: Study) -> None:
     """The policy allows this style and this script by their hashes, and nothing else."""
-    html = finished[1].report.read_text(encoding="utf-8")
-    page = Page(finished[1].report)
+    html = reported[1].report.read_text(encoding="utf-8")
+    page = Page(reported[1].report)
     assert page.policy.startswith("default-src 'none'; img-src data:; ")
     for tag, kind in (("style", "style-src"), ("script", "script-src")):
         (text,) = re.findall(f"<{tag}>(.*?)</{tag}>", html, re.DOTALL)
@@ -78,12 +72,12 @@ def test_the_policy_names_this_style_and_this_script_alone(finished: Study) -> N
         assert f"{kind} 'sha256-{digest}'" in page.policy
 
 
-def test_every_plot_has_an_alternative_text(finished: Study) -> None:
+def test_every_plot_has_an_alternative_text(reported: Study) -> None:
     """The text describes the plot and names the best trial or the winner."""
-    page = Page(finished[1].report)
-    assert page.tags.count("img") == len(page.alternatives) == len(list(finished[1].plots.glob("*.png")))
+    page = Page(reported[1].report)
+    assert page.tags.count("img") == len(page.alternatives) == len(list(reported[1].plots.glob("*.png")))
     assert len(set(page.alternatives)) == len(page.alternatives)
-    best = int(finished[0].trials.query("state == 'finished'").sort_values("value")["trial"].iloc[0])
+    best = int(reported[0].trials.query("state == 'finished'").sort_values("value")["trial"].iloc[0])
     of_winner = ("Training of the winner.", "Confusion matrix.")
     others = [words for words in page.alternatives if not words.startswith(of_winner)]
     assert len(others) == len(page.alternatives) - 2
@@ -156,9 +150,9 @@ def test_readings_of_the_test_set_are_counted(study: Study) -> None:
     assert "It was read" not in Page(write_report(tables, folder, {})).text
 
 
-def test_trials_are_listed_best_first_with_their_states(finished: Study) -> None:
+def test_trials_are_listed_best_first_with_their_states(reported: Study) -> None:
     """One row for each trial: finished ones by value, then the others by state; failures are explained."""
-    tables, folder = finished
+    tables, folder = reported
     page = Page(folder.report)
     counts = tables.trials["state"].value_counts()
     words = page.text.partition("Trials, best first")[2].split()
@@ -185,9 +179,9 @@ def test_a_study_without_a_best_trial_says_so(study: Study, states: tuple[str, .
     assert "Best of" not in page.text
 
 
-def test_a_confirmed_study_answers_with_its_winner(finished: Study) -> None:
+def test_a_confirmed_study_answers_with_its_winner(reported: Study) -> None:
     """The winner with its confirmed metrics, both baselines, and the audit with its rate."""
-    tables, folder = finished
+    tables, folder = reported
     found, test = summarised(tables), folder.test_figures()
     assert found is not None
     assert found.winner is not None

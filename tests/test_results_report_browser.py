@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from browser import Browser
-from reports import audited_copy
+from reports import Study
 
 from netcore.question.spec import StudySpec
 from netcore.results.tables import StudyTables
@@ -16,10 +16,10 @@ SHOWN = "[...document.querySelectorAll('#trials-table tbody tr')].filter(row => 
 COLUMN = "{}.map(row => row.cells[{}].title || row.cells[{}].textContent)"
 
 
-@pytest.fixture(scope="module")
-def report(mixed: tuple[StudySpec, Path, StudyTables], tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def report(reported: Study) -> Path:
     """Return the report of a study with trials of every state, confirmed and audited."""
-    return audited_copy(mixed, tmp_path_factory.mktemp("report"))[1].report
+    return reported[1].report
 
 
 @pytest.fixture

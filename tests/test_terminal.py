@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from commands import quick
 from conftest import netcore_command, write_mixed
 
 from netcore.question.spec import StudySpec
@@ -121,14 +122,14 @@ def test_the_outcome_has_the_audit(mixed: Mixed, tmp_path: Path) -> None:
 def test_show_prints_a_whole_trial(mixed: Mixed) -> None:
     """A finished trial: every hyperparameter to the last digit, and the curve; a failed one: its traceback."""
     row = mixed[2].trials.query("state == 'finished'").iloc[0]
-    said = netcore_command("show", "mixed", row["trial"], "--results", mixed[1], cwd=mixed[1].parent).stdout
+    said = quick("show", "mixed", row["trial"], "--results", mixed[1], cwd=mixed[1].parent).stdout
     assert f"trial {row['trial']}: finished" in said
     assert row["digest"] in said
     assert repr(float(row["learning_rate"])) in said
     assert repr(float(row["value"])) in said
     assert said.count("\n") >= 6 + 6  # six epochs
     failed = mixed[2].trials.query("state == 'failed'")["trial"].iloc[0]
-    said = netcore_command("show", "mixed", failed, "--results", mixed[1], cwd=mixed[1].parent).stdout
+    said = quick("show", "mixed", failed, "--results", mixed[1], cwd=mixed[1].parent).stdout
     assert f"trial {failed}: failed" in said
     assert "Traceback" in said
     assert "Unable to allocate" in said
@@ -136,11 +137,11 @@ def test_show_prints_a_whole_trial(mixed: Mixed) -> None:
 
 def test_a_damaged_study_does_not_hide_the_others(mixed: Mixed, tmp_path: Path) -> None:
     """`list` prints every readable study, then the errors of the others; without a study, how to make one."""
-    assert "`netcore run digits` makes one" in netcore_command("list", cwd=tmp_path).stdout
+    assert "`netcore run digits` makes one" in quick("list", cwd=tmp_path).stdout
     shutil.copytree(mixed[1], tmp_path / "results")
     shutil.copytree(tmp_path / "results" / "mixed", tmp_path / "results" / "broken")
     (tmp_path / "results" / "broken" / "trials" / "000003.npz").write_bytes(b"")
-    done = netcore_command("list", cwd=tmp_path)
+    done = quick("list", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stdout.startswith("mixed")
     assert "40/40 trials: " in done.stdout
