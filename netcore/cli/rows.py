@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -76,9 +77,8 @@ def fetch_images(name: str) -> None:
 @click.option("--target", help="The column with the classes, for a table.")
 @click.option("--drop", multiple=True, help="A column of a table to leave out; may be given several times.")
 @click.option("--train-limit", type=int, help="Use only the first rows of the training set, for cifar10.")
-def info(source: str, path: str | None, target: str | None, drop: tuple[str, ...], train_limit: int | None) -> None:
+def info(source: str, **given: Any) -> None:  # noqa: ANN401  # keys of [data]
     """Show what a source contains, and how it will be split: SOURCE is one of `data list`, or a study file's path."""
-    given = {"path": path, "target": target, "drop": list(drop), "train_limit": train_limit}
     if source in SOURCES or not source.endswith(".toml"):
         keys = checked_data({"source": source, **{key: value for key, value in given.items() if value}})
         prepare = partial(load_dataset, **keys)

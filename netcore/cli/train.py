@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -30,21 +31,9 @@ from netcore.tracking.follow import Follower
 @click.option("--retrain", is_flag=True, help="Move records that do not match aside, and train their trials again.")
 @click.option("--retry-failed", is_flag=True, help="Train failed trials again, and later trials that depend on them.")
 @click.option("--no-confirm", is_flag=True, help="Skip the confirmation; `netcore confirm` can do it later.")
-def run_command(  # noqa: PLR0913, PLR0917  # one argument per option
-    study: str,
-    results: Path,
-    trials: int | None,
-    workers: int | None,
-    dask: str | None,
-    fresh: bool,
-    retrain: bool,
-    retry_failed: bool,
-    no_confirm: bool,
-) -> int:
+def run_command(study: str, trials: int | None, *, no_confirm: bool, **options: Any) -> int:  # noqa: ANN401  # as in Run
     """Run a study, or continue it. STUDY is a TOML file, or the name of one in ./studies."""
-    spec = load_spec(study).with_trials(trials)
-    options = {"fresh": fresh, "retrain": retrain, "retry_failed": retry_failed}
-    this = Run(spec, results=results, workers=workers, dask=dask, **options)
+    this = Run(load_spec(study).with_trials(trials), **options)
     return _carry_out(this, lambda: this.search(confirm=not no_confirm))
 
 
@@ -55,11 +44,9 @@ def run_command(  # noqa: PLR0913, PLR0917  # one argument per option
 @click.option("--seeds", type=click.IntRange(min=1), help="Number of seeds, instead of the file's.")
 @workers_option
 @dask_option
-def confirm_command(
-    study: str, results: Path, finalists: int | None, seeds: int | None, workers: int | None, dask: str | None
-) -> int:
+def confirm_command(**options: Any) -> int:  # noqa: ANN401  # those of `_after_search`
     """Train the best trials of a complete search again with fresh seeds, and read the test set for the winner."""
-    this = _after_search(study, results, workers, dask, finalists=finalists, seeds=seeds)
+    this = _after_search(**options)
     return _carry_out(this, this.confirm)
 
 
@@ -75,9 +62,9 @@ def confirm_command(
 )
 @workers_option
 @dask_option
-def audit_command(study: str, results: Path, share: float, workers: int | None, dask: str | None) -> int:
+def audit_command(share: float, **options: Any) -> int:  # noqa: ANN401  # those of `_after_search`
     """Train some of the trials that were stopped early to the end, to see what the stopping rule missed."""
-    this = _after_search(study, results, workers, dask)
+    this = _after_search(**options)
     return _carry_out(this, lambda: this.audit(share))
 
 
@@ -94,11 +81,9 @@ def report_command(study: str, results: Path) -> None:
 def _after_search(
     study: str,
     results: Path,
-    workers: int | None,
-    dask: str | None,
-    *,
     finalists: int | None = None,
     seeds: int | None = None,
+    **options: Any,  # noqa: ANN401  # as in Run
 ) -> Run:
     """Return the run of what follows a search, in the folder of a study that has run."""
     folder = find_study(study, results)
@@ -106,7 +91,7 @@ def _after_search(
     if spec.name != folder.name:  # the run would write to another folder
         remedy = "rename it, or name it by its path"
         raise InputError.at(folder.path, f"must be called {spec.name}, like the study in it", folder.name, remedy)
-    return Run(spec, results=folder.path.parent, workers=workers, dask=dask, after_search=True)
+    return Run(spec, results=folder.path.parent, after_search=True, **options)
 
 
 def _carry_out(this: Run, steps: Callable[[], Iterator[Record | Notice | Stage]]) -> int:
