@@ -172,7 +172,8 @@ def say_replays(replays: "Iterable[Replayed]") -> bool:
             counts["equal"] += 1
             epochs, digest = len(each.record.result.curve), each.record.digest[:12]
             click.echo(f"equal    {each.name}: {each.record.result.state}, {epochs} epochs, digest {digest}…")
-    click.echo(", ".join(f"{count} {what}" for what, count in counts.items()) or "nothing to replay")
+    ended = (f"{counts[what]} {what}" for what in ("equal", "DIFFERS", "skipped") if counts[what])
+    click.echo(", ".join(ended) or "nothing to replay")
     return not counts["DIFFERS"]
 
 
