@@ -24,6 +24,7 @@ import netcore
 from netcore.check.verify import Check, verify
 from netcore.cli import commands
 from netcore.core.sgd import Epoch
+from netcore.errors import RecordError
 from netcore.final.model import MODEL, read_model
 from netcore.question.spec import dataset_of, load_spec
 from netcore.records.folder import StudyFolder
@@ -691,11 +692,11 @@ def test_fix_rebuilds_derived_files_and_touches_no_record(study: StudyFolder, da
 
 
 def test_fix_cannot_repair_a_record(apart: StudyFolder) -> None:
-    """The command reports it, exits with 1, and leaves the record as it is."""
+    """The command reports it, ends with the record's error, and leaves the record as it is."""
     flip(apart.trials / "000004.npz")
     before = bytes_of(apart)
     done = CliRunner().invoke(commands, ["verify", "small", "--fix"], standalone_mode=False)
-    assert done.return_value == 1
     assert "FAILED  records       results/small/trials/000004.npz: is truncated or altered" in done.stdout
-    assert "error: results/small/trials/000004.npz: is truncated or altered" in done.stderr
+    assert isinstance(done.exception, RecordError)
+    assert str(done.exception).startswith("results/small/trials/000004.npz: is truncated or altered")
     assert bytes_of(apart) == before
