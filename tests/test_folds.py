@@ -60,7 +60,7 @@ after = 3
 """
 EXCLUDED = "`validation` and `folds` exclude one another"
 UNFIT = "cannot be split so that every class is in each part"
-FEWER = "take fewer data.folds, or leave out the rows of small classes"
+FEWER = "set fewer data.folds, or remove the rows of small classes"
 SPACE = {"learning_rate": 0.1, "hidden_size": 6, "reg": 1e-3, "learning_rate_decay": 0.9}
 
 Folded = tuple[StudySpec, Path, StudyTables]
