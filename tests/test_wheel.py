@@ -29,6 +29,7 @@ def test_netcore_is_the_only_top_level_name(wheel: Path) -> None:
     assert {"netcore/py.typed", "netcore/results/report.html.jinja"} <= set(names)
 
 
+@pytest.mark.slow
 def test_the_wheel_runs_a_study_elsewhere(wheel: Path, tmp_path: Path) -> None:
     """Installed into an environment that does not see the checkout, `netcore run` runs a study file elsewhere."""
     environment = tmp_path / "env"
