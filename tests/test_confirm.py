@@ -363,6 +363,7 @@ def test_a_draw_that_leaves_a_class_out_is_drawn_again() -> None:
         assert all(len(np.unique(labels)) == 4 for labels in one.labels)
 
 
+@pytest.mark.slow
 def test_a_confirmation_that_fails_does_not_cost_the_search(copied: Path) -> None:
     """Tables and report are written, then the error is printed."""
     study = study_of(copied)

@@ -48,6 +48,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> "subprocess.CompletedP
     return netcore_command("run", "mixed.toml", cwd=folder)
 
 
+@pytest.mark.slow
 def test_a_terminal_gets_a_bar(tmp_path: Path) -> None:
     """On a narrow terminal a bar shows the number of trials, their states and the best one, uncut."""
     write_mixed(tmp_path, 12)
