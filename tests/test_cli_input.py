@@ -306,6 +306,13 @@ def test_show(ran: Path) -> None:
     assert len(re.findall(r"^ +[1-4]  ", done.stdout, re.MULTILINE)) == 4
 
 
+def test_a_share_must_be_a_number(quick: Command, ran: Path) -> None:
+    """`audit --share nan` is refused: NaN is in no range."""
+    done = quick("audit", "x", "--share", "nan", cwd=ran)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith("Invalid value for --share: must be a number, got nan\n")
+
+
 def test_show_of_a_missing_trial(ran: Path) -> None:
     """`show` of a trial that is not there names the file that is missing."""
     said = refused(quick("show", "x", "99", cwd=ran))

@@ -1,5 +1,6 @@
 """`netcore run`, `confirm`, `audit`: train, then write everything that follows. `report` does only the writing."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -64,6 +65,8 @@ def confirm_command(**options: Any) -> int:  # noqa: ANN401  # those of `_after_
 @dask_option
 def audit_command(share: float, **options: Any) -> int:  # noqa: ANN401  # those of `_after_search`
     """Train some of the trials that were stopped early to the end, to see what the stopping rule missed."""
+    if math.isnan(share):  # click finds it in every range
+        raise click.BadParameter("must be a number, got nan", param_hint="--share")
     this = _after_search(**options)
     return _carry_out(this, lambda: this.audit(share))
 
