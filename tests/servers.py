@@ -1,64 +1,83 @@
 """MLflow's server as `netcore ui` starts it, for tests: on a free port, asked over real HTTP."""
 
 import http.client
+import os
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
 
+import psutil
 import pytest
 
 
-class Server(NamedTuple):
-    """A `netcore ui` that answers."""
+class Server:
+    """A `netcore ui` in a folder; it can be killed and started again with the environment of its first start."""
 
-    port: int
-    said: str
-    """What the command printed until then."""
-    process: "subprocess.Popen[str]"
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.folder, self.port = folder, free_port()
+        self.address = f"http://127.0.0.1:{self.port}"
+        self._command = [sys.executable, "-m", "netcore", "ui", "--port", str(self.port), *options]
+        self._environment = dict(os.environ)
+        self.start()
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        with (self.folder / "ui.log").open("w") as log:
+            self.process = subprocess.Popen(
+                self._command, cwd=self.folder, env=self._environment, stdout=log, stderr=log
+            )
+        for _ in range(1_200):
+            assert self.process.poll() is None, f"the server ended by itself: {self.said}"
+            with suppress(OSError):
+                if ask(self.port, "/health", f"127.0.0.1:{self.port}") == 200:
+                    return
+            time.sleep(0.1)
+        pytest.fail("the server did not answer within two minutes")
+
+    def kill(self) -> None:
+        """SIGKILL to each of its processes."""
+        family = [*psutil.Process(self.process.pid).children(recursive=True), self.process]
+        for each in family:
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
+        self.process.wait()
+
+    @property
+    def said(self) -> str:
+        """What it has printed."""
+        return (self.folder / "ui.log").read_text()
 
     @property
     def link(self) -> str:
-        """The first address that the command printed."""
+        """The first address that it has printed."""
         return next(line.strip() for line in self.said.splitlines() if "http://" in line)
 
 
 @contextmanager
 def served(folder: Path, *options: str) -> Iterator[Server]:
     """Run `netcore ui` in a folder until it is no longer needed; then Ctrl-C."""
+    server = Server(folder, *options)
+    try:
+        yield server
+    finally:
+        server.process.send_signal(signal.SIGINT)
+        server.process.wait(30)
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
-    with (folder / "ui.log").open("w") as log:
-        command = [sys.executable, "-m", "netcore", "ui", "--port", str(port), *options]
-        process = subprocess.Popen(command, cwd=folder, text=True, stdout=log, stderr=log)
-    try:
-        _wait_for(port, process)
-        yield Server(port, (folder / "ui.log").read_text(), process)
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(30)
-
-
-def _wait_for(port: int, process: "subprocess.Popen[str]") -> None:
-    """Wait until the server answers."""
-    for _ in range(600):
-        assert process.poll() is None, "the server ended by itself"
-        try:
-            if ask(port, "/health", f"127.0.0.1:{port}") == 200:
-                return
-        except OSError:
-            time.sleep(0.1)
-    pytest.fail("the server did not answer within a minute")
+        return int(free.getsockname()[1])
 
 
 def ask(port: int, path: str, host: str) -> int:
-    """Give the status of a request with a Host header of one's choice."""
+    """Return the status of a request with any Host header."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
         connection.request("GET", path, headers={"Host": host})

@@ -1,4 +1,4 @@
-"""What the tests of `verify` and `replay` share: a small study with all that can be made of it, in MLflow too."""
+"""What the tests of `verify` and `replay` share: a small study with all that follows from it, in MLflow too."""
 
 import shutil
 import sqlite3
@@ -10,6 +10,7 @@ import numpy as np
 import netcore
 from netcore.question.spec import load_spec
 from netcore.records.folder import StudyFolder
+from netcore.records.record import Record
 from netcore.results.tables import write_tables
 from netcore.run import Run
 from netcore.tracking.client import connect
@@ -66,7 +67,7 @@ LOCATIONS = (
     ("model_versions", "source"),
     ("model_versions", "storage_location"),
 )
-"""Where MLflow's database says where its files are."""
+"""The columns of MLflow's database that hold the places of its files."""
 
 
 def make(folder: Path) -> Path:
@@ -100,12 +101,17 @@ def copy(folder: Path, to: Path) -> Path:
 
 
 def address(folder: Path) -> str:
-    """Give the address of a folder's MLflow."""
+    """Return the address of a folder's MLflow."""
     return f"sqlite:///{folder}/mlflow.db"
 
 
+def put(folder: StudyFolder, record: Record) -> None:
+    """Put a record in the place of another, with a checksum that holds."""
+    (folder.trials / f"{record.number:06d}.npz").write_bytes(record.to_bytes())
+
+
 def run_of(trial: int | str, name: str = "small", tag: str = "netcore.trial") -> str:
-    """Give the id of a training's run, in the MLflow that the environment names."""
+    """Return the id of a training's run, in the MLflow that the environment names."""
     client = connect()
     experiment = client.get_experiment_by_name(name)
     assert experiment is not None

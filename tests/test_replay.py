@@ -12,12 +12,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from conftest import netcore_command
-from synced import address, run_of
+from synced import put, run_of
 
 from netcore.check.replay import (
     Asked,
     Replayed,
-    all_of,
     best_of,
     compared,
     confirmation_of,
@@ -39,11 +38,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::R
 def study(damaged: Path) -> StudyFolder:
     """Return the folder of a study that may be damaged."""
     return StudyFolder(damaged / "results" / "small")
-
-
-def put(folder: StudyFolder, record: Record) -> None:
-    """Put a record in the place of another, with a checksum that holds."""
-    (folder.trials / f"{record.number:06d}.npz").write_bytes(record.to_bytes())
 
 
 def best(folder: StudyFolder) -> Record:
@@ -69,7 +63,7 @@ def with_metrics(record: Record, metrics: dict[int, dict[str, float]]) -> Record
 
 def test_every_trial_and_every_confirmation_is_repeated(study: StudyFolder) -> None:
     """Finished, pruned, diverged and failed trials, finalists and baselines: all equal, to the last bit."""
-    asked = [*all_of(study), *confirmation_of(study)]
+    asked = [*trials_of(study, study.numbers()), *confirmation_of(study)]
     assert {each.record.result.state for each in asked} == set(State)
     assert len(asked) == 12 + 12
     done = replayed(study, asked)
@@ -159,23 +153,16 @@ def test_other_differences_are_reported(study: StudyFolder) -> None:
         assert re.match(DIFFERENCES[done.record.number][1], "; ".join(done.differences))
 
 
-@pytest.mark.parametrize("failure", ["worker died", "timed out"])
-def test_a_failure_of_the_machine_is_not_replayed(study: StudyFolder, failure: str) -> None:
-    """Such a trial is not trained but reported as skipped, which is no failure."""
-    record = best(study)
-    put(study, Record.of(record.job, TrialResult(State.FAILED, failure=failure), record.provenance))
-    done = command("replay", "small", record.number)
-    assert done.return_value == 0
-    line = f"skipped  trial {record.number}: it failed ({failure}), and failures do not repeat\n"
-    assert done.output == f"{line}1 skipped\n"
-
-
-def test_what_cannot_be_trained_here_is_not_equal(study: StudyFolder) -> None:
-    """A worker that dies during the replay proves nothing."""
+def test_a_failure_of_the_machine_is_not_replayed(study: StudyFolder) -> None:
+    """Such a trial is not trained but skipped, which is no failure; a worker that dies in a replay proves nothing."""
     record = best(study)
     died = Record.of(record.job, TrialResult(State.FAILED, failure="worker died", traceback="gone"), record.provenance)
-    differences = compared(Asked("trial", record), died, None).differences
-    assert differences[0] == "it could not be trained here: gone"
+    assert compared(Asked("trial", record), died, None).differences[0] == "it could not be trained here: gone"
+    put(study, died)
+    done = command("replay", "small", record.number)
+    assert done.return_value == 0
+    line = f"skipped  trial {record.number}: it failed (worker died), and failures do not repeat\n"
+    assert done.output == f"{line}1 skipped\n"
 
 
 def test_folds_are_compared_one_by_one(study: StudyFolder) -> None:
@@ -233,6 +220,7 @@ def test_a_study_without_a_winner_has_no_best(study: StudyFolder) -> None:
         best_of(study)
 
 
+@pytest.mark.slow
 def test_other_data_are_refused(study: StudyFolder, damaged: Path) -> None:
     """Missing data, or data that differ from the record's, are one line (exit code 2), and nothing is trained."""
     filed = StudyFolder(study.path.parent / "filed")
@@ -247,7 +235,7 @@ def test_other_data_are_refused(study: StudyFolder, damaged: Path) -> None:
     )
     (damaged / "rows.npz").unlink()
     with pytest.raises(InputError, match=r"rows\.npz: there is no such file or folder"):
-        replayed(filed, all_of(filed))
+        replayed(filed, trials_of(filed, filed.numbers()))
 
 
 # From an MLflow run alone
@@ -261,15 +249,6 @@ def elsewhere(damaged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     folder.mkdir()
     monkeypatch.chdir(folder)
     return folder
-
-
-def test_a_run_is_enough(damaged: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command, on a machine that has never seen the results folder, repeats a trial from its run."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", address(damaged))
-    done = netcore_command("replay", "--run", run_of(0), cwd=elsewhere)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert re.fullmatch(r"equal    small: trial 0: finished, 6 epochs, digest [0-9a-f]{12}…\n1 equal\n", done.stdout)
-    assert list(elsewhere.iterdir()) == []
 
 
 def test_every_run_is_enough(elsewhere: Path) -> None:
@@ -313,42 +292,26 @@ def test_data_are_looked_for_here(damaged: Path, elsewhere: Path) -> None:
     assert "filed: trial 1: data rows: must have the digest" in str(error)
 
 
-def lose_tag(run_id: str) -> None:
-    """Delete a tag that a replay needs."""
-    connect().delete_tag(run_id, "netcore.thresholds")
-
-
-def lose_file(run_id: str) -> None:
-    """Delete resolved.json of the study's run."""
-    client = connect()
-    parent = client.get_run(client.get_run(run_id).data.tags["mlflow.parentRunId"])
-    (Path(parent.info.artifact_uri.removeprefix("file://")) / "resolved.json").unlink()
-
-
-def change_file(run_id: str) -> None:
-    """Change a setting in resolved.json of the study's run."""
-    client = connect()
-    parent = client.get_run(client.get_run(run_id).data.tags["mlflow.parentRunId"])
-    path = Path(parent.info.artifact_uri.removeprefix("file://")) / "resolved.json"
-    path.write_text(path.read_text().replace('"batch_size": 20', '"batch_size": 21'))
-
-
-@pytest.mark.parametrize(
-    ("damage", "what"),
-    [
-        (lose_tag, r"does not hold a training \(KeyError: 'netcore\.thresholds'\); run `netcore sync`"),
-        (lose_file, r"its study's run must hold resolved\.json; run `netcore sync`"),
-        (change_file, r"param batch_size must be the one of its study's resolved\.json"),
-    ],
-)
-def test_a_run_that_does_not_hold_enough_is_one_line(elsewhere: Path, damage: Callable[[str], Any], what: str) -> None:
-    """The error is one line (exit code 2)."""
+def test_a_run_that_does_not_hold_enough_is_one_line(elsewhere: Path) -> None:
+    """A setting that is not the study's, a missing tag, a missing file: the error is one line (exit code 2)."""
     assert elsewhere.exists()
-    run_id = run_of(0)
-    damage(run_id)
-    error = command("replay", "--run", run_id).exception
-    assert isinstance(error, InputError)
-    assert re.search(what, str(error)), error
+    client, run_id = connect(), run_of(0)
+    parent = client.get_run(client.get_run(run_id).data.tags["mlflow.parentRunId"])
+    file = Path(parent.info.artifact_uri.removeprefix("file://")) / "resolved.json"
+    damages: dict[str, Callable[[], object]] = {
+        r"param batch_size must be the one of its study's resolved\.json": lambda: file.write_text(
+            file.read_text().replace('"batch_size": 20', '"batch_size": 21')
+        ),
+        r"does not hold a training \(KeyError: 'netcore\.thresholds'\); run `netcore sync`": lambda: client.delete_tag(
+            run_id, "netcore.thresholds"
+        ),
+        r"its study's run must hold resolved\.json; run `netcore sync`": file.unlink,
+    }
+    for what, damage in damages.items():
+        damage()
+        error = command("replay", "--run", run_id).exception
+        assert isinstance(error, InputError)
+        assert re.search(what, str(error)), error
 
 
 def test_a_wrong_run_id_is_one_line(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::R
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a folder with a study."""
+    """Return a folder with a study."""
     folder = tmp_path_factory.mktemp("ui")
     netcore.run_study(write_mixed(folder, 8), results=folder / "results", workers=1)
     return folder
@@ -41,6 +41,7 @@ def server(folder: Path) -> Iterator[Server]:
             yield server
 
 
+@pytest.mark.slow
 def test_the_server_answers_mlflows_client(server: Server) -> None:
     """MLflow's own REST client reads the trials from it."""
     client = MlflowClient(f"http://127.0.0.1:{server.port}")
@@ -52,30 +53,27 @@ def test_the_server_answers_mlflows_client(server: Server) -> None:
     assert "study.toml" in {item.path for item in client.list_artifacts(parent)}
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:{port}", "127.0.0.1:1", "10.0.0.1:{port}", "localhost"])
-def test_a_foreign_host_header_is_refused(server: Server, host: str) -> None:
-    """A page of another name cannot reach the server through the user's browser (DNS rebinding)."""
-    assert ask(server.port, "/", host.format(port=server.port)) == 403
+@pytest.mark.slow
+def test_it_serves_this_machine_alone(server: Server) -> None:
+    """Only the loopback interface is bound, and only its own names are served.
 
-
-@pytest.mark.parametrize("host", ["127.0.0.1:{port}", "localhost:{port}"])
-def test_its_own_names_are_served(server: Server, host: str) -> None:
-    """The address that the command prints works."""
-    assert ask(server.port, "/", host.format(port=server.port)) == 200
-
-
-def test_it_listens_on_loopback_only(server: Server) -> None:
-    """No other interface is bound."""
+    So a page of another name cannot reach the server through the user's browser (DNS rebinding).
+    """
     process = psutil.Process(server.process.pid)
-    bound = {
+    listening = [
         connection.laddr.ip
         for each in (process, *process.children(recursive=True))
         for connection in each.net_connections("inet")
         if connection.status == psutil.CONN_LISTEN
-    }
-    assert bound == {"127.0.0.1"}
+    ]
+    assert set(listening) == {"127.0.0.1"}
+    for host in (f"127.0.0.1:{server.port}", f"localhost:{server.port}"):
+        assert ask(server.port, "/", host) == 200
+    for host in ("evil.example", f"evil.example:{server.port}", "127.0.0.1:1", f"10.0.0.1:{server.port}", "localhost"):
+        assert ask(server.port, "/", host) == 403
 
 
+@pytest.mark.slow
 def test_the_link_opens_the_view_of_the_trials(server: Server) -> None:
     """The link that is printed opens model-training mode, and the study's own view: trials only, the best on top."""
     fragment = urlparse(urlparse(server.link).fragment)
@@ -99,7 +97,7 @@ def test_an_accuracy_has_the_largest_on_top() -> None:
 
 @pytest.mark.parametrize(("metric", "ascending"), [("val_loss", "true"), ("val_accuracy", "false")])
 def test_without_its_view_the_link_asks_for_the_trials(metric: str, ascending: str) -> None:
-    """Who deleted the view in the UI still gets the trials, the best on top, of all times."""
+    """A user who deleted the view in the UI still gets the trials, the best on top, of all times."""
     experiment = Experiment("7", "mixed", "", "active", tags=[ExperimentTag("netcore.metric", metric)])
     fragment = urlparse(urlparse(trials_page("http://127.0.0.1:5000", experiment)).fragment)
     assert fragment.path == "/experiments/7/runs"
@@ -112,6 +110,7 @@ def test_without_its_view_the_link_asks_for_the_trials(metric: str, ascending: s
     }
 
 
+@pytest.mark.slow
 def test_a_secret_in_the_address_is_nowhere_to_be_read(server: Server, folder: Path) -> None:
     """Neither the arguments of any process, nor what the server prints, nor any file of the study, hold it."""
     ui = psutil.Process(server.process.pid)
@@ -123,10 +122,11 @@ def test_a_secret_in_the_address_is_nowhere_to_be_read(server: Server, folder: P
     assert [path for path in files if b"hush" in path.read_bytes()] == []
 
 
+@pytest.mark.slow
 def test_on_another_address_it_warns_and_does_not_outlive_its_parent(folder: Path) -> None:
-    """`--host 0.0.0.0` says who can reach it; foreign Host headers are refused; after SIGKILL no process is left."""
+    """`--host 0.0.0.0` warns that others can reach it; foreign Host headers are refused; SIGKILL leaves no process."""
     with served(folder, "--host", "0.0.0.0") as server:  # noqa: S104  # that is the question
-        (warning,) = [line for line in (folder / "ui.log").read_text().splitlines() if line.startswith("warning: ")]
+        (warning,) = [line for line in server.said.splitlines() if line.startswith("warning: ")]
         assert f":{server.port}: everyone who can reach it can read, change and delete everything in MLflow" in warning
         assert ask(server.port, "/", f"{socket.gethostname()}:{server.port}") == 200
         assert ask(server.port, "/", f"127.0.0.1:{server.port}") == 200
@@ -137,6 +137,17 @@ def test_on_another_address_it_warns_and_does_not_outlive_its_parent(folder: Pat
         assert not psutil.wait_procs(children, timeout=30)[1]
 
 
+@pytest.mark.slow
+def test_ctrl_c_ends_it_cleanly(folder: Path) -> None:
+    """The command then ends with exit code 0, no traceback and no process left."""
+    with served(folder) as server:
+        children = psutil.Process(server.process.pid).children(recursive=True)
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(30) == 0
+        assert "Traceback" not in server.said
+    assert not psutil.wait_procs(children, timeout=10)[1]
+
+
 @pytest.mark.parametrize("host", ["192.0.2.1", "no.such.host.example", "", "a b", "\N{SNOWMAN}" * 70])
 def test_an_address_that_is_not_this_machines_is_one_clear_line(host: str) -> None:
     """Another machine's address, an unknown name, or none at all."""
@@ -145,20 +156,9 @@ def test_an_address_that_is_not_this_machines_is_one_clear_line(host: str) -> No
     assert "\n" not in str(caught.value)
 
 
-def test_ctrl_c_ends_it_cleanly(tmp_path: Path) -> None:
-    """After Ctrl-C the command ends with exit code 0, no traceback and no process left."""
-    netcore.run_study(write_mixed(tmp_path, 2), results=tmp_path / "results", workers=1)
-    assert netcore_command("sync", "mixed", cwd=tmp_path).returncode == 0
-    with served(tmp_path) as server:
-        children = psutil.Process(server.process.pid).children(recursive=True)
-        server.process.send_signal(signal.SIGINT)
-        assert server.process.wait(30) == 0
-    assert "Traceback" not in (tmp_path / "ui.log").read_text()
-    assert not psutil.wait_procs(children, timeout=10)[1]
-
-
+@pytest.mark.slow
 def test_a_taken_port_is_one_clear_line(server: Server, tmp_path: Path) -> None:
-    """A port that another program has is said so."""
+    """A port of another program is an error of one line."""
     done = netcore_command("ui", "--port", server.port, cwd=tmp_path, timeout=60)
     assert done.returncode == 2
     assert f"error: 127.0.0.1:{server.port}: the port is taken" in done.stderr

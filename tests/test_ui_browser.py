@@ -15,7 +15,10 @@ import netcore
 from netcore.question.hyperparameters import HYPERPARAMETERS
 from netcore.results.tables import StudyTables
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning"),
+]
 
 TRIALS = 12
 SHOWN = ["best_val_loss", "best_val_accuracy", *HYPERPARAMETERS, "netcore.state"]
@@ -24,19 +27,19 @@ CELLS = """
   .sort((a, b) => a.closest('.ag-row').getAttribute('row-index') - b.closest('.ag-row').getAttribute('row-index'))
   .map(cell => cell.innerText.trim().split('\\n').at(-1))
 """
-"""What stands in a column of MLflow's list of runs, from top to bottom."""
+"""The cells of a column of MLflow's list of runs, from top to bottom."""
 
 LINKS = "[...document.querySelectorAll('a')]"
 CLOSE = "button[aria-label=Close]"
 
 
 def cells(column: str) -> str:
-    """Give the JavaScript for a column of the list."""
+    """Return the JavaScript for a column of the list."""
     return CELLS.format(json.dumps(f"`{column}`"))
 
 
 def complaints(page: Browser) -> list[Any]:
-    """Give the errors that the page has had; that a server without accounts has no user is MLflow's own."""
+    """Return the errors of the page, except MLflow's own: a server without accounts has no user."""
     said = [event for event in page.seen("Runtime.consoleAPICalled") if event["type"] == "error"]
     logged = [event["entry"] for event in page.seen("Log.entryAdded") if event["entry"]["level"] == "error"]
     own = [entry for entry in logged if not entry.get("url", "").endswith("/mlflow/users/current")]
@@ -44,14 +47,14 @@ def complaints(page: Browser) -> list[Any]:
 
 
 def strangers(page: Browser) -> list[str]:
-    """Give what was asked of anybody but the server."""
+    """Return the requests to any other server."""
     asked = [event["request"]["url"] for event in page.seen("Network.requestWillBeSent")]
     return [url for url in asked if urlparse(url).hostname != "127.0.0.1" and not url.startswith(("data:", "blob:"))]
 
 
 @pytest.fixture(scope="module")
 def folder(page: Browser, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: ARG001  # no browser, no study
-    """Give a folder in which `netcore run` has run a study: searched, confirmed, its net registered in MLflow."""
+    """Return a folder in which `netcore run` has run a study: its final model registered in MLflow."""
     folder = tmp_path_factory.mktemp("seen")
     write_mixed(folder, TRIALS)
     done = netcore_command("run", "mixed.toml", cwd=folder)
@@ -61,20 +64,20 @@ def folder(page: Browser, tmp_path_factory: pytest.TempPathFactory) -> Path:  # 
 
 @pytest.fixture(scope="module")
 def tables(folder: Path) -> StudyTables:
-    """Give the study's tables."""
+    """Return the study's tables."""
     return netcore.load_study(folder / "results" / "mixed")
 
 
 @pytest.fixture(scope="module")
 def server(folder: Path) -> Iterator[Server]:
-    """Give its `netcore ui`."""
+    """Return its `netcore ui`."""
     with served(folder) as server:
         yield server
 
 
 @pytest.fixture
 def opened(page: Browser, server: Server) -> Browser:
-    """Give the page that the printed link opens, in the window of a common screen, as a person who comes first sees it.
+    """Return the page that the printed link opens, in the window of a common screen, as a first visitor sees it.
 
     MLflow opens its assistant once in each browser: it is closed.
     """
@@ -113,7 +116,7 @@ def test_values_hyperparameters_and_state_are_columns(opened: Browser, tables: S
 
 
 def test_another_column_is_chosen_from_the_menu(opened: Browser, tables: StudyTables) -> None:
-    """Columns, a name, a click: the figure stands in the list."""
+    """Columns, a name, a click: the metric is in the list."""
     opened.click("button", "Columns")
     opened.wait_for("document.activeElement.placeholder === 'Search columns'")
     opened.write("best_train_loss")
@@ -201,9 +204,9 @@ def test_the_report_works_in_mlflows_frame(opened: Browser, tables: StudyTables)
 
 
 def test_a_picture_opens(opened: Browser) -> None:
-    """A click on a file of figures/ shows the picture, whole."""
+    """A click on a file of plots/ shows the picture, whole."""
     to_the_files(opened)
-    opened.click("[artifact-name=figures]")
+    opened.click("[artifact-name=plots]")
     picture = "[artifact-name='loss_curves.png']"
     opened.wait_for(f'document.querySelector("{picture}")')
     opened.click(picture)
@@ -213,7 +216,7 @@ def test_a_picture_opens(opened: Browser) -> None:
     assert complaints(opened) == []
 
 
-def test_the_model_bears_its_alias(opened: Browser) -> None:
+def test_the_model_has_its_alias(opened: Browser) -> None:
     """Model registry, the study's name: version 1 is the champion; its page names the run, and the run the model."""
     opened.click("a", "Model registry")
     opened.wait_for("document.querySelector('[role=dialog]')")

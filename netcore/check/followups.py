@@ -7,7 +7,7 @@ test.json are built again from the winner's record and compared.
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from netcore.confirm.candidates import (
 )
 from netcore.confirm.confirmation import read_confirmation
 from netcore.confirm.final_model import FinalTraining, facts_of, final_training, result_on_test_set
-from netcore.data.preprocessing import to_members
+from netcore.data.preprocessing import Preprocessing, to_members
 from netcore.errors import Finding, Problem, RecordError, Remark
 from netcore.files import is_file
 from netcore.final.model import MODEL, read_model
@@ -108,21 +108,23 @@ def final_model(records: list[Record], folder: StudyFolder, spec: StudySpec) -> 
         yield from error.problems
         return
     record, data = final.record, folder.resolved_settings()["data"]
-    yield from _unlike(test, _test_result(final, test) | {"rows": data["rows"]["test"]}, path)
+    again = result_on_test_set(final, test["confusion"], test["readings"])
+    yield from _unlike(test, again | {"rows": data["rows"]["test"]}, path)
     facts = facts_of(spec, final, confirmed.get(final.candidate, [record]), test)
     if not confirmed:  # an earlier search, perhaps with another number of seeds
         del facts["confirmed"]
-    found = model.facts | {
-        "class_names": list(model.class_names),
-        "weights_sha256": hashlib.sha256(pack_weights(model.params)).hexdigest(),
-        "preprocessing": hashlib.sha256(pack(to_members(model.preprocessing))).hexdigest(),
-    }
-    asked = facts | {
-        "class_names": data["class_names"],
-        "weights_sha256": record.weights_sha256,
-        "preprocessing": hashlib.sha256(pack(to_members(record.preprocessing))).hexdigest(),
-    }
+    found = model.facts | _content(model.class_names, pack_weights(model.params), model.preprocessing)
+    asked = facts | _content(data["class_names"], b"", record.preprocessing) | {"weights_sha256": record.weights_sha256}
     yield from _unlike(found, asked, folder.path / MODEL)
+
+
+def _content(class_names: Iterable[str], weights: bytes, preprocessing: Preprocessing) -> dict[str, Any]:
+    """Return what model.npz holds besides facts, in a form that a report can show."""
+    return {
+        "class_names": list(class_names),
+        "weights_sha256": hashlib.sha256(weights).hexdigest(),
+        "preprocessing": hashlib.sha256(pack(to_members(preprocessing))).hexdigest(),
+    }
 
 
 def _candidate(name: str, records: list[Record], folder: StudyFolder, spec: StudySpec) -> Candidate | None:
@@ -172,13 +174,6 @@ def _named(test: dict[str, Any], records: list[Record], folder: StudyFolder, spe
     if candidate is None or seed not in below.numbers():
         raise RecordError.at(folder.test, "must name a training that has a record", remedy=_CONFIRM)
     return FinalTraining(candidate, below.read(seed))
-
-
-def _test_result(final: FinalTraining, test: dict[str, Any]) -> dict[str, Any]:
-    """Build test.json again from its confusion matrix, if it has one."""
-    if not any(map(sum, test.get("confusion", []))):
-        return {"confusion": "a table of counts"}
-    return result_on_test_set(final, test["confusion"], test["readings"])
 
 
 def _unlike(found: dict[str, Any], asked: dict[str, Any], path: Path) -> Iterator[Problem]:

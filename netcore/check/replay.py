@@ -8,7 +8,7 @@ nor another trial is needed.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import zip_longest
@@ -30,6 +30,9 @@ from netcore.records.record import Record, ranked, setting_differences
 from netcore.seeds import Purpose, generator
 from netcore.workers.engine import Engine
 from netcore.workers.start import engine_for
+
+_NO_EPOCH = Epoch(0, *(math.nan for _ in CURVES))
+"""Stands for an epoch that one of two curves does not have."""
 
 
 class Asked(NamedTuple):
@@ -74,7 +77,7 @@ def replay(
                     yield from _train([each for each in confirming if each.record.number == seed], split, engine)
 
 
-def trials_of(folder: StudyFolder, numbers: tuple[int, ...]) -> list[Asked]:
+def trials_of(folder: StudyFolder, numbers: Sequence[int]) -> list[Asked]:
     """Return the trials of these numbers.
 
     Raises:
@@ -109,15 +112,6 @@ def sample_of(folder: StudyFolder, size: int) -> list[Asked]:
     records = folder.committed()
     order = generator(folder.spec().study.seed, 0, Purpose.REPLAY).permutation(len(records))
     return [_trial(records[place], folder) for place in sorted(order[:size])]
-
-
-def all_of(folder: StudyFolder) -> list[Asked]:
-    """Return all trials.
-
-    Raises:
-        InputError: a record is damaged.
-    """
-    return [_trial(folder.read(number), folder) for number in folder.numbers()]
 
 
 def confirmation_of(folder: StudyFolder) -> list[Asked]:
@@ -188,24 +182,20 @@ def _curve_differences(ours: TrialResult, theirs: TrialResult) -> list[str]:
     firsts: list[int] = []
     largest: dict[str, float] = {}
     for old, new in [(ours.curve, theirs.curve), *zip(ours.folds, theirs.folds, strict=False)]:
-        for epoch, (one, other) in enumerate(zip_longest(old, new), start=1):
-            apart = _epoch_differences(one, other)
-            firsts += [epoch] if apart else []
-            largest |= {name: max(by, largest.get(name, 0.0)) for name, by in apart.items()}
+        for epoch, pair in enumerate(zip_longest(old, new, fillvalue=_NO_EPOCH), start=1):
+            for name in CURVES:
+                one, other = (getattr(each, name) for each in pair)
+                if not _same(one, other) or _NO_EPOCH in pair:
+                    by = abs(one - other)
+                    largest[name] = max(largest.get(name, 0.0), by if math.isfinite(by) else math.inf)
+                    firsts.append(epoch)
     if not firsts:
         return []
     length = "" if len(ours.curve) == len(theirs.curve) else f"{len(theirs.curve)} epochs, not {len(ours.curve)}; "
-    by = ", ".join(f"{name} {f'{by:.3g}' if math.isfinite(by) else 'infinitely much'}" for name, by in largest.items())
-    return [f"{length}from epoch {min(firsts)} on, by at most {by}"]
-
-
-def _epoch_differences(one: Epoch | None, other: Epoch | None) -> dict[str, float]:
-    """Return the absolute differences by metric; infinite where one value is missing or not finite."""
-    if one is None or other is None:
-        return dict.fromkeys(CURVES, math.inf)
-    pairs = {name: (getattr(one, name), getattr(other, name)) for name in CURVES}
-    apart = {name: abs(ours - theirs) for name, (ours, theirs) in pairs.items() if not _same(ours, theirs)}
-    return {name: by if math.isfinite(by) else math.inf for name, by in apart.items()}
+    amounts = ", ".join(
+        f"{name} {f'{by:.3g}' if math.isfinite(by) else 'infinitely much'}" for name, by in largest.items()
+    )
+    return [f"{length}from epoch {min(firsts)} on, by at most {amounts}"]
 
 
 def _same(one: float, other: float) -> bool:

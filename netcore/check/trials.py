@@ -143,8 +143,8 @@ def history(records: list[Record], spec: StudySpec) -> Iterator[Problem]:
         hashes.append(chained(hashes[-1], record.digest))
 
 
-def proposals(records: list[Record], spec: StudySpec) -> Iterator[tuple[Record, list[Problem]]]:
-    """Ask sampler and stopping rule for each trial again; return each record with what is wrong with it.
+def proposals(records: list[Record], spec: StudySpec) -> Iterator[Problem | Record]:
+    """Ask sampler and stopping rule for each trial again; return what is wrong, and each record once it is checked.
 
     They know the trials that they knew then, and no other. The check ends at the first trial without a record, or
     where a trial is outside the search space.
@@ -155,9 +155,10 @@ def proposals(records: list[Record], spec: StudySpec) -> Iterator[tuple[Record, 
         if number >= window:
             known.commit(number - window, there[number - window].result)
         asked = replace(record.job, hyperparameters=known.propose(number), thresholds=known.thresholds())
-        different = "; ".join(differences(record.job, asked))
-        rule = "must be the trial that sampler and stopping rule propose"
-        yield record, [Problem(f"trial {number}", rule, different)] if different else []
+        if different := differences(record.job, asked):
+            rule = "must be the trial that sampler and stopping rule propose"
+            yield Problem(f"trial {number}", rule, "; ".join(different))
+        yield record
         if record.job.hyperparameters != asked.hyperparameters:  # later trials are asked from what the records say
             try:
                 known = _history_of(there[: number + 1], spec)

@@ -84,13 +84,11 @@ def verify(folder: StudyFolder, *, quick: bool = False) -> Iterator[Check | Stag
 
 
 def _proposals(records: list[Record], spec: StudySpec) -> Iterator[Check | Stage | Record]:
-    yield Stage("trials proposed again", len(records))
-    found: list[Finding] = []
-    with _caught(found), threadpool_limits(1):  # as in the search: the sampler's sums keep their order
-        for record, problems in trials.proposals(records, spec):
-            found += problems
-            yield record
-    yield Check("proposals", "sampler and stopping rule propose the same trials and thresholds again", found)
+    claim = "sampler and stopping rule propose the same trials and thresholds again"
+    with threadpool_limits(1):  # as in the search: the sampler's sums keep their order
+        yield from _slow(
+            "proposals", claim, Stage("trials proposed again", len(records)), trials.proposals(records, spec)
+        )
 
 
 def _derived(records: list[Record], folder: StudyFolder, *, complete: bool) -> Iterator[Check | Stage | Record]:
@@ -98,16 +96,23 @@ def _derived(records: list[Record], folder: StudyFolder, *, complete: bool) -> I
     yield _checked("tables", "the Parquet files are those that the records give", found)
     found = journal_findings(trials.unbroken(records), folder, complete=complete)
     yield _checked("optuna.log", "its trials are those that the records give", found)
+    parts = mlflow_findings(records, folder, complete=complete)
+    yield from _slow("MLflow", f"{shown_uri()} holds what the records give", Stage("runs read", len(records)), parts)
 
-    yield Stage("runs read", len(records))
-    findings: list[Finding] = []
-    with _caught(findings):
-        for each in mlflow_findings(records, folder, complete=complete):
+
+def _slow(
+    name: str, claim: str, stage: Stage, findings: Iterable[Finding | Record]
+) -> Iterator[Check | Stage | Record]:
+    """Make a check that yields each record once it has been checked, to show its progress."""
+    yield stage
+    found: list[Finding] = []
+    with _caught(found):
+        for each in findings:
             if isinstance(each, Record):
                 yield each
             else:
-                findings.append(each)
-    yield Check("MLflow", f"{shown_uri()} holds what the records give", findings)
+                found.append(each)
+    yield Check(name, claim, found)
 
 
 def _data(folder: StudyFolder, spec: StudySpec) -> Iterator[Problem]:

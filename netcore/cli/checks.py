@@ -60,7 +60,7 @@ def replay_command(  # noqa: PLR0913, PLR0917  # one argument per option
         (bool(trials), lambda folder: replay.trials_of(folder, trials)),
         (best, replay.best_of),
         (sample is not None, lambda folder: replay.sample_of(folder, sample or 1)),
-        (every, replay.all_of),
+        (every, lambda folder: replay.trials_of(folder, folder.numbers())),
         (confirmed, replay.confirmation_of),
     ]
     chosen = [choose for given, choose in choices if given]

@@ -8,9 +8,7 @@ import logging
 import os
 import re
 import tempfile
-import threading
 from collections.abc import Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,9 +26,6 @@ _USER = re.compile(r"://\S*@")
 
 _SECRET = re.compile(r"pass|pwd|secret|token|key", re.IGNORECASE)
 """The names of an address's query parameters whose values are secret."""
-
-_PATIENCE = 30.0
-"""How many seconds a database server has for its first answer, as MLflow's server has for any."""
 
 _DATABASES = frozenset({"mssql", "mysql", "postgresql", "sqlite"})
 """The databases that MLflow works with."""
@@ -100,33 +95,14 @@ def connect() -> "MlflowClient":
 def _try_database(uri: str) -> None:
     """Open a database once; where that fails, MLflow itself would try ten times, for 100 s.
 
-    A driver may wait for a silent server forever, so another thread waits for the driver.
-
     Raises:
         Exception: whatever the driver raises.
-        TimeoutError: the server takes connections and does not answer.
     """
     from sqlalchemy import create_engine  # noqa: PLC0415  # slow, and MLflow brings it
 
-    opened: Future[None] = Future()
-
-    def attempt() -> None:
-        try:
-            engine = create_engine(uri)
-            engine.connect().close()
-            engine.dispose()
-        except Exception as error:  # noqa: BLE001  # passed on to the thread that waits
-            opened.set_exception(error)
-        else:
-            opened.set_result(None)
-
-    threading.Thread(target=attempt, daemon=True).start()  # a daemon does not delay the end of the command
-    try:
-        opened.result(_PATIENCE)
-    except TimeoutError as error:
-        if opened.done():  # the driver's own
-            raise
-        raise TimeoutError(f"it has not answered for {_PATIENCE:g} s") from error
+    engine = create_engine(uri)
+    engine.connect().close()
+    engine.dispose()
 
 
 def _database() -> Path | None:
@@ -177,16 +153,11 @@ def speaking_plainly(remedy: str) -> Iterator[None]:
 
 
 def _without_secrets(text: str) -> str:
-    """Remove the users of addresses, and the password wherever it is, in any encoding."""
-    text = _USER.sub("://", text)
+    """Remove the users of addresses, and the secrets wherever they are, however they are encoded."""
+    text = _USER.sub("://", unquote(text))
     for secret in sorted(_secrets(), key=len, reverse=True):
-        spelled = "".join(f"(?:{re.escape(letter)}|{_encoded(letter)})" for letter in secret)
-        text = re.sub(spelled, "***", text, flags=re.IGNORECASE)
+        text = text.replace(secret, "***").replace(secret.replace(" ", "+"), "***")
     return text
-
-
-def _encoded(letter: str) -> str:
-    return "".join(f"%{byte:02x}" for byte in letter.encode()) + (r"|\+" if letter == " " else "")
 
 
 def _secrets() -> set[str]:

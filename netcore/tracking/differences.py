@@ -7,9 +7,9 @@ from netcore.records.folder import StudyFolder
 from netcore.records.record import Record
 from netcore.tracking.client import connect, shown_uri, speaking_plainly, there_is_none
 from netcore.tracking.held import read_held
-from netcore.tracking.plan import compare
-from netcore.tracking.projection import TRIAL, Projection
-from netcore.tracking.steps import DeleteRun, Step, WriteStudyRun, WriteTraining
+from netcore.tracking.plan import Plan
+from netcore.tracking.projection import Projection
+from netcore.tracking.writer import Writer
 
 
 def mlflow_findings(records: list[Record], folder: StudyFolder, *, complete: bool) -> Iterator[Finding | Record]:
@@ -24,6 +24,7 @@ def mlflow_findings(records: list[Record], folder: StudyFolder, *, complete: boo
     if there_is_none():
         yield never
         return
+    remedy = f"`netcore verify {folder.path} --fix` writes it again"
     with speaking_plainly(f"see that it runs, then `netcore verify {folder.path}` again"):
         client, projection = connect(), Projection.of(folder)
         experiment = client.get_experiment_by_name(projection.name)
@@ -31,35 +32,16 @@ def mlflow_findings(records: list[Record], folder: StudyFolder, *, complete: boo
             yield never
             return
         if experiment.lifecycle_stage != "active":
-            yield Problem(f"{shown_uri()}: experiment", "must not be deleted", remedy=_remedy(folder))
+            yield Problem(f"{shown_uri()}: experiment", "must not be deleted", remedy=remedy)
             return
         behind = 0
-        steps = compare(client, projection, read_held(client, experiment), records, complete=complete, deep=True)
-        for step in steps:
-            if step.differences and not complete and not _is_final(step):
+        writer = Writer(client, projection, experiment.experiment_id)
+        for step in Plan(writer, read_held(client, experiment), deep=True).steps(records, complete=complete):
+            if step.differences and not (complete or step.is_final):
                 behind += 1
             else:
-                yield from _problems(step, folder)
-            if isinstance(step.action, WriteTraining) and step.action.training.key[0] == TRIAL:
-                yield step.action.training.record
+                yield from (Problem(f"{shown_uri()}: {step.place}", *each, remedy) for each in step.differences)
+            if step.record:
+                yield step.record
     if behind:
         yield Remark(f"{behind} parts of MLflow are behind the records; `netcore sync {folder.path}` updates them")
-
-
-def _is_final(step: Step) -> bool:
-    """Check whether a part is wrong even while a study is under way: what is there once does not change any more."""
-    match step.action:
-        case WriteTraining(_, old) | WriteStudyRun(old):
-            return old is not None
-        case DeleteRun():
-            return not step.place.startswith("netcore.confirm")
-    return False
-
-
-def _problems(step: Step, folder: StudyFolder) -> Iterator[Problem]:
-    for rule, value in step.differences:
-        yield Problem(f"{shown_uri()}: {step.place}", rule, value, _remedy(folder))
-
-
-def _remedy(folder: StudyFolder) -> str:
-    return f"`netcore verify {folder.path} --fix` writes it again"

@@ -1,10 +1,10 @@
 """`netcore sync`, and its form that follows a run: a process of its own, so that MLflow never delays a search.
 
-The follower writes runs as records are committed. Two pipes connect it with its run.
+The follower writes runs as records are committed. A pipe and a file connect it with its run.
 
     run ──► follower   `finish`: all is done, apply the plan of the whole folder.
                        The end of the pipe, before or after: the run is gone, and the follower ends at once.
-    follower ──► run   `sent N` after each step: how many trials MLflow has. `done` at the end.
+    follower ──► run   a file with `sent N` after each step: how many trials MLflow has; `done` at the end.
 
 At its end the run waits for `done` as long as steps follow each other within a fixed time.
 """
@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from contextlib import suppress
@@ -29,14 +30,12 @@ A server that does not answer is reported sooner, by MLflow's own timeout (`clie
 the follower itself is to create a database, on a slow disk or a busy machine.
 """
 
-_POLL = 0.3
+_POLL = 0.2
 _LOCK_PATIENCE = 60.0
 _END_PATIENCE = 5.0
 """How many seconds a run that is interrupted waits for its follower to end."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 60.0
 """How many seconds a follower waits after MLflow failed before it tries again; the pause doubles each time."""
-_HASTE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "2", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
-"""For the last call of a follower whose run is gone: the next follower may be waiting for it."""
 _SENT, _DONE = "sent ", "done"
 
 
@@ -107,14 +106,13 @@ def _follow(folder: StudyFolder, line: "_Line") -> int:
             line.tell(sent)
         syncing.finish(records, complete=len(records) >= folder.trials_wanted())
     except KeyboardInterrupt:
-        os.environ |= _HASTE
         syncing.end("KILLED")
         raise
     return syncing.written
 
 
 class _Line:
-    """The follower's side of the two pipes between it and its run."""
+    """The follower's side of the connection with its run."""
 
     def __init__(self, commands: IO[str]) -> None:
         self.woken, self.finish = threading.Event(), threading.Event()
@@ -129,9 +127,8 @@ class _Line:
         self.send(f"{_SENT}{self._sent}")
 
     def send(self, text: str) -> None:
-        """Send a line to the run, if it still listens."""
-        with suppress(OSError):
-            os.write(1, f"{text}\n".encode())  # unlike sys.stdout, it has no buffer to lose
+        """Write a line for the run."""
+        os.write(1, f"{text}\n".encode())  # unlike sys.stdout, it has no buffer to lose
 
     def _listen(self) -> None:
         if self._commands.readline().strip() == "finish":
@@ -149,85 +146,61 @@ class Follower:
     """The run's side: a context manager that ends the follower when the run is over, for whatever reason."""
 
     def __init__(self, folder: StudyFolder) -> None:
-        command = [sys.executable, "-P", "-m", "netcore", "sync", "--follow", str(folder.path)]
         self._folder = folder
-        # A session of its own: Ctrl-C in the terminal is the run's to handle.
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115  # `__exit__` closes it
         self._process = subprocess.Popen(  # noqa: S603  # our own command
-            command,
+            [sys.executable, "-P", "-m", "netcore", "sync", "--follow", str(folder.path)],
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            stdout=self._output,
             stderr=subprocess.STDOUT,
             text=True,
-            start_new_session=True,
+            start_new_session=True,  # Ctrl-C in the terminal is the run's to handle
         )
-        self._sent = 0
-        self._done = False
-        self._over = threading.Event()
-        """Set once the follower is done or dead."""
-        self._errors: list[str] = []
-        self._heard = time.monotonic()
-        self._reader = threading.Thread(target=self._listen, daemon=True)
-        self._reader.start()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._process.stdin:
-            with suppress(OSError):  # it may have died
-                self._process.stdin.close()
-        for end in (self._process.terminate, self._process.kill):
-            try:
-                self._process.wait(_END_PATIENCE / 2)
-            except subprocess.TimeoutExpired:
-                end()
+        with suppress(OSError, subprocess.TimeoutExpired):
+            self._process.communicate(timeout=_END_PATIENCE)  # closes its input, so it ends
+        self._process.kill()
         self._process.wait()
-        self._reader.join()
+        self._output.close()
 
     def finish(self, trials: int) -> tuple[str, str]:
         """Let the follower apply the whole plan; return what is not in MLflow and why, or two empty texts.
 
         `trials` is how many trials the study has.
         """
-        self._send_finish()
-        self._heard = time.monotonic()
-        while not self._over.wait(_POLL) and time.monotonic() - self._heard < PATIENCE:
-            pass
-        if self._done:
-            return "", ""
-        waiting = trials - self._sent
-        what = f"{waiting} of {trials} trials wait" if waiting else "all trials are there, but not all that follows"
-        return what, self._failure()
-
-    def _failure(self) -> str:
-        """Return the follower's error, or one that describes how it ended."""
-        if not self._over.is_set():
-            self._process.kill()
-            return f"error: MLflow at {shown_uri()}: has not answered for {PATIENCE:.0f} s; {_remedy(self._folder)}"
-        code = self._process.wait()
-        died = f"error: the process that sends to MLflow died (exit code {code}); {_remedy(self._folder)}"
-        return "".join(self._errors).strip() or died
-
-    def _send_finish(self) -> None:
-        """Send the last command. The pipe stays open: its end means that the run is gone."""
-        if self._process.stdin:
-            with suppress(OSError):  # it may have died
+        if self._process.stdin:  # it stays open: its end means that the run is gone
+            with suppress(OSError):  # the follower may have died
                 self._process.stdin.write("finish\n")
                 self._process.stdin.flush()
+        lines, heard = self._lines(), time.monotonic()
+        while self._process.poll() is None and _DONE not in lines and time.monotonic() - heard < PATIENCE:
+            time.sleep(_POLL)
+            before, lines = lines, self._lines()
+            heard = heard if lines == before else time.monotonic()
+        lines = self._lines()
+        if _DONE in lines:
+            return "", ""
+        waiting = trials - max((int(line.removeprefix(_SENT)) for line in lines if line.startswith(_SENT)), default=0)
+        what = f"{waiting} of {trials} trials wait" if waiting else "all trials are there, but not all that follows"
+        return what, self._failure([line for line in lines if not line.startswith(_SENT)])
 
-    def _listen(self) -> None:
-        if self._process.stdout:
-            with self._process.stdout as pipe:
-                for text in pipe:
-                    self._heard = time.monotonic()
-                    if text.startswith(_SENT):
-                        self._sent = int(text.removeprefix(_SENT))
-                    elif text.strip() == _DONE:
-                        self._done = True
-                        self._over.set()
-                    else:
-                        self._errors.append(text)
-        self._over.set()
+    def _failure(self, errors: list[str]) -> str:
+        """Return the follower's error, or one that describes how it ended."""
+        code = self._process.poll()
+        if code is None:
+            self._process.kill()
+            return f"error: MLflow at {shown_uri()}: has not answered for {PATIENCE:.0f} s; {_remedy(self._folder)}"
+        died = f"error: the process that sends to MLflow died (exit code {code}); {_remedy(self._folder)}"
+        return "\n".join(errors).strip() or died
+
+    def _lines(self) -> list[str]:
+        """Return what the follower has written so far; it goes on writing at the same position of the file."""
+        output = self._output.fileno()
+        return os.pread(output, os.fstat(output).st_size, 0).decode(errors="replace").splitlines()
 
 
 def _remedy(folder: StudyFolder) -> str:

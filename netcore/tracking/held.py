@@ -3,9 +3,8 @@
 The full history of a metric can be read for one run and one metric at a time only, as can an artifact.
 """
 
-import hashlib
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +14,7 @@ from mlflow.entities import Experiment, Run, ViewType
 from mlflow.exceptions import MlflowException
 
 from netcore.tracking.client import tracking_uri
-from netcore.tracking.projection import CONFIRM, TRIAL, Key
+from netcore.tracking.projection import CONFIRM, TRIAL, Key, sha256_of
 
 _RUNS_PER_PAGE = 1_000
 
@@ -41,16 +40,12 @@ def read_held(client: MlflowClient, experiment: Experiment) -> Held:
 
 def study_runs(client: MlflowClient, experiment: Experiment) -> Iterator[Run]:
     """Read the runs of a study that are not deleted, the oldest first."""
-    condition = f"tags.`netcore.study` = '{experiment.name}'"
-    order = ["attributes.start_time ASC", "attributes.run_id ASC"]
-    token = None
+    asked = [experiment.experiment_id], f"tags.`netcore.study` = '{experiment.name}'", ViewType.ACTIVE_ONLY
+    order, token = ["attributes.start_time ASC", "attributes.run_id ASC"], None
     while True:
-        page = client.search_runs(
-            [experiment.experiment_id], condition, ViewType.ACTIVE_ONLY, _RUNS_PER_PAGE, order, token
-        )
+        page = client.search_runs(*asked, _RUNS_PER_PAGE, order, token)
         yield from page
-        token = page.token
-        if not token:
+        if not (token := page.token):
             return
 
 
@@ -65,19 +60,10 @@ def history_of(client: MlflowClient, run: Run, name: str) -> list[tuple[int, str
     return sorted((metric.step, repr(float(metric.value))) for metric in history)
 
 
-def artifact_digest(client: MlflowClient, run_id: str, file: str) -> str:
-    """Download an artifact of a run and return its SHA-256; empty if it is missing."""
-    return _digest_of(lambda into: client.download_artifacts(run_id, file, into))
-
-
-def model_file_digest(location: str) -> str:
-    """Download a file of a logged model and return its SHA-256; empty if it is missing."""
-    return _digest_of(lambda into: download_artifacts(location, dst_path=into, tracking_uri=tracking_uri()))
-
-
-def _digest_of(download: Callable[[str], str]) -> str:
+def artifact_digest(**place: str) -> str:
+    """Download an artifact and return its SHA-256, empty if it is missing; `place` is an argument of MLflow's."""
     with tempfile.TemporaryDirectory() as into:
         try:
-            return hashlib.sha256(Path(download(into)).read_bytes()).hexdigest()
+            return sha256_of(Path(download_artifacts(**place, dst_path=into, tracking_uri=tracking_uri())))
         except (MlflowException, OSError):
             return ""

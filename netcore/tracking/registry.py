@@ -9,9 +9,8 @@ hand stays until there is another model.
 
 import hashlib
 import json
-import math
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -63,8 +62,9 @@ def shelf_of(client: MlflowClient, projection: Projection, run_id: str, experime
         return Shelf(None, unready, None, [])
     with _registering(projection):
         registered = client.search_registered_models(f"name = '{projection.name}'")
-        versions = client.search_model_versions(f"name = '{projection.name}' AND {condition}")
-    return Shelf(ready[0], unready, registered[0] if registered else None, _by_age(versions))
+        versions: list[ModelVersion] = client.search_model_versions(f"name = '{projection.name}' AND {condition}")
+    versions = sorted(versions, key=lambda version: int(version.version))
+    return Shelf(ready[0], unready, registered[0] if registered else None, versions)
 
 
 def model_differences(shelf: Shelf, digest: str) -> Iterator[tuple[str, str]]:
@@ -87,6 +87,7 @@ class _Shipment(NamedTuple):
 
     client: MlflowClient
     projection: Projection
+    experiment_id: str
     run_id: str
     """The study's run."""
     data: bytes
@@ -106,18 +107,19 @@ class _Shipment(NamedTuple):
     @property
     def tags(self) -> dict[str, str]:
         """The tags of logged model and version."""
-        facts, metric = self.model.facts, self.model.facts.get("metric")
-        confirmed = _numbers(facts.get("confirmed"))
-        value, seeds = confirmed.get(str(metric)), confirmed.get("seeds")
-        tags = {
+        facts = self.model.facts
+        return {
             "netcore.study": self.name,
             "netcore.final.model": self.digest,
-            "netcore.data_digest": facts.get("data_digest") or self.projection.data["digest"],
-            "netcore.metric": metric,
-            "netcore.value": None if value is None else repr(value),
-            "netcore.seeds": None if seeds is None else int(seeds),
+            "netcore.data_digest": facts["data_digest"],
+            "netcore.metric": facts["metric"],
+            "netcore.value": repr(facts["confirmed"][facts["metric"]]),
+            "netcore.seeds": str(facts["confirmed"]["seeds"]),
         }
-        return {key: str(tag) for key, tag in tags.items() if tag is not None}
+
+    def shelf(self) -> Shelf:
+        """Read what MLflow holds of it by now."""
+        return shelf_of(self.client, self.projection, self.run_id, self.experiment_id, self.digest)
 
 
 def send_model(client: MlflowClient, projection: Projection, experiment_id: str, run_id: str) -> None:
@@ -129,17 +131,22 @@ def send_model(client: MlflowClient, projection: Projection, experiment_id: str,
     """
     path = projection.folder.path / MODEL
     data = path.read_bytes()
-    it = _Shipment(client, projection, run_id, data, Model.from_bytes(data, path))
-    shelf = shelf_of(client, projection, run_id, experiment_id, it.digest)
+    it = _Shipment(client, projection, experiment_id, run_id, data, Model.from_bytes(data, path))
+    shelf = it.shelf()
     for model in shelf.unready:
         client.delete_logged_model(model.model_id)
-    logged = shelf.logged or _log(it, experiment_id)
+    logged = shelf.logged or _log(it)
     with _registering(projection):
-        registered, new = _registered(it), _version(it, logged)
+        _register(it)
+        if not it.shelf().versions:
+            _create_version(it, logged)
+        first, *others = it.shelf().versions
+        for other in others:
+            client.delete_model_version(it.name, other.version)
         if _VERSIONS not in logged.tags:  # MLflow's server links the two by itself, its database does not
-            link = json.dumps([{"name": it.name, "version": int(new.version)}])
+            link = json.dumps([{"name": it.name, "version": int(first.version)}])
             client.set_logged_model_tags(logged.model_id, {_VERSIONS: link})
-        _settle_champion(it, registered, new)
+        _settle_champion(it, first)
 
 
 def _registering(projection: Projection) -> Any:  # noqa: ANN401  # a context manager
@@ -147,15 +154,14 @@ def _registering(projection: Projection) -> Any:  # noqa: ANN401  # a context ma
     return speaking_plainly(f"the model is logged but not registered; `netcore sync {folder}` completes it")
 
 
-def _log(it: _Shipment, experiment_id: str) -> LoggedModel:
+def _log(it: _Shipment) -> LoggedModel:
     """Log the model with its metrics and data set; it becomes ready at the end."""
     from netcore.tracking.package import write_package  # noqa: PLC0415  # slow, and only for a model that is new
 
     facts, data = it.model.facts, it.projection.data
-    params = {key: facts[key] for key in ("candidate", "trial", "seed", "epochs") if key in facts}
-    params |= facts.get("hyperparameters") or {}
+    params = {key: facts[key] for key in ("candidate", "trial", "seed", "epochs")} | facts["hyperparameters"]
     logged = it.client.create_logged_model(
-        experiment_id,
+        it.experiment_id,
         it.name.replace(".", "-"),  # MLflow takes no dot here, unlike in the name of a registered model
         it.run_id,
         tags=it.tags,
@@ -172,101 +178,56 @@ def _log(it: _Shipment, experiment_id: str) -> LoggedModel:
         if not outputs or logged.model_id not in {output.model_id for output in outputs.model_outputs}:
             raise
     now = round((it.projection.folder.path / MODEL).stat().st_mtime * 1_000)
+    values = {f"confirmed_{key}": value for key, value in facts["confirmed"].items()}
+    values |= {f"model_test_{key}": value for key, value in facts["test"].items()}  # unlike the names of a trial's
     name, digest = data["name"], data["digest"][:DIGEST_LENGTH]
-    metrics = [Metric(key, value, now, 0, logged.model_id, name, digest) for key, value in _metrics(facts).items()]
+    metrics = [Metric(key, value, now, 0, logged.model_id, name, digest) for key, value in values.items()]
     it.client.log_batch(it.run_id, metrics=metrics)
     return it.client.finalize_logged_model(logged.model_id, "READY")
 
 
-def _registered(it: _Shipment) -> RegisteredModel:
-    """Find or create the registered model; a model that netcore did not register is left alone."""
+def _register(it: _Shipment) -> None:
+    """Create the registered model if there is none; one that netcore did not register is left alone."""
     found = it.client.search_registered_models(f"name = '{it.name}'")
     if not found:
         question = question_of(it.projection.folder) or None
-        return it.client.create_registered_model(it.name, {"netcore.study": it.name}, question)
-    if "netcore.study" not in found[0].tags:
+        it.client.create_registered_model(it.name, {"netcore.study": it.name}, question)
+    elif "netcore.study" not in found[0].tags:
         raise WorkError.at(
             f"MLflow at {shown_uri()}",
             f"has a registered model {it.name!r} that is not netcore's",
             remedy="rename it there, or the study",
         )
-    return found[0]
 
 
-def _version(it: _Shipment, logged: LoggedModel) -> ModelVersion:
-    """Find or create the version of this file; others of the same file are deleted."""
-    if not (found := _versions(it)):
-        made = _create_version(it, logged)
-        found = _versions(it) or [made]
-    first, *others = found
-    for other in others:
-        it.client.delete_model_version(it.name, other.version)
-    return first
-
-
-def _versions(it: _Shipment) -> list[ModelVersion]:
-    found = it.client.search_model_versions(f"name = '{it.name}' AND tags.`netcore.final.model` = '{it.digest}'")
-    return _by_age(found)
-
-
-def _by_age(versions: Iterable[ModelVersion]) -> list[ModelVersion]:
-    return sorted(versions, key=lambda version: int(version.version))
-
-
-def _create_version(it: _Shipment, logged: LoggedModel) -> ModelVersion:
-    return it.client.create_model_version(
+def _create_version(it: _Shipment, logged: LoggedModel) -> None:
+    facts, value = it.model.facts, float(it.tags["netcore.value"])
+    description = f"{facts['candidate']}, {facts['metric']} {value:.4f} with fresh seeds"
+    it.client.create_model_version(
         it.name,
         logged.artifact_location,
         it.run_id,
         tags={**it.tags, "netcore.logged_model": logged.model_id},
-        description=_described(it.model.facts),
+        description=as_it_is(f"{description}, test accuracy {facts['test']['accuracy']:.4f}"),
         model_id=logged.model_id,
     )
 
 
-def _settle_champion(it: _Shipment, registered: RegisteredModel, new: ModelVersion) -> None:
+def _settle_champion(it: _Shipment, new: ModelVersion) -> None:
     """Move the alias to the new version, unless the current champion was confirmed, with as many seeds, as better."""
+    registered = it.client.get_registered_model(it.name)
     if registered.tags.get(_SETTLED) == it.digest:
         return
     champion = registered.aliases.get(CHAMPION)
-    if champion is None or not is_worse(it.tags, it.client.get_model_version(it.name, str(champion)).tags):
+    if champion is None or not _is_worse(it.tags, it.client.get_model_version(it.name, str(champion)).tags):
         it.client.set_registered_model_alias(it.name, CHAMPION, new.version)
     it.client.set_registered_model_tag(it.name, _SETTLED, it.digest)
 
 
-def is_worse(new: dict[str, str], old: dict[str, str]) -> bool:
+def _is_worse(new: dict[str, str], old: dict[str, str]) -> bool:
     """Compare confirmed means; no model is worse than one of other data, of another metric, or of fewer seeds."""
-    if any(new.get(key) != old.get(key) for key in ("netcore.data_digest", "netcore.metric")):
+    if any(new[key] != old.get(key) for key in ("netcore.data_digest", "netcore.metric")):
         return False
-    if "netcore.value" not in old:
-        return False
-    if "netcore.value" not in new:
-        return True
-    if int(old.get("netcore.seeds", 0)) < int(new.get("netcore.seeds", 0)):
-        return False
-    ours, theirs = float(new["netcore.value"]), float(old["netcore.value"])
-    return bool(StudyMetric(new["netcore.metric"]).better(theirs, ours))
-
-
-def _metrics(facts: dict[str, Any]) -> dict[str, float]:
-    """Return the metrics of a model, under names that differ from those of trials."""
-    confirmed, test = _numbers(facts.get("confirmed")), _numbers(facts.get("test"))
-    return {f"confirmed_{key}": value for key, value in confirmed.items()} | {
-        f"model_test_{key}": value for key, value in test.items()
-    }
-
-
-def _numbers(facts: object) -> dict[str, float]:
-    """Return the finite numbers of a table of facts."""
-    items = facts.items() if isinstance(facts, dict) else ()
-    numbers = {key: value for key, value in items if isinstance(value, int | float) and not isinstance(value, bool)}
-    return {key: float(value) for key, value in numbers.items() if math.isfinite(value)}
-
-
-def _described(facts: dict[str, Any]) -> str:
-    """Return one line that describes a version."""
-    metric, confirmed, test = facts.get("metric"), _numbers(facts.get("confirmed")), _numbers(facts.get("test"))
-    parts = [str(facts["candidate"])] if "candidate" in facts else []
-    parts += [f"{metric} {confirmed[metric]:.4f} with fresh seeds"] if metric in confirmed else []
-    parts += [f"test accuracy {test['accuracy']:.4f}"] if "accuracy" in test else []
-    return as_it_is(", ".join(parts) or json.dumps(facts)[:1_000])
+    ours, theirs = (float(tags["netcore.value"]) for tags in (new, old))
+    fewer = int(old["netcore.seeds"]) < int(new["netcore.seeds"])
+    return not fewer and bool(StudyMetric(new["netcore.metric"]).better(theirs, ours))

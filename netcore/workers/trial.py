@@ -5,7 +5,7 @@ It reads no clock, writes no file and accesses no store.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -26,26 +26,48 @@ def run_trial(job: TrialJob, dataset: Dataset, *, stop: Callable[[Epoch, float],
     `stop` is called after each epoch with the epoch and the best value so far; by default it is the stopping rule.
     """
     nets = [_training(job, part, fold) for fold, part in enumerate(dataset.folds)]
-    params, stop = nets[0][0], stop or stopping_rule(job)
+    folds: list[tuple[Epoch, ...]] = []
+    best: list[Params] = []
 
-    curves: list[tuple[Epoch, ...]] = []
-    best, best_epoch, weights = math.nan, None, None
-    state = State.FINISHED
-    for of_folds in zip(*(training for _, training in nets), strict=True):
-        epoch = _mean(of_folds)
-        curves.append((epoch, *of_folds))
+    def means() -> Iterator[Epoch]:
+        for of_folds in zip(*(training for _, training in nets), strict=True):
+            folds.append(of_folds)
+            yield mean_of(of_folds)
+
+    def keep() -> None:
+        best[:] = [Params(*map(np.copy, nets[0][0]))]
+
+    result = outcome(job, means(), stop=stop, on_best=keep)
+    curves = tuple(zip(*folds, strict=True)) if len(nets) > 1 else ()
+    return replace(result, weights=best[0] if result.best_epoch else None, folds=curves)
+
+
+def outcome(
+    job: TrialJob,
+    training: Iterable[Epoch],
+    *,
+    stop: Callable[[Epoch, float], bool] | None = None,
+    on_best: Callable[[], None] = lambda: None,
+) -> TrialResult:
+    """Follow a training to its end; return its result, without weights and folds.
+
+    `on_best` is called after each epoch that is the best so far.
+    """
+    stop = stop or stopping_rule(job)
+    curve: list[Epoch] = []
+    best, best_epoch, state = math.nan, None, State.FINISHED
+    for epoch in training:
+        curve.append(epoch)
         if not (math.isfinite(epoch.train_loss) and math.isfinite(epoch.val_loss)):
-            state, best_epoch, best, weights = State.DIVERGED, None, math.nan, None
-            break
+            return TrialResult(State.DIVERGED, tuple(curve))
         value = getattr(epoch, job.metric)
         if best_epoch is None or job.role is Role.CONFIRM or job.metric.better(value, best):
             best, best_epoch = value, epoch.epoch
-            weights = Params(*map(np.copy, params))
+            on_best()
         if stop(epoch, best) and epoch.epoch < job.epochs:
             state = State.PRUNED
             break
-    curve, *folds = zip(*curves, strict=True)
-    return TrialResult(state, curve, best_epoch, best, weights, folds=tuple(folds) if len(nets) > 1 else ())
+    return TrialResult(state, tuple(curve), best_epoch, best)
 
 
 def stopping_rule(job: TrialJob) -> Callable[[Epoch, float], bool]:
@@ -70,7 +92,7 @@ def _training(job: TrialJob, part: Dataset, fold: int) -> tuple[Params, Iterator
     return params, epochs(params, part.X_train, part.y_train, part.X_val, part.y_val, config, batches, step=compiled)
 
 
-def _mean(folds: tuple[Epoch, ...]) -> Epoch:
+def mean_of(folds: tuple[Epoch, ...]) -> Epoch:
     """Return the mean of the folds' metrics."""
     if len(folds) == 1:
         return folds[0]

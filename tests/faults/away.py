@@ -1,24 +1,21 @@
-"""MLflow as it may be met: a real server that is killed and comes back, and a proxy that makes a bad way to it."""
+"""MLflow with faults: a proxy before a real server that delays, loses or refuses answers, and what is then wrong."""
 
 import http.client
 import http.server
 import os
 import random
 import shutil
-import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
+import pytest
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
+from servers import Server, free_port
 from synced import STUDY
 
 import netcore
@@ -27,7 +24,6 @@ from netcore.files import is_file
 from netcore.final.model import MODEL
 from netcore.records.folder import StudyFolder
 from netcore.results.tables import write_tables
-from netcore.tracking.client import ENVIRONMENT
 from netcore.tracking.differences import mlflow_findings
 from netcore.tracking.journal import write_journal
 
@@ -39,15 +35,8 @@ Fault = Callable[[int], str | float]
 
 
 def faults(short: int, whole: int) -> range:
-    """Give the rounds of a test, of which `make faults` takes the whole number."""
+    """Return the rounds of a test, of which `make faults` takes the whole number."""
     return range(whole if os.environ.get("NETCORE_FAULTS") == "all" else short)
-
-
-def free_port() -> int:
-    """Give a port that nothing listens on."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def make_study(folder: Path) -> StudyFolder:
@@ -69,84 +58,20 @@ def copied(study: StudyFolder, to: Path, *, trials: bool = True) -> StudyFolder:
     return StudyFolder(to)
 
 
-class Server:
-    """A real `mlflow server` on a SQLite file, on the loopback interface."""
-
-    def __init__(self, folder: Path) -> None:
-        self.port = free_port()
-        self.address = f"http://127.0.0.1:{self.port}"
-        self.folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.kill()
-
-    def start(self) -> None:
-        """Start it, and wait until it answers."""
-        command = [
-            sys.executable,
-            "-m",
-            "mlflow",
-            "server",
-            "--backend-store-uri",
-            f"sqlite:///{self.folder}/mlflow.db",
-        ]
-        command += ["--artifacts-destination", str(self.folder / "artifacts"), "--host", "127.0.0.1"]
-        command += ["--port", str(self.port), "--workers", "1", "--uvicorn-opts", "--log-level warning"]
-        environment = {**os.environ, **ENVIRONMENT}
-        with (self.folder / "server.log").open("a") as log:
-            self._process = subprocess.Popen(
-                command, stdout=log, stderr=log, env=environment, cwd=self.folder, start_new_session=True
-            )
-        for _ in range(1_200):
-            if self._process.poll() is not None:
-                break
-            with suppress(OSError):
-                connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-                connection.request("GET", "/health")
-                if connection.getresponse().status == 200:
-                    connection.close()
-                    return
-            time.sleep(0.1)
-        code = self._process.poll()
-        self.kill()
-        message = f"no server (exit code {code}): {(self.folder / 'server.log').read_text()}"
-        raise AssertionError(message)
-
-    def kill(self) -> None:
-        """SIGKILL, to all of it."""
-        if self._process:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-            self._process = None
-
-
 class Proxy:
-    """The way to a server, good or bad."""
+    """The connection to a server, with faults."""
 
     def __init__(self, server: Server, fault: Fault = lambda _: "answer") -> None:
         self.fault = fault
         self.count = 0
-        """How many requests came."""
+        """The number of requests."""
         self.address = f"http://127.0.0.1:{free_port()}"
         self._server = server
-        self._listener: http.server.ThreadingHTTPServer | None = None
+        self._patch = pytest.MonkeyPatch()
         self._over = threading.Event()
 
     def __enter__(self) -> Self:
-        self.open()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
-
-    def open(self) -> None:
-        """Listen."""
+        """Listen, and let MLflow be reached here."""
         proxy = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -158,29 +83,30 @@ class Proxy:
             do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _pass_on  # http.server's names
 
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ANN401
-                """Say nothing."""
+                """Print nothing."""
 
         class Listener(http.server.ThreadingHTTPServer):
             daemon_threads = True
             block_on_close = False
 
             def handle_error(self, request: object, client_address: object) -> None:
-                """Say nothing of those who hang up."""
+                """Print nothing about clients that hang up."""
 
-        self._over.clear()
         self._listener = Listener(("127.0.0.1", int(self.address.rpartition(":")[2])), Handler)
         threading.Thread(target=self._listener.serve_forever, args=(0.05,), daemon=True).start()
 
-    def close(self) -> None:
+        self._patch.setenv("MLFLOW_TRACKING_URI", self.address)
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """Refuse connections from now on."""
+        self._patch.undo()
         self._over.set()
-        if self._listener:
-            self._listener.shutdown()
-            self._listener.server_close()
-            self._listener = None
+        self._listener.shutdown()
+        self._listener.server_close()
 
     def pass_on(self, request: http.server.BaseHTTPRequestHandler) -> None:
-        """Do with one request what the fault says."""
+        """Treat one request as the fault demands."""
         number, self.count = self.count, self.count + 1
         what = self.fault(number)
         body = _body(request)
@@ -230,18 +156,13 @@ def drop(share: float, seed: int) -> Fault:
     return lambda _: "lose" if rng.random() < share else "answer"
 
 
-def slow(seconds: float) -> Fault:
-    """Give each answer after so many seconds."""
-    return lambda _: seconds
-
-
 def problems(study: StudyFolder) -> list[str]:
-    """Say what `netcore verify` finds wrong in MLflow."""
+    """Return what `netcore verify` finds wrong in MLflow."""
     return [str(each) for each in mlflow_findings(study.committed(), study, complete=True) if isinstance(each, Problem)]
 
 
 def wrong(study: StudyFolder, address: str) -> list[str]:
-    """Say what is wrong in MLflow, and what is there twice or does not end, seen with MLflow's own client."""
+    """Return what is wrong, double or still running in MLflow, as its own client shows it."""
     client = MlflowClient(address)
     experiment = client.get_experiment_by_name("small")
     assert experiment is not None
@@ -264,7 +185,7 @@ def wrong(study: StudyFolder, address: str) -> list[str]:
 
 @contextmanager
 def forgotten(address: str) -> Iterator[None]:
-    """Let the server's next test find no study there."""
+    """Rename the study on the server, for its next test."""
     try:
         yield
     finally:

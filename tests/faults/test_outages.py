@@ -1,7 +1,7 @@
-"""MLflow slow, silent, refusing, killed, with answers that are lost: a run never waits for long, and `sync` mends all.
+"""MLflow slow, silent, refusing, killed, with lost answers: a run never waits for long, and `sync` repairs everything.
 
-A real `mlflow server`, which is killed in earnest, and a proxy before it. Whatever happened, in the end each trial has
-one run, none is left RUNNING, and `verify` finds nothing. NETCORE_FAULTS=all takes the whole numbers.
+A real server and a proxy before it. Whatever happened, in the end each trial has one run, none is left RUNNING, and
+`verify` finds nothing. NETCORE_FAULTS=all makes every round.
 """
 
 import random
@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from away import RUNS, Proxy, Server, copied, drop, faults, forgotten, make_study, problems, slow, wrong
+from away import RUNS, Proxy, copied, drop, faults, forgotten, make_study, problems, wrong
 from mlflow import MlflowClient
+from servers import Server, free_port, served
 
 from netcore.errors import WorkError
 from netcore.final.model import MODEL
@@ -26,14 +27,14 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::R
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
-    """Give a study that has run. Look, do not touch."""
+    """Return the folder of a study that has run; not to be changed."""
     return make_study(tmp_path_factory.mktemp("records"))
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Give a server."""
-    with Server(tmp_path_factory.mktemp("server")) as server:
+    """Return a server."""
+    with served(tmp_path_factory.mktemp("server")) as server:
         yield server
 
 
@@ -41,7 +42,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def study(
     records: StudyFolder, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[StudyFolder]:
-    """Give a copy of the study that the server has not heard of."""
+    """Return a copy of the study that the server does not have."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_JITTER", "0")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
@@ -50,13 +51,13 @@ def study(
 
 
 def without_model(study: StudyFolder, seed: int) -> None:
-    """Leave the model out, but for each fifth round: it takes longer than all the rest."""
+    """Leave out the model, except in each fifth round: it takes longer than all the rest."""
     if seed % 5:
         (study.path / MODEL).unlink()
 
 
 def sync_to_the_end(study: StudyFolder) -> list[str]:
-    """Sync until it goes well; give what it said where it failed."""
+    """Sync until it succeeds; return the errors until then."""
     said: list[str] = []
     for _ in range(100):
         try:
@@ -69,7 +70,7 @@ def sync_to_the_end(study: StudyFolder) -> list[str]:
 
 
 def wait_for(proxy: Proxy, count: int) -> None:
-    """Wait until so many requests came."""
+    """Wait for a number of requests."""
     for _ in range(900):
         if proxy.count >= count:
             return
@@ -78,7 +79,7 @@ def wait_for(proxy: Proxy, count: int) -> None:
 
 
 def ended(server: Server, tag: str = "netcore.trial") -> set[str]:
-    """Give the trials, or the trainings that bear another tag, whose runs have ended, as the server has them."""
+    """Return the trials, or the trainings with another tag, whose runs on the server have ended."""
     client = MlflowClient(server.address)
     experiment = client.get_experiment_by_name("small")
     assert experiment is not None
@@ -86,78 +87,53 @@ def ended(server: Server, tag: str = "netcore.trial") -> set[str]:
     return {run.data.tags[tag] for run in runs if run.info.status != "RUNNING"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [seed + 1 for seed in faults(1, 20)])
-def test_answers_that_are_lost_leave_nothing_twice(
-    study: StudyFolder, server: Server, seed: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_answers_that_are_lost_leave_nothing_twice(study: StudyFolder, server: Server, seed: int) -> None:
     """A fifth of all answers is lost after the work was done: no run, experiment, model or version is there twice."""
     without_model(study, seed)
-    with Proxy(server, drop(0.2, seed)) as proxy:
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", proxy.address)
+    with Proxy(server, drop(0.2, seed)):
         said = sync_to_the_end(study)
     assert all("\n" not in line and "`netcore sync " in line for line in said)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
     assert wrong(study, server.address) == []
     assert sync(study) == 0
 
 
-@pytest.mark.parametrize("model", [bool(number) for number in faults(1, 2)])
-def test_each_answer_lost_once_leaves_nothing_twice(
-    study: StudyFolder, server: Server, monkeypatch: pytest.MonkeyPatch, *, model: bool
-) -> None:
-    """MLflow makes each call twice, and a sync goes well: what was there twice is not any more."""
-    if not model:
-        (study.path / MODEL).unlink()
-    with Proxy(server, lambda n: "answer" if n % 2 else "lose") as proxy:
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", proxy.address)
-        said = sync_to_the_end(study)
-    assert all("RESOURCE_" in line for line in said)  # there already, or not there any more: that comes of it, too
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
-    assert wrong(study, server.address) == []
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize("first", [(5 + number) % 10 for number in faults(1, 10)])
-def test_without_retries_each_lost_answer_fails_and_sync_goes_on(
+def test_without_retries_each_lost_answer_fails_and_sync_continues(
     study: StudyFolder, server: Server, first: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One of the first ten answers is lost, then each fortieth, and MLflow does not try again: the next sync does."""
     (study.path / MODEL).unlink()
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with Proxy(server, lambda n: "lose" if n % 40 == first else "answer") as proxy:
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", proxy.address)
+    with Proxy(server, lambda n: "lose" if n % 40 == first else "answer"):
         said = sync_to_the_end(study)
     assert len(said) >= 3
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
     assert wrong(study, server.address) == []
     assert sync(study) == 0
 
 
-def test_a_slow_mlflow_is_waited_for(study: StudyFolder, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.slow
+def test_a_slow_mlflow_is_waited_for(study: StudyFolder, server: Server) -> None:
     """Each answer is late, one by 8 s: the run waits, and everything is there."""
     (study.path / MODEL).unlink()
-    delays = slow(0.08)
-    with Proxy(server, lambda n: 8.0 if n == 20 else delays(n)) as proxy:
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", proxy.address)
-        with Follower(study) as follower:
-            assert follower.finish(12) == ("", "")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
+    with Proxy(server, lambda n: 8.0 if n == 20 else 0.08), Follower(study) as follower:
+        assert follower.finish(12) == ("", "")
     assert sync(study) == 0
     assert wrong(study, server.address) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [(20 + 7 * number) % 76 for number in faults(1, 9)])
-def test_an_mlflow_that_falls_silent_is_not_waited_for(
-    study: StudyFolder, server: Server, after: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Requests are taken and never answered: the run's end says how many trials wait, exactly; `sync` sends them."""
+def test_an_mlflow_that_falls_silent_is_not_waited_for(study: StudyFolder, server: Server, after: int) -> None:
+    """Requests are never answered: the run reports the exact number of trials that wait, `sync` sends them."""
     (study.path / MODEL).unlink()
     with Proxy(server, lambda n: "hang" if n >= after else "answer") as proxy:
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", proxy.address)
         begun = time.monotonic()
         with Follower(study) as follower:
             waiting, why = follower.finish(12)
         assert time.monotonic() - begun < following.PATIENCE
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
     there = len(ended(server)) if after else 0
     confirmed = len(ended(server, "netcore.confirm")) if after else 0
     most = "all trials are there, but not all that follows"
@@ -169,48 +145,42 @@ def test_an_mlflow_that_falls_silent_is_not_waited_for(
     assert wrong(study, server.address) == []
 
 
+@pytest.mark.slow
 def test_an_mlflow_that_refuses_and_comes_back_is_used_again(
-    study: StudyFolder, server: Server, records: StudyFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    study: StudyFolder, server: Server, records: StudyFolder, tmp_path: Path
 ) -> None:
-    """Away when the run begins, there a little later: the follower sends the trials while the run still goes on."""
+    """Away when the run begins, there a little later: the follower sends the trials while the run continues."""
     shutil.rmtree(study.path)
     study = copied(records, tmp_path / "results" / "small", trials=False)
     (study.path / MODEL).unlink()
-    with Proxy(server, lambda _: "refuse") as proxy:
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", proxy.address)
-        with Follower(study) as follower:
-            for file in sorted((records.path / "trials").iterdir())[:6]:
-                shutil.copy(file, study.path / "trials")
-            wait_for(proxy, 3)  # one attempt, with its retries
-            proxy.fault = lambda _: "answer"
-            wait_for(proxy, 30)  # six trials, four calls each
-            for file in sorted((records.path / "trials").iterdir())[6:]:
-                shutil.copy(file, study.path / "trials")
-            assert follower.finish(12) == ("", "")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
+    with Proxy(server, lambda _: "refuse") as proxy, Follower(study) as follower:
+        for file in sorted((records.path / "trials").iterdir())[:6]:
+            shutil.copy(file, study.path / "trials")
+        wait_for(proxy, 3)  # one attempt, with its retries
+        proxy.fault = lambda _: "answer"
+        wait_for(proxy, 30)  # six trials, four calls each
+        for file in sorted((records.path / "trials").iterdir())[6:]:
+            shutil.copy(file, study.path / "trials")
+        assert follower.finish(12) == ("", "")
     assert wrong(study, server.address) == []
 
 
-def test_an_mlflow_that_is_not_there_is_said_with_the_number_of_trials(
-    study: StudyFolder, server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The port is closed from first to last: all trials wait, one line says why, and `sync` sends them once."""
-    (study.path / MODEL).unlink()
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", Proxy(server).address)
-    with Follower(study) as follower:
+def test_an_mlflow_that_is_not_there_costs_a_run_nothing(records: StudyFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The port is closed from first to last: all trials wait, and one line names the reason."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
+    with Follower(records) as follower:
         waiting, why = follower.finish(12)
     assert waiting == "12 of 12 trials wait"
     assert why.startswith("error: MLflow at http://127.0.0.1:")
     assert "\n" not in why
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
-    assert (sync(study), sync(study)) == (RUNS, 0)
-    assert wrong(study, server.address) == []
 
 
+@pytest.mark.slow
 def test_a_password_goes_no_further_than_to_the_server(
     study: StudyFolder, server: Server, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """With user and password in the server's address a sync goes well, prints neither, and leaves neither there."""
+    """With user and password in the server's address a sync succeeds, prints neither, and stores neither."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address.replace("//", "//me:hush%21@"))
     assert sync(study) == RUNS
     assert problems(study) == []
@@ -225,6 +195,7 @@ def test_a_password_goes_no_further_than_to_the_server(
 GAPS = [None, 0, 5, 30]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("gap", "seed"), [(GAPS[n % 4], n) for n in faults(1, 12)])
 def test_a_server_that_is_killed(
     study: StudyFolder, server: Server, gap: int | None, seed: int, records: StudyFolder, tmp_path: Path

@@ -14,7 +14,7 @@ from synced import FILED
 from netcore.errors import WorkError
 from netcore.tracking.client import shown_uri, speaking_plainly
 
-PASSWORD = "hu/sh hu$h@"  # noqa: S105  # that is what is looked for
+PASSWORD = "hu/sh hu$h@"  # noqa: S105  # the test looks for it
 SPELLED = {PASSWORD, quote(PASSWORD, ""), quote(PASSWORD), quote_plus(PASSWORD), "hu%2fsh", "sh hu$h"}
 COMMANDS = """
 import sys
@@ -27,11 +27,12 @@ for line in ["run filed.toml --no-confirm", "sync filed", "verify filed", "repor
     except NetcoreError as error:
         print(error, file=sys.stderr)
 """
-"""A process that does one command after the other: so they need their imports once."""
+"""A process that runs one command after the other, so that they share their imports."""
 
 ADDRESSES = ["http://me:{}@127.0.0.1:1", "postgresql://me:{}@127.0.0.1:1/mlflow", "mysql://127.0.0.1:1/m?password={}"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("address", ADDRESSES[: 3 if os.environ.get("NETCORE_FAULTS") == "all" else 1])
 def test_a_password_is_nowhere_to_be_read(address: str, tmp_path: Path) -> None:
     """run, sync, verify, report, list and ui with a server that is not there: no output, file or argument holds it."""
@@ -76,7 +77,7 @@ def test_a_password_is_nowhere_to_be_read(address: str, tmp_path: Path) -> None:
     ],
 )
 def test_an_address_is_shown_without_its_secrets(address: str, shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """User, password and all behind a `?` are left out; where it cannot be told what is what, so is the rest."""
+    """User, password and everything after a `?` are left out; where they cannot be told apart, so is the rest."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     assert shown_uri() == shown
 
@@ -84,7 +85,7 @@ def test_an_address_is_shown_without_its_secrets(address: str, shown: str, monke
 @pytest.mark.parametrize("spelled", ["hu%2Fsh%21", "hu/sh!", "hu%2Fsh!", "hu%2fsh%21"])
 @pytest.mark.parametrize("address", ["postgresql://me:hu%2Fsh%21@host/db", "mysql://host/db?passwd=hu%2Fsh%21"])
 def test_an_error_does_not_spell_a_password(address: str, spelled: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever a driver says, and however it writes the password."""
+    """Whatever a driver writes, and however it encodes the password."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     with pytest.raises(WorkError, match=r"no entry for \*\*\* there") as caught, speaking_plainly("nothing"):
         raise OSError(f"no entry for {spelled} there")
