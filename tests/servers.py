@@ -31,13 +31,7 @@ class Server:
             self.process = subprocess.Popen(
                 self._command, cwd=self.folder, env=self._environment, stdout=log, stderr=log
             )
-        for _ in range(1_200):
-            assert self.process.poll() is None, f"the server ended by itself: {self.said}"
-            with suppress(OSError):
-                if ask(self.port, "/health", f"127.0.0.1:{self.port}") == 200:
-                    return
-            time.sleep(0.1)
-        pytest.fail("the server did not answer within two minutes")
+        wait_for(self.port, "/health", self.process)
 
     def kill(self) -> None:
         """SIGKILL to each of its processes."""
@@ -67,6 +61,17 @@ def served(folder: Path, *options: str) -> Iterator[Server]:
     finally:
         server.process.send_signal(signal.SIGINT)
         server.process.wait(30)
+
+
+def wait_for(port: int, path: str, process: "subprocess.Popen[bytes]") -> None:
+    """Wait until a server answers."""
+    for _ in range(1_200):
+        assert process.poll() is None, f"the server ended by itself, exit code {process.returncode}"
+        with suppress(OSError):
+            if ask(port, path, f"127.0.0.1:{port}") == 200:
+                return
+        time.sleep(0.1)
+    pytest.fail("the server did not answer within two minutes")
 
 
 def free_port() -> int:

@@ -5,10 +5,8 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -26,6 +24,7 @@ from mlflow import MlflowClient
 from mlflow.entities import LoggedModel
 from mlflow.entities.model_registry import ModelVersion
 from models import TREE_KEYS, TREES, run_study_with, trained
+from servers import free_port, wait_for
 
 from netcore.errors import RecordError, WorkError
 from netcore.final.model import MODEL, read_model
@@ -317,9 +316,7 @@ def test_the_model_brings_its_own_netcore(shipped: Path, study: str) -> None:
 @contextmanager
 def serving(folder: Path, study: str) -> Iterator[int]:
     """Serve a study's champion as the documentation describes; return the port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
+    port = free_port()
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", f"models:/{study}@champion"]
     environment = {
         **os.environ,
@@ -337,6 +334,7 @@ def serving(folder: Path, study: str) -> Iterator[int]:
             start_new_session=True,
         )
     try:
+        wait_for(port, "/ping", process)
         yield port
     finally:
         os.killpg(process.pid, signal.SIGTERM)
@@ -347,20 +345,7 @@ def serving(folder: Path, study: str) -> Iterator[int]:
 def servers(shipped: Path) -> Iterator[dict[str, int]]:
     """Serve both studies; return their ports."""
     with serving(shipped, "digits") as digits, serving(shipped, "trees") as trees:
-        for port in (digits, trees):
-            wait_for(port)
         yield {"digits": digits, "trees": trees}
-
-
-def wait_for(port: int) -> None:
-    """Wait until a server answers."""
-    for _ in range(600):
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=10):
-                return
-        except OSError:
-            time.sleep(0.1)
-    pytest.fail("the server did not answer within a minute")
 
 
 def ask(port: int, body: object) -> Any:  # noqa: ANN401

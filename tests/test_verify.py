@@ -145,6 +145,11 @@ def change_result(folder: StudyFolder, number: int, **changes: Any) -> None:  # 
     put(folder, replace(record, result=replace(record.result, **changes)))
 
 
+def change_rate(folder: StudyFolder) -> None:
+    """State another learning rate in one epoch."""
+    put(folder, with_metrics(folder.read(DIVERGED), 2, learning_rate=0.5))
+
+
 def cut_curve(folder: StudyFolder) -> None:
     """End the curve of a finished trial one epoch too early."""
     curve = folder.read(3).result.curve[:5]
@@ -206,11 +211,7 @@ IN_RECORDS: dict[str, list[Case]] = {
         ),
         (lambda f: change_result(f, 0, best_epoch=2), "outcomes", "trial 0: best_epoch must be 6, as its curve shows"),
         (lambda f: change_result(f, 11, state=State.FINISHED), "outcomes", "trial 11: state must be pruned, as its"),
-        (
-            lambda f: put(f, with_metrics(f.read(DIVERGED), 2, learning_rate=0.5)),
-            "outcomes",
-            r"trial 10, epoch 2: learning_rate must be .*, got 0\.5",
-        ),
+        (change_rate, "outcomes", r"trial 10, epoch 2: learning_rate must be .*, got 0\.5"),
         (lambda f: change_job(f, BEST, thresholds={2: 1e-9}), "outcomes", "trial 7: epochs must be 2, as its curve"),
         (lambda _: None, "proposals", "trial 7: must be the trial that .* got thresholds is {2: 1e-09} where"),
         (split, "outcomes", "trial 4, epoch 1: train_loss must be the folds' mean"),
@@ -365,7 +366,16 @@ def change_audited(folder: StudyFolder) -> None:
     put(audited, replace(record, job=replace(record.job, number=3)))
 
 
-FINALIST, COURSE, SOFTMAX, PILOTS = f"trial-{BEST:06d}", "course", "softmax", "softmax-pilots"
+def change_confirmation(folder: StudyFolder) -> None:
+    """Change, lose and damage records of each candidate."""
+    change_job(confirmed(folder, f"trial-{BEST:06d}"), 1, epochs=5)
+    for name in ("softmax", "softmax-pilots"):
+        change_job(confirmed(folder, name), 2, seed=1)
+    course = confirmed(folder, "course")
+    put(course, with_metrics(course.read(0), 6, val_loss=0.01))
+    (course.trials / "000001.npz").unlink()
+    flip(confirmed(folder, "softmax").trials / "000000.npz")
+
 
 AFTERWARDS: dict[str, list[Case]] = {
     "test.json and model.npz": [
@@ -389,32 +399,12 @@ AFTERWARDS: dict[str, list[Case]] = {
         (lose_final_training, "final model", r"test\.json: must name a training that has a record"),
     ],
     "confirmation": [
-        (
-            lambda f: change_job(confirmed(f, FINALIST), 1, epochs=5),
-            "confirmation",
-            r"trial-000007, seed 1: must be the training that follows .*, got epochs is 5 where",
-        ),
-        (
-            lambda f: change_job(confirmed(f, SOFTMAX), 2, seed=1),
-            "confirmation",
-            "softmax, seed 2: must be the training that follows .*, got seed is 1 where 0 is asked",
-        ),
-        (
-            lambda f: change_job(confirmed(f, PILOTS), 2, seed=1),
-            "confirmation",
-            "softmax-pilots, 2: must be the training that follows",
-        ),
-        (
-            lambda f: put(confirmed(f, COURSE), with_metrics(confirmed(f, COURSE).read(0), 6, val_loss=0.01)),
-            "confirmation",
-            r"course, seed 0: value must be 0\.01, as its curve shows",
-        ),
-        (
-            lambda f: (confirmed(f, COURSE).trials / "000001.npz").unlink(),
-            "confirmation",
-            "course, seed 1: has no record, but a later seed has one",
-        ),
-        (lambda f: flip(confirmed(f, SOFTMAX).trials / "000000.npz"), "confirmation", "is truncated or altered"),
+        (change_confirmation, "confirmation", r"trial-000007, seed 1: must be the training .*, got epochs is 5 where"),
+        (lambda _: None, "confirmation", "softmax, seed 2: must be the training .*, got seed is 1 where 0 is asked"),
+        (lambda _: None, "confirmation", "softmax-pilots, 2: must be the training that follows"),
+        (lambda _: None, "confirmation", r"course, seed 0: value must be 0\.01, as its curve shows"),
+        (lambda _: None, "confirmation", "course, seed 1: has no record, but a later seed has one"),
+        (lambda _: None, "confirmation", "is truncated or altered"),
     ],
 }
 
@@ -438,10 +428,18 @@ def test_a_longer_search_keeps_the_old_confirmation_valid(apart: StudyFolder) ->
 # Derived files
 
 
-def edit(folder: StudyFolder, table: str, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
-    """Change a Parquet file."""
-    path = folder.path / f"{table}.parquet"
-    change(pd.read_parquet(path)).to_parquet(path, index=False)
+def change_tables(folder: StudyFolder) -> None:
+    """Change values, rows and columns of each Parquet file."""
+    changes: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
+        "trials": lambda t: t.assign(value=t["value"] * (1 + 1e-15), state=t["state"].replace("pruned", "finished")),
+        "curves": lambda t: t.iloc[1:],
+        "confirmation": lambda t: t.drop(columns="digest"),
+        "audit": lambda t: t.astype({"seconds": "float32"}),
+        "weights": lambda t: t.assign(value=t["value"].mask(t.index == 5, 0.0)),
+    }
+    for table, change in changes.items():
+        path = folder.path / f"{table}.parquet"
+        change(pd.read_parquet(path)).to_parquet(path, index=False)
 
 
 def edit_log(folder: StudyFolder, change: Callable[[list[str]], list[str]]) -> None:
@@ -452,32 +450,16 @@ def edit_log(folder: StudyFolder, change: Callable[[list[str]], list[str]]) -> N
 
 DERIVED: dict[str, list[Case]] = {
     "values": [
+        (change_tables, "tables", r"trials\.parquet: trial 0, value: must be [\d.]+, .*, got [\d.]+ \(and \d more\)"),
+        (lambda _: None, "tables", r"trial 9, state: must be 'pruned', as its record gives, got 'finished'"),
+        (lambda _: None, "tables", r"curves\.parquet: must have \d+ rows"),
+        (lambda _: None, "tables", r"confirmation\.parquet: must have the column digest \("),
         (
-            lambda f: edit(f, "trials", lambda t: t.assign(value=t["value"] * (1 + 1e-15))),
-            "tables",
-            r"trials\.parquet: trial 0, value: must be [\d.]+, as its record gives, got [\d.]+ \(and \d more\)",
-        ),
-        (
-            lambda f: edit(f, "trials", lambda t: t.assign(state=t["state"].replace("pruned", "finished"))),
-            "tables",
-            r"trials\.parquet: trial 9, state: must be 'pruned', as its record gives, got 'finished'",
-        ),
-        (lambda f: edit(f, "curves", lambda t: t.iloc[1:]), "tables", r"curves\.parquet: must have \d+ rows"),
-        (
-            lambda f: edit(f, "confirmation", lambda t: t.drop(columns="digest")),
-            "tables",
-            r"confirmation\.parquet: must have the column digest \(",
-        ),
-        (
-            lambda f: edit(f, "audit", lambda t: t.astype({"seconds": "float32"})),
+            lambda _: None,
             "tables",
             r"audit\.parquet: must have the column seconds \(float64\), got seconds \(float32\)",
         ),
-        (
-            lambda f: edit(f, "weights", lambda t: t.assign(value=t["value"].mask(t.index == 5, 0.0))),
-            "tables",
-            r"weights\.parquet: trial 7, input .*, unit \d+, value: must be .*, got 0\.0",
-        ),
+        (lambda _: None, "tables", r"weights\.parquet: trial 7, input .*, unit \d+, value: must be .*, got 0\.0"),
         (
             lambda f: edit_log(f, lambda lines: [*lines[:2], lines[2].replace('"state":1', '"state":2'), *lines[3:]]),
             "optuna.log",

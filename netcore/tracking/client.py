@@ -66,10 +66,8 @@ def shown_uri() -> str:
 def there_is_none() -> bool:
     """Check whether MLflow is a SQLite database that does not exist yet; an empty file counts as missing."""
     path = _database()
-    if path is None:
-        return False
     try:
-        return path.stat().st_size == 0 and path.is_file()
+        return path is not None and not path.is_dir() and not path.stat().st_size
     except (FileNotFoundError, NotADirectoryError):
         return True
     except (OSError, ValueError):

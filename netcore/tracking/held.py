@@ -4,7 +4,6 @@ The full history of a metric can be read for one run and one metric at a time on
 """
 
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,23 +29,17 @@ class Held(NamedTuple):
 
 
 def read_held(client: MlflowClient, experiment: Experiment) -> Held:
-    """Read all runs of a study."""
-    held = Held(experiment, [], {})
-    for run in study_runs(client, experiment):
-        key = key_of(run)
-        (held.trainings.setdefault(key, []) if key else held.parents).append(run)
-    return held
-
-
-def study_runs(client: MlflowClient, experiment: Experiment) -> Iterator[Run]:
     """Read the runs of a study that are not deleted, the oldest first."""
+    held = Held(experiment, [], {})
     asked = [experiment.experiment_id], f"tags.`netcore.study` = '{experiment.name}'", ViewType.ACTIVE_ONLY
     order, token = ["attributes.start_time ASC", "attributes.run_id ASC"], None
     while True:
         page = client.search_runs(*asked, _RUNS_PER_PAGE, order, token)
-        yield from page
+        for run in page:
+            key = key_of(run)
+            (held.trainings.setdefault(key, []) if key else held.parents).append(run)
         if not (token := page.token):
-            return
+            return held
 
 
 def key_of(run: Run) -> Key | None:

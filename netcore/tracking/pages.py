@@ -7,8 +7,7 @@ in model-training mode; sorted by anything but time, MLflow does not fold trials
 
 import json
 import re
-from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import quote, urlencode
+from typing import NamedTuple
 
 from netcore.confirm.candidates import Candidate
 from netcore.question.hyperparameters import HYPERPARAMETERS
@@ -16,9 +15,6 @@ from netcore.question.metrics import Metric
 from netcore.question.spec import question
 from netcore.records.folder import StudyFolder
 from netcore.records.record import Record
-
-if TYPE_CHECKING:
-    from mlflow.entities import Experiment
 
 _KEY = "netcore"
 VIEW = f"mlflow.sharedViewState.{_KEY}"
@@ -42,8 +38,10 @@ def trials_view(metric: Metric, created: int) -> str:
     kinds = {"metrics": metrics, "params": HYPERPARAMETERS, "tags": ("netcore.state",)}
     columns = {f"{kind}.`{name}`": name for kind, names in kinds.items() for name in names}
     state = {
-        **_trials(metric),
+        "searchFilter": "tags.`netcore.trial` LIKE '%'",
+        "orderByKey": f"metrics.`best_{metric}`",
         "orderByAsc": not metric.maximize,
+        "startTime": "ALL",
         "selectedColumns": [*columns],
         "columnOrder": [_NAME, *columns],
         # In pixels, about as wide as their headings, so that all fit on a common screen.
@@ -52,23 +50,9 @@ def trials_view(metric: Metric, created: int) -> str:
     return json.dumps({"name": "Trials", "createdAt": created, "state": json.dumps(state)})
 
 
-def trials_page(address: str, experiment: "Experiment") -> str:
-    """Return the URL of a study's trials; without columns if the view was deleted."""
-    metric = Metric(experiment.tags.get("netcore.metric", Metric.VAL_LOSS))
-    query = {"workflowType": "machine_learning"}
-    if VIEW in experiment.tags:
-        query["viewStateShareKey"] = _KEY
-    else:
-        query |= {**_trials(metric), "orderByAsc": "false" if metric.maximize else "true"}
-    return f"{address}/#/experiments/{experiment.experiment_id}/runs?{urlencode(query, quote_via=quote)}"
-
-
-def _trials(metric: str) -> dict[str, str]:
-    return {
-        "searchFilter": "tags.`netcore.trial` LIKE '%'",
-        "orderByKey": f"metrics.`best_{metric}`",
-        "startTime": "ALL",
-    }
+def trials_page(address: str, experiment_id: str) -> str:
+    """Return the URL of the view of a study's trials."""
+    return f"{address}/#/experiments/{experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={_KEY}"
 
 
 def question_of(folder: StudyFolder) -> str:

@@ -1,6 +1,5 @@
 """MLflow's own server and pages, for one person at this machine: on the loopback interface by default."""
 
-import errno
 import os
 import socket
 import subprocess
@@ -41,12 +40,8 @@ class Address(NamedTuple):
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(found)
         except (OSError, UnicodeError) as error:
-            if getattr(error, "errno", None) == errno.EADDRINUSE:
-                raise InputError.at(
-                    f"{host}:{port}", "the port is taken", remedy="choose another with --port"
-                ) from error
             reason = getattr(error, "strerror", None) or error
-            remedy = "name an address of this machine with --host, a port that is free with --port"
+            remedy = "name an address of this machine with --host, a free port with --port"
             raise InputError.at(f"{host}:{port}", f"cannot be listened on ({reason})", remedy=remedy) from error
         ip = str(found[0])
         names = [host, ip]
@@ -78,7 +73,7 @@ def links(shown: str) -> dict[str, str]:
     """
     with speaking_plainly("is MLFLOW_TRACKING_URI right, and the server up?"):
         experiments = connect().search_experiments(filter_string="tags.`netcore.study` LIKE '%'")
-    return {experiment.name: trials_page(shown, experiment) for experiment in experiments}
+    return {experiment.name: trials_page(shown, experiment.experiment_id) for experiment in experiments}
 
 
 def serve(address: Address) -> int:

@@ -89,11 +89,7 @@ def _open_experiment(client: MlflowClient, projection: Projection) -> Experiment
     """Find or create the experiment; one that was deleted still owns its name and is restored."""
     found = client.get_experiment_by_name(projection.name)
     if found is None:
-        tags = {
-            "mlflow.experimentKind": "custom_model_development",
-            "netcore.study": projection.name,
-            "netcore.metric": projection.metric,
-        }
+        tags = {"mlflow.experimentKind": "custom_model_development", "netcore.study": projection.name}
         found = client.get_experiment(client.create_experiment(projection.name, tags=tags))
     elif found.lifecycle_stage != "active":
         client.restore_experiment(found.experiment_id)
