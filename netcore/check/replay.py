@@ -83,12 +83,17 @@ def trials_of(folder: StudyFolder, numbers: Sequence[int]) -> list[Asked]:
     Raises:
         InputError: a trial has no record, or a damaged one.
     """
+    asked: dict[int, Asked] = {}
     there = folder.numbers()
     for number in numbers:
         if number not in there:
             remedy = f"there are {len(there)}, the last is {there[-1]}" if there else "there is none"
             raise InputError.at(f"{folder.name}: trial {number}", "has no record", remedy=remedy)
-    return [_trial(folder.read(number), folder) for number in dict.fromkeys(numbers)]
+        record, weights = folder.read(number), None
+        with suppress(RecordError):  # few are kept; without them only the SHA-256 is compared
+            weights = folder.read_weights(record)
+        asked[number] = Asked(f"trial {number}", record, weights)
+    return [*asked.values()]
 
 
 def best_of(folder: StudyFolder) -> list[Asked]:
@@ -97,10 +102,10 @@ def best_of(folder: StudyFolder) -> list[Asked]:
     Raises:
         InputError: no trial has finished, or a record is damaged.
     """
-    best = ranked(folder.committed())[:1]
+    best = ranked(folder.committed())
     if not best:
         raise InputError.at(folder.name, "no trial has finished, so there is no best one", remedy="name trials instead")
-    return [_trial(record, folder) for record in best]
+    return trials_of(folder, [best[0].number])
 
 
 def sample_of(folder: StudyFolder, size: int) -> list[Asked]:
@@ -109,9 +114,8 @@ def sample_of(folder: StudyFolder, size: int) -> list[Asked]:
     Raises:
         InputError: a record is damaged.
     """
-    records = folder.committed()
-    order = generator(folder.spec().study.seed, 0, Purpose.REPLAY).permutation(len(records))
-    return [_trial(records[place], folder) for place in sorted(order[:size])]
+    order = generator(folder.spec().study.seed, 0, Purpose.REPLAY).permutation(len(folder.committed()))
+    return trials_of(folder, sorted(order[:size].tolist()))
 
 
 def confirmation_of(folder: StudyFolder) -> list[Asked]:
@@ -130,7 +134,11 @@ def confirmation_of(folder: StudyFolder) -> list[Asked]:
 def compared(asked: Asked, again: Record, weights: Params | None) -> Replayed:
     """Compare a record with the record of the replay; `weights` are the replay's."""
     ours, theirs = asked.record.result, again.result
-    found = [f"it could not be trained here: {theirs.traceback.strip()[:200]}"] if _is_by_machine(again) else []
+    found = (
+        [f"it could not be trained here: {theirs.traceback.strip()[:200]}"]
+        if again.result.failure in MACHINE_FAILURES
+        else []
+    )
     for name in ("state", "best_epoch"):
         old, new = getattr(ours, name), getattr(theirs, name)
         if old != new:
@@ -146,18 +154,6 @@ def compared(asked: Asked, again: Record, weights: Params | None) -> Replayed:
     return Replayed(asked.name, asked.record, tuple(found), tuple(environment))
 
 
-def _trial(record: Record, folder: StudyFolder) -> Asked:
-    weights = None
-    with suppress(RecordError):  # few are kept; without them only the SHA-256 is compared
-        weights = folder.read_weights(record)
-    return Asked(f"trial {record.number}", record, weights)
-
-
-def _is_by_machine(record: Record) -> bool:
-    """Return whether the training failed because its worker died or ran out of time."""
-    return record.result.failure in MACHINE_FAILURES
-
-
 def _refuse_other_data(dataset: Dataset, asked: Asked) -> None:
     stated = asked.record.job.data_digest
     if dataset.digest != stated:
@@ -168,7 +164,10 @@ def _refuse_other_data(dataset: Dataset, asked: Asked) -> None:
 
 def _train(asked: list[Asked], dataset: Dataset, engine: Engine) -> Iterator[Replayed]:
     """Train on one data set; return all results in order."""
-    futures = [None if _is_by_machine(each.record) else engine.submit(each.record.job, dataset) for each in asked]
+    futures = [
+        None if each.record.result.failure in MACHINE_FAILURES else engine.submit(each.record.job, dataset)
+        for each in asked
+    ]
     for each, future in zip(asked, futures, strict=True):
         if future is None:
             yield Replayed(each.name, each.record, skipped=True)
