@@ -158,8 +158,8 @@ def cut_curve(folder: StudyFolder) -> None:
 
 def split(folder: StudyFolder) -> None:
     """Turn a trial into one of two folds, whose mean is not its curve."""
-    curve = folder.read(PRUNED[1]).result.curve
-    change_result(folder, 4, state=State.PRUNED, curve=curve, folds=(curve, curve[::-1]), failure="")
+    curve = folder.read(9).result.curve
+    change_result(folder, 9, folds=(curve, curve[::-1]))
 
 
 def change_job(folder: StudyFolder, number: int, **changes: Any) -> None:  # noqa: ANN401  # any field of a job
@@ -214,7 +214,7 @@ IN_RECORDS: dict[str, list[Case]] = {
         (change_rate, "outcomes", r"trial 10, epoch 2: learning_rate must be .*, got 0\.5"),
         (lambda f: change_job(f, BEST, thresholds={2: 1e-9}), "outcomes", "trial 7: epochs must be 2, as its curve"),
         (lambda _: None, "proposals", "trial 7: must be the trial that .* got thresholds is {2: 1e-09} where"),
-        (split, "outcomes", "trial 4, epoch 1: train_loss must be the folds' mean"),
+        (split, "outcomes", "trial 9, epoch 1: train_loss must be the folds' mean"),
         (cut_curve, "outcomes", "trial 3: epochs must be 6, as its curve shows, got 5"),
         (lambda f: change_result(f, 1, failure=""), "outcomes", "trial 1: a failed trial must have a reason"),
     ],
