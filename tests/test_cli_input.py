@@ -306,7 +306,7 @@ def test_show(ran: Path) -> None:
     assert len(re.findall(r"^ +[1-4]  ", done.stdout, re.MULTILINE)) == 4
 
 
-def test_a_share_must_be_a_number(quick: Command, ran: Path) -> None:
+def test_a_share_must_be_a_number(ran: Path) -> None:
     """`audit --share nan` is refused: NaN is in no range."""
     done = quick("audit", "x", "--share", "nan", cwd=ran)
     assert (done.returncode, done.stdout) == (2, "")
