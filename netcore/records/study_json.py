@@ -10,8 +10,8 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from annotated_types import Ge, Le, Len
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from annotated_types import Ge, Le, Len, Lt
+from pydantic import BaseModel, ConfigDict, TypeAdapter, model_validator
 
 from netcore.errors import InputError
 from netcore.question.spec import StudySpec
@@ -47,8 +47,9 @@ class _Data(_Checked):
 
 
 class _Resolved(_Checked):
-    """The content of resolved.json, besides the settings."""
+    """The content of resolved.json."""
 
+    settings: StudySpec
     data: _Data
     sampler_arguments: dict[str, Any] = {}
     training_step: str
@@ -82,40 +83,30 @@ def read_resolved(path: Path) -> dict[str, Any]:
     Raises:
         InputError: the file is missing or damaged.
     """
-    resolved = _read_json(path) or {}
-    try:
-        _Resolved.model_validate(resolved)
-        spec = StudySpec.model_validate(resolved["settings"])
-    except (KeyError, RecursionError, ValidationError):
-        spec = None
-    if spec is None or not spec.name:
+    resolved = _read(path, _Resolved)
+    spec = StudySpec.model_validate(resolved["settings"]) if resolved else None
+    if resolved is None or spec is None or not spec.name:
         raise InputError.at(path, "is missing or damaged", remedy="`netcore run` writes it again")
     return resolved | {"settings": spec.model_dump(mode="json")}
 
 
 def read_test(path: Path) -> dict[str, Any] | None:
     """Return the content of test.json; None if the file is missing or damaged."""
-    test = _read_json(path)
-    try:
-        _Test.model_validate(test)
-    except (RecursionError, ValidationError):
-        return None
-    return test
+    return _read(path, _Test)
 
 
 def read_times(path: Path) -> dict[str, float] | None:
-    """Return the content of times.json, without entries that are not seconds; None if the file is missing."""
-    times = _read_json(path)
-    if times is None:
-        return None
-    return {name: each for name, each in times.items() if type(each) in {int, float} and 0 <= each < 1e12}  # noqa: PLR2004
+    """Return the content of times.json; None if the file is missing or damaged."""
+    return _read(path, dict[str, Annotated[float, Ge(0), Lt(1e12)]])
 
 
-def _read_json(path: Path) -> dict[str, Any] | None:
+def _read(path: Path, kind: Any) -> dict[str, Any] | None:  # noqa: ANN401  # a type that pydantic can check
+    """Return the content of a JSON file; None if the file is missing or its content is not of this type."""
     try:
-        content = json.loads(path.read_bytes())
+        content = path.read_bytes()
+        TypeAdapter(kind).validate_json(content, strict=True)
+        return json.loads(content)  # type: ignore[no-any-return]
     except PermissionError:  # the file exists and must not be overwritten
         raise
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError):
         return None
-    return content if isinstance(content, dict) else None

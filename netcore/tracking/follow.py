@@ -54,7 +54,7 @@ def sync(folder: StudyFolder, *, deep: bool = False) -> int:
 
         records = folder.committed()
         syncing = Sync(connect(), folder)
-        syncing.finish(records, complete=len(records) >= folder.trials_wanted(), deep=deep)
+        syncing.finish(records, complete=len(records) >= folder.spec().study.trials, deep=deep)
         return syncing.written
 
 
@@ -104,7 +104,7 @@ def _follow(folder: StudyFolder, line: "_Line") -> int:
         for sent, record in enumerate(records, 1):
             syncing.add(record)
             line.tell(sent)
-        syncing.finish(records, complete=len(records) >= folder.trials_wanted())
+        syncing.finish(records, complete=len(records) >= folder.spec().study.trials)
     except KeyboardInterrupt:
         syncing.end("KILLED")
         raise
