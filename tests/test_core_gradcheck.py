@@ -1,4 +1,4 @@
-"""Claims about netcore.core.gradcheck: central differences, and what they leave behind."""
+"""Claims about netcore.core.gradcheck: central differences, and that they restore x."""
 
 import itertools
 
@@ -37,7 +37,7 @@ def test_the_differences_are_central() -> None:
 @given(x=st.lists(NUMBERS, min_size=0, max_size=6))
 @settings(deadline=None, derandomize=True)
 def test_x_is_as_it_was(x: list[float]) -> None:
-    """Afterwards every bit of x is what it was, which adding and subtracting h would not give."""
+    """Every bit of x is restored, which adding and subtracting h would not do."""
     array = np.array(x)
     numerical_gradient(lambda x: float(np.sum(x)), array)
     assert array.tobytes() == np.array(x).tobytes()
@@ -45,7 +45,7 @@ def test_x_is_as_it_was(x: list[float]) -> None:
 
 @pytest.mark.parametrize("fatal_call", range(1, 7))
 def test_x_is_as_it_was_even_when_f_raises(fatal_call: int) -> None:
-    """Whichever call of f raises, above or below, the error gets through and x is restored."""
+    """If any call of f raises, the error is passed on and x is restored."""
     x = np.array([0.1, 1e-7, 123456.789])
     before, calls = x.tobytes(), itertools.count(1)
 
@@ -61,7 +61,7 @@ def test_x_is_as_it_was_even_when_f_raises(fatal_call: int) -> None:
 
 
 def test_f_may_look_at_x_from_outside() -> None:
-    """What moves is the caller's own array, so f need not look at its argument; a view moves its owner."""
+    """The caller's own array is changed, so f may ignore its argument; a view changes its owner."""
     x = np.arange(6.0).reshape(2, 3)
     np.testing.assert_allclose(numerical_gradient(lambda _: float(np.sum(x**2)), x), 2 * x, atol=1e-8)
     np.testing.assert_allclose(numerical_gradient(lambda _: float(np.sum(x**2)), x.T), 2 * x.T, atol=1e-8)
@@ -86,7 +86,7 @@ def test_one_entry_moves_at_a_time() -> None:
 @given(a=LISTS)
 @settings(deadline=None, derandomize=True)
 def test_relative_error_of_equal_arrays_is_zero(a: list[float]) -> None:
-    """An array is at no distance from itself, even where it is zero."""
+    """The error of an array against itself is 0, even at zeros."""
     assert relative_error(a, a) == 0
 
 

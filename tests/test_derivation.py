@@ -70,24 +70,24 @@ def draw(seed: int, *, rows: int = 5, biases: bool = True) -> Case:
 
 
 def softmax(z: FloatArray) -> FloatArray:
-    """Give the softmax of each row, as it is written on paper."""
+    """Return the softmax of each row, as it is written on paper."""
     exp: FloatArray = np.exp(z)
     return exp / exp.sum(axis=-1, keepdims=True)  # type: ignore[no-any-return]
 
 
 def jacobian(p: FloatArray) -> FloatArray:
-    """Give diag(p) - p pᵀ for one row of probabilities."""
+    """Return diag(p) - p pᵀ for one row of probabilities."""
     return np.diag(p) - np.outer(p, p)
 
 
 def numerical_jacobian(f: Callable[[FloatArray], FloatArray], z: FloatArray) -> FloatArray:
-    """Give the matrix of ∂f_k / ∂z_j by central differences: row k, column j."""
+    """Return the matrix of ∂f_k / ∂z_j by central differences: row k, column j."""
     rows = [numerical_gradient(lambda z, k=k: float(f(z)[k]), z) for k in range(len(f(z)))]  # type: ignore[misc]
     return np.array(rows)
 
 
 def gradient_check(f: Callable[[], float], params: Params, gradient: Params) -> float:
-    """Give the largest relative distance, in length, of a gradient from central differences, over the parameters."""
+    """Return the largest relative distance, in length, of a gradient from central differences, over the parameters."""
     distances = []
     for parameter, derivative in zip(params, gradient, strict=True):
         numeric = numerical_gradient(lambda _: f(), parameter)
@@ -173,7 +173,7 @@ def test_chain_rule_with_every_jacobian_written_out(seed: int) -> None:
 
 
 def equations_6_to_11(case: Case) -> Params:
-    """Give the gradient by eq. 6-11, in the order of the document."""
+    """Return the gradient by eq. 6-11, in the order of the document."""
     params, X, y, reg, z1, p1, p2, onehot = case
     dz2 = (p2 - onehot) / len(y)  # eq. 6
     dW2 = p1.T @ dz2 + 2 * reg * params.W2  # eq. 7
@@ -355,17 +355,17 @@ def test_short_note_transposed_db1_does_not_fit() -> None:
 
 
 def long_note_loss(p2: FloatArray) -> float:
-    """Give L1, L6: the sum of the softmax outputs, over the samples too."""
+    """Return L1, L6: the sum of the softmax outputs, over the samples too."""
     return float(p2.sum())
 
 
 def long_note_q(p2: FloatArray) -> FloatArray:
-    """Give L9: p (1 - p), which the note takes for the gradient by the scores."""
+    """Return L9: p (1 - p), which the note takes for the gradient by the scores."""
     return p2 * (1 - p2)
 
 
 def long_note_gradients(case: Case, dz2: FloatArray | None = None) -> Params:
-    """Give L11 and L19 (with ReLU's mask), summed over the samples; a `dz2` takes the place of p (1 - p).
+    """Return L11 and L19 (with ReLU's mask), summed over the samples; a `dz2` takes the place of p (1 - p).
 
     The note has no biases; their gradient is put down as zero.
     """

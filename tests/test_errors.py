@@ -1,4 +1,4 @@
-"""Claims about netcore.errors: what the one line of a problem says, and which exit code each kind of error has."""
+"""Claims about netcore.errors: the line of a problem, and the exit code of each kind of error."""
 
 import pytest
 from hypothesis import given, settings
@@ -22,7 +22,7 @@ def test_problem_is_one_line(problem: Problem, line: str) -> None:
 
 
 def test_error_has_one_line_per_problem() -> None:
-    """An error with several problems says them all, one line each, in their order."""
+    """An error with several problems has one line for each, in their order."""
     error = InputError(Problem("a", "must be 1", "2"), Problem("b", "must be given", "nothing"))
     assert str(error) == "a: must be 1, got 2\nb: must be given, got nothing"
     assert [problem.place for problem in error.problems] == ["a", "b"]
@@ -30,9 +30,9 @@ def test_error_has_one_line_per_problem() -> None:
 
 def test_at_makes_the_error_of_a_single_problem() -> None:
     """`at` takes any objects for place and value and gives an error of the class it was called on."""
-    error = RecordError.at(17, "must be 1", 2, "mend it")
+    error = RecordError.at(17, "must be 1", 2, "fix it")
     assert type(error) is RecordError
-    assert error.problems == (Problem("17", "must be 1", "2", "mend it"),)
+    assert error.problems == (Problem("17", "must be 1", "2", "fix it"),)
 
 
 @pytest.mark.parametrize(
@@ -55,12 +55,12 @@ def test_exit_codes(kind: type[NetcoreError], code: int) -> None:
     ],
 )
 def test_nearest(word: str, known: list[str], remedy: str) -> None:
-    """The nearest known words come first; where none is near, all are named; where none is known, nothing is said."""
+    """The remedy names the nearest known words, all known words if none is near, and is empty if none is known."""
     assert nearest(word, known) == remedy
 
 
 @settings(deadline=None, derandomize=True)
 @given(st.text(max_size=20), st.lists(st.text(max_size=20), max_size=8))
 def test_nearest_does_not_depend_on_the_order(word: str, known: list[str]) -> None:
-    """The remedy is the same in whatever order the known words come."""
+    """The remedy does not depend on the order of the known words."""
     assert nearest(word, known) == nearest(word, reversed(known))

@@ -23,6 +23,7 @@ learning_rate_decay = 0.95
 """
 
 
+@pytest.mark.slow
 def test_a_study_on_the_cluster_is_that_of_this_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -25,6 +25,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     shutil.rmtree(tmp_path)  # pytest would keep the gigabytes for three sessions
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="no smaps: not Linux")
 def test_workers_share_the_memory_of_the_data(folder: Path) -> None:
     """Four workers that each see all of 100 MB use that memory once."""
@@ -35,6 +36,7 @@ def test_workers_share_the_memory_of_the_data(folder: Path) -> None:
     assert used.shared_data < 1.02 * 100 * MEGABYTE
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits a process's memory by RLIMIT_DATA")
 def test_data_may_be_larger_than_the_memory(folder: Path) -> None:
     """Where a process may have 512 MB a study of 540 MB is searched, and NumPy cannot load the features."""

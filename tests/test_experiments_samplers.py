@@ -32,6 +32,7 @@ def spec_of(folder: Path, sampler: str, *, stopping: bool = True) -> StudySpec:
     return load_spec(folder / "x.toml")
 
 
+@pytest.mark.slow
 def test_it_searches_as_netcore_does(tmp_path: Path) -> None:
     """Hyperparameters, states, lengths and losses are those of a run, to the last bit."""
     spec = spec_of(tmp_path, "tpe")

@@ -1,4 +1,4 @@
-"""Claims about netcore.files: a file is written whole or not at all, and a refusal names it."""
+"""Claims about netcore.files: a file is written completely or not at all, and an error names it."""
 
 import errno
 import os
@@ -56,7 +56,7 @@ def python(code: str, *arguments: object) -> "subprocess.Popen[str]":
 @settings(deadline=None, derandomize=True, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=2000))
 def test_writes_exactly_the_bytes(tmp_path: Path, data: bytes) -> None:
-    """What is written is what is read, and it replaces what was there."""
+    """The file has exactly the bytes written, and replaces the old one."""
     write_atomically(tmp_path / "a.bin", data)
     assert (tmp_path / "a.bin").read_bytes() == data
     assert [path.name for path in tmp_path.iterdir()] == ["a.bin"]
@@ -64,7 +64,7 @@ def test_writes_exactly_the_bytes(tmp_path: Path, data: bytes) -> None:
 
 @pytest.mark.parametrize("before", [None, b"old"])
 def test_no_space_leaves_nothing_half_written(tmp_path: Path, before: bytes | None) -> None:
-    """Where the system takes no more bytes, the old file stays as it was, nothing is left, and the error names it."""
+    """On a full disk the old file stays unchanged, no temporary file is left, and the error names the file."""
     target = tmp_path / "000001.npz"
     if before is not None:
         target.write_bytes(before)
@@ -76,7 +76,7 @@ def test_no_space_leaves_nothing_half_written(tmp_path: Path, before: bytes | No
 
 
 def test_killed_before_the_rename(tmp_path: Path) -> None:
-    """A process that is gone before the bytes are on the disk leaves the old file, and a rest that is known as one."""
+    """A process killed before the rename leaves the old file and a temporary file."""
     target = tmp_path / "study.toml"
     target.write_bytes(b"old")
     process = python(KILLED, target)
@@ -97,7 +97,7 @@ def test_killed_before_the_rename(tmp_path: Path) -> None:
     ],
 )
 def test_refused_place(tmp_path: Path, place: str, kind: type[NetcoreError], said: str) -> None:
-    """A place that is not for writing is wrong input, any other refusal failed work; nothing is left behind."""
+    """A place that cannot be written to is wrong input, any other failure is failed work; no file is left."""
     (tmp_path / "file").write_bytes(b"")
     (tmp_path / "folder").mkdir()
     with pytest.raises(kind) as caught:
@@ -107,7 +107,7 @@ def test_refused_place(tmp_path: Path, place: str, kind: type[NetcoreError], sai
 
 
 def test_two_writers_at_once(tmp_path: Path) -> None:
-    """Processes that write the same file at once do not disturb one another, and readers see only whole files."""
+    """Two processes may write the same file at once; readers see only complete files."""
     target = tmp_path / "trials.parquet"
     target.write_bytes(b"a" * 20_000)
     writers = [python(WRITER, target, letter) for letter in "ab"]
@@ -122,14 +122,14 @@ def test_two_writers_at_once(tmp_path: Path) -> None:
 
 
 def test_make_folder(tmp_path: Path) -> None:
-    """Folders are made with those above them; one that is there is fine."""
+    """A folder is created with its parents; an existing one is no error."""
     make_folder(tmp_path / "a" / "b")
     make_folder(tmp_path / "a" / "b")
     assert (tmp_path / "a" / "b").is_dir()
 
 
 def test_folder_below_a_file(tmp_path: Path) -> None:
-    """A folder that cannot be made is wrong input: the error names it and says why."""
+    """A folder that cannot be created is wrong input; the error names it and the reason."""
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(InputError) as caught:
         make_folder(tmp_path / "file" / "below")

@@ -15,7 +15,7 @@ TRIPLES = st.tuples(st.integers(0, 2**63 - 1), st.integers(0, 2**20), st.sampled
 
 
 def words(seed: int, number: int, purpose: Purpose) -> list[int]:
-    """Give the first four words of a stream's entropy."""
+    """Return the first four words of a stream's entropy."""
     return [int(word) for word in seed_sequence(seed, number, purpose).generate_state(4)]
 
 
@@ -47,7 +47,7 @@ def test_the_first_fold_has_the_stream_of_a_trial_without_folds(triple: tuple[in
 @settings(deadline=None, derandomize=True)
 @given(TRIPLES)
 def test_a_generator_is_always_at_the_start(triple: tuple[int, int, Purpose]) -> None:
-    """Each generator begins anew, whoever has drawn before, and the global generator is not touched."""
+    """Each generator starts at the beginning of its stream, and the global generator is not used."""
     before = np.random.get_state(legacy=False)  # noqa: NPY002  # the global state is what must not change
     first = generator(*triple).random(3)
     generator(*triple).random(1000)
@@ -69,7 +69,7 @@ def test_different_streams_differ(
 
 
 def allowed(folder: Path, seed: int) -> bool:
-    """Say whether a study file may have this seed."""
+    """Return whether a study file may have this seed."""
     file = folder / "seeded.toml"
     file.write_text(
         f"study.seed = {seed}\ndata.source = 'iris'\n"
@@ -84,5 +84,5 @@ def allowed(folder: Path, seed: int) -> bool:
 
 @pytest.mark.parametrize("seed", [0, 1, 2**32 - 1])
 def test_usual_seeds_are_allowed(tmp_path: Path, seed: int) -> None:
-    """Every seed of 32 bits may stand in a study file."""
+    """A study file may have any seed of 32 bits."""
     assert allowed(tmp_path, seed)

@@ -1,4 +1,4 @@
-"""Claims about netcore.search.space: what is searched, what is fixed, and where each point of the unit cube lies."""
+"""Claims about netcore.search.space: searched and fixed hyperparameters, and the hyperparameters of each point."""
 
 from collections import Counter
 from typing import Any
@@ -22,7 +22,7 @@ GIVEN: dict[str, Any] = {
 
 
 def space(**changes: object) -> Space:
-    """Make a space with a range of each kind, a choice and a fixed one, but for the changes asked for."""
+    """Return a space with a range of each kind, a choice and a fixed value, with some changed."""
     return Space(SpaceSection.model_validate({**GIVEN, **changes}))
 
 
@@ -34,15 +34,6 @@ def test_distributions() -> None:
         "reg": CategoricalDistribution((0.0, 0.1, 0.2)),
     }
     assert space().fixed == {"learning_rate_decay": 0.9}
-
-
-def test_whole_bounds_of_a_range_of_numbers() -> None:
-    """`{ low = 1, high = 10 }` searches all numbers between, unless it is of hidden_size."""
-    whole = {"low": 1, "high": 10}
-    distributions = space(learning_rate=whole, reg=whole, hidden_size=whole).distributions
-    assert distributions["learning_rate"] == FloatDistribution(1.0, 10.0)
-    assert distributions["reg"] == FloatDistribution(1.0, 10.0)
-    assert distributions["hidden_size"] == IntDistribution(1, 10)
 
 
 def test_complete_and_searched_are_inverse() -> None:
@@ -66,7 +57,7 @@ def test_complete_and_searched_are_inverse() -> None:
 def test_every_point_is_in_the_space(
     point: list[float], log: bool, low: float, ratio: float, size: int, more: int
 ) -> None:
-    """Wherever a point is in the unit cube, its hyperparameters are within their ranges, of their type."""
+    """Any point of the unit cube gives hyperparameters within their ranges, of their type."""
     ends = {"low": low, "high": low * ratio, "log": log}
     there = space(
         learning_rate=ends,
@@ -124,6 +115,6 @@ def test_choices_get_their_share() -> None:
 
 
 def test_a_grid_needs_lists() -> None:
-    """A range has no combinations: it is refused, should the study file's check ever let it through."""
+    """A grid with a range is refused."""
     with pytest.raises(TypeError, match="a grid needs lists of values"):
         space(reg=0.0, hidden_size=4).combination(0)
