@@ -35,7 +35,7 @@ TOLD = {
 HYPERPARAMETERS = ["learning_rate", "hidden_size", "reg", "learning_rate_decay"]
 CURVES = ["train_loss", "val_loss", "train_accuracy", "val_accuracy"]
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::UserWarning")
 
 
 @pytest.fixture(scope="module")
@@ -250,13 +250,16 @@ def test_sync_repairs_what_was_changed_in_mlflow(copied: Path) -> None:
     client.create_run(experiment, tags={**tags, "netcore.trial": "6"})
     client.create_run(experiment, tags={**tags, "netcore.trial": "1234"})
     client.update_run(parent.info.run_id, status="RUNNING")
-    client.delete_experiment(experiment)
     sync(study_of(copied))
     _, parent, repaired = runs_of(copied)
     assert sorted(repaired) == list(range(40))
     assert "RUNNING" not in {run.info.status for run in (parent, *repaired.values())}
     changed = {number for number, run in runs.items() if run.info.run_id != repaired[number].info.run_id}
     assert changed == {3, 4, 5}
+    client.delete_experiment(experiment)
+    sync(study_of(copied))
+    assert runs_of(copied)[1].info.status == "FINISHED"
+    assert sorted(runs_of(copied)[2]) == list(range(40))
 
 
 def test_a_file_system_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
