@@ -109,15 +109,6 @@ def test_a_column_left_out_is_said(tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         (["irs"], "error: data.source: unknown data source, got 'irs'; did you mean 'iris'?\n"),
-        (["idx"], "error: data.path: must be given; add it; docs/study-file.md shows how\n"),
-        (
-            ["iris", "--path", "x"],
-            "error: data.path: unknown key; known: folds, seed, source, standardize, test, validation\n",
-        ),
-        (
-            ["cifar10", "--path", "x", "--train-limit", "-1"],
-            "error: data.train_limit: must be greater than or equal to 1, got -1\n",
-        ),
         (["nowhere.toml"], "error: nowhere.toml: there is no such study file\n"),
     ],
 )

@@ -34,26 +34,9 @@ learning_rate_decay = 0.9
 rungs = [2]
 """
 HEAVY = {"mlflow", "optuna", "pandas", "matplotlib", "sklearn", "scipy", "numpy", "pydantic", "pyarrow", "rich"}
-COMMANDS = [
-    "audit",
-    "check",
-    "confirm",
-    "data",
-    "list",
-    "predict",
-    "replay",
-    "report",
-    "run",
-    "show",
-    "sync",
-    "ui",
-    "verify",
-]
+COMMANDS = "audit check confirm data list predict replay report run show sync ui verify"
 GRID = STUDY.replace("trials = 3", "trials = 3\nsampler = 'grid'")
-START = STUDY + "[[start]]\nlearning_rate = 0.1\nhidden_size = 4\nreg = 0.5\n"
 NOTHING_WRITTEN = {"x.toml"}
-SWAP = "swap or change them; one number alone fixes a hyperparameter"
-LEAVE_OUT = "leave that rung out, or train longer"
 
 
 def names(folder: Path) -> set[str]:
@@ -65,48 +48,8 @@ def names(folder: Path) -> set[str]:
 
 WRONG: dict[str, tuple[str, str]] = {
     "syntax": ("[study\n", "is not valid TOML: Expected ']' at the end of a table declaration (at line 1, column 7)"),
-    "unknown key": (STUDY.replace("window", "windw"), "study.windw: unknown key; did you mean 'window'?"),
-    "type": (STUDY.replace("trials = 3", "trials = '3'"), "study.trials: must be a valid integer, got '3'"),
-    "low >= high": (
-        STUDY.replace("low = 0.01", "low = 1.0"),
-        ("space.learning_rate: `low < high` must hold, got low=1.0, high=1.0; " + SWAP),
-    ),
-    "log from 0": (
-        STUDY.replace("low = 1e-6", "low = 0.0"),
-        "space.reg: a range with `log = true` starts above 0, got low=0.0; raise `low`, or leave `log` out",
-    ),
-    "hidden_size 0": (STUDY.replace("[4, 8]", "0"), "space.hidden_size: must be greater than or equal to 1, got 0"),
-    "negative reg": (
-        STUDY.replace("low = 1e-6", "low = -1.0"),
-        "space.reg.low: must be greater than or equal to 0, got -1.0",
-    ),
-    "decay 0": (STUDY.replace("= 0.9", "= 0.0"), "space.learning_rate_decay: must be greater than 0, got 0.0"),
-    "decay > 1": (
-        STUDY.replace("= 0.9", "= 1.1"),
-        "space.learning_rate_decay: must be less than or equal to 1, got 1.1",
-    ),
-    "learning rate 0": (
-        STUDY.replace("low = 0.01", "low = 0.0"),
-        "space.learning_rate.low: must be greater than 0, got 0.0",
-    ),
-    "sampler": (
-        STUDY.replace("trials = 3", "sampler = 'randm'"),
-        "study.sampler: must be 'tpe', 'gp', 'random', 'qmc' or 'grid', got 'randm'",
-    ),
-    "source": (STUDY.replace("iris", "irs"), "data.source: unknown data source, got 'irs'; did you mean 'iris'?"),
-    "rungs": (
-        STUDY.replace("[2]", "[2, 9]"),
-        ("stopping.rungs: a rung must come before the last epoch, got 9 with training.epochs=4; " + LEAVE_OUT),
-    ),
-    "window 0": (STUDY.replace("window = 2", "window = 0"), "study.window: must be greater than or equal to 1, got 0"),
-    "nan": (STUDY.replace("= 0.9", "= nan"), "space.learning_rate_decay: must be a finite number, got nan"),
-    "name": (
-        STUDY.replace("trials = 3", "name = '../x'"),
-        "study.name: a name is 1 to 64 letters, digits, `.`, `_` or `-`, the first a letter or digit, got '../x'",
-    ),
     "size": (STUDY + "#" * 65536, "a study file has at most 65536 bytes, got more; is this the right file?"),
     "nesting": ("a = " + "[" * 9999, "is nested too deeply; a study file has tables of plain values"),
-    "start": (START, "start[0].reg: must be in [1e-06, 0.1], got 0.5; change it, or widen the range"),
     "batch": (
         STUDY.replace("batch_size = 10", "batch_size = 91"),
         "x: training.batch_size: must be at most the 90 rows of the training set, got 91",
@@ -124,10 +67,9 @@ def test_a_wrong_study_file_runs_nothing(tmp_path: Path, what: str) -> None:
     assert names(tmp_path) == NOTHING_WRITTEN
 
 
-@pytest.mark.parametrize("what", ["syntax", "batch"])
-def test_the_command_itself(tmp_path: Path, what: str) -> None:
+def test_the_command_itself(tmp_path: Path) -> None:
     """`python -m netcore` answers as the forked commands of the other tests do."""
-    (tmp_path / "x.toml").write_text(WRONG[what][0])
+    (tmp_path / "x.toml").write_text(WRONG["syntax"][0])
     one, other = (run("run", "x.toml", cwd=tmp_path) for run in (command, quick))
     assert (one.returncode, one.stdout, one.stderr) == (other.returncode, other.stdout, other.stderr)
     refused(one)
@@ -158,11 +100,10 @@ def test_check_finds_what_run_finds(tmp_path: Path, what: str) -> None:
 
 
 @pytest.mark.skipif(find_spec("torch") is not None, reason="PyTorch is installed here")
-@pytest.mark.parametrize("name", ["check", "run"])
-def test_a_sampler_that_is_not_installed(tmp_path: Path, name: str) -> None:
+def test_a_sampler_that_is_not_installed(tmp_path: Path) -> None:
     """Without PyTorch `gp` is refused in one line, before anything is written."""
     (tmp_path / "x.toml").write_text(STUDY.replace("trials = 3", "sampler = 'gp'"))
-    said = refused(quick(name, "x.toml", cwd=tmp_path))
+    said = refused(quick("run", "x.toml", cwd=tmp_path))
     assert said == "x: study.sampler: needs torch, which is not installed, got 'gp'; pip install 'netcore[gp]'"
     assert names(tmp_path) == NOTHING_WRITTEN
 
@@ -177,10 +118,8 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     ("name", "line"),
     [
         ("missing.toml", "missing.toml: there is no such study file"),
-        ("below/missing", "below/missing: there is no such study file"),
         ("digit", "digit: there is no study of this name in studies/; did you mean 'digits'?"),
         ("", "'': there is no study of this name in studies/; known: digits, iris"),
-        ("d" * 300, "d" * 300 + ": there is no study of this name in studies/; known: digits, iris"),
     ],
 )
 def test_a_study_that_is_not_there(tmp_path: Path, name: str, line: str) -> None:
@@ -198,13 +137,7 @@ def test_a_study_that_is_not_there(tmp_path: Path, name: str, line: str) -> None
         (["nonsense"], "No such command 'nonsense'"),
         (["run"], "Missing argument 'STUDY'"),
         (["run", "x.toml", "--trials", "0"], "0 is not in the range x>=1"),
-        (["run", "x.toml", "--trials", "many"], "'many' is not a valid integer"),
-        (["run", "x.toml", "--workers", "0"], "0 is not in the range x>=1"),
-        (["run", "x.toml", "--worker", "2"], "No such option"),
-        (["run", "x.toml", "y.toml"], "Got unexpected extra argument (y.toml)"),
-        (["show", "x", "first"], "'first' is not a valid integer"),
         (["show", "x", "--", "-1"], "-1 is not in the range x>=0"),
-        (["ui", "--port", "70000"], "70000 is not in the range 1<=x<=65535"),
         (["check"], "give a STUDY, or --schema"),
     ],
 )
@@ -254,6 +187,7 @@ def test_results_that_cannot_be_written(tmp_path: Path, by: str) -> None:
     assert names(tmp_path) == {*NOTHING_WRITTEN, "file"}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="needs the limit of a process on the size of its files")
 def test_no_space(tmp_path: Path) -> None:
     """A system that takes no more bytes ends the run with exit code 1 and one line that names the file."""
@@ -333,14 +267,13 @@ def test_a_study_that_has_not_run(ran: Path, tmp_path: Path, name: str) -> None:
     assert names(tmp_path) == set()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="permissions are others there")
 @pytest.mark.parametrize(
     ("name", "commands"),
     [
-        ("study.toml", ["verify x"]),
         ("resolved.json", ["run x.toml"]),
-        ("trials", ["verify x --fix"]),
-        ("trials/000001.npz", ["report x", "run x.toml"]),
+        ("trials/000001.npz", ["report x"]),
         ("", ["show x 1"]),
     ],
 )
@@ -371,7 +304,6 @@ def test_what_must_not_be_read_is_not_taken_for_missing(own: Path, name: str, co
         ("report", "truncated"),
         ("show", "altered"),
         ("list", "pickled"),
-        ("sync", "altered"),
     ],
 )
 def test_a_damaged_record_is_an_error_for_those_who_read(own: Path, name: str, damage: str) -> None:
@@ -408,7 +340,7 @@ def test_a_changed_study_file_is_refused(own: Path) -> None:
     assert not (own / "mlflow.db").exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"{}", b'{"settings": {}}', b'{"settings": 3}'])
+@pytest.mark.parametrize("content", [b"{", b'{"settings": {}}'])
 def test_resolved_settings_that_are_not_whole(own: Path, content: bytes) -> None:
     """`list` and `report` name a damaged resolved.json; a run writes it again, as that message promises."""
     resolved = own / "results" / "x" / "resolved.json"
@@ -438,28 +370,13 @@ def test_fresh_twice_after_an_old_folder_was_deleted(own: Path) -> None:
     assert len(names(aside)) == 2
 
 
-def test_a_time_out_of_years_is_none(tmp_path: Path) -> None:
-    """A trial_timeout that no timer can hold is refused, or as good as none: it never stalls the search."""
-    (tmp_path / "x.toml").write_text(STUDY.replace("trials = 3", "trials = 1\ntrial_timeout = 1e9"))
-    code = "import netcore, sys; print(len(netcore.run_study('x.toml', workers=1).trials))"
-    script = tmp_path / "script.py"
-    script.write_text(f"if __name__ == '__main__':\n    {code.replace('; ', chr(10) + '    ')}\n")
-    try:
-        done = subprocess.run(
-            [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=25
-        )
-    except subprocess.TimeoutExpired:
-        pytest.fail("the search waits for ever")
-    assert done.stdout.strip() == "1" or "InputError" in done.stderr
-
-
 # What is right
 
 
 def test_check_of_a_right_file(tmp_path: Path) -> None:
     """`check` says in one line what would run, and writes nothing."""
     (tmp_path / "x.toml").write_text(STUDY)
-    done = command("check", "x.toml", cwd=tmp_path)
+    done = quick("check", "x.toml", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "x: 3 trials of 4 epochs on iris (90 rows to train, 30 to validate, 30 to test)\n"
     assert names(tmp_path) == NOTHING_WRITTEN
@@ -488,10 +405,10 @@ def test_list(ran: Path, tmp_path: Path) -> None:
 
 def test_help_lists_the_commands(tmp_path: Path) -> None:
     """`--help` names every command with what it does, and so does each command's own help."""
-    done = command("--help", cwd=tmp_path)
+    done = quick("--help", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert sorted(re.findall(r"^  (\w+)  +\S", done.stdout.partition("Commands:")[2], re.MULTILINE)) == COMMANDS
-    for name in COMMANDS:
+    assert sorted(re.findall(r"^  (\w+)  +\S", done.stdout.partition("Commands:")[2], re.MULTILINE)) == COMMANDS.split()
+    for name in COMMANDS.split():
         helped = quick(name, "--help", cwd=tmp_path)
         assert helped.returncode == 0
         assert re.match(rf"Usage: \S.* {name} \[OPTIONS\]", helped.stdout)
@@ -505,7 +422,7 @@ def loaded(*line: str, cwd: Path) -> set[str]:
     return {row.split("|")[-1].strip().partition(".")[0] for row in done.stderr.splitlines() if "|" in row}
 
 
-@pytest.mark.parametrize("line", [["-m", "netcore", "--help"], ["-c", "import netcore"], ["-c", "import netcore.cli"]])
+@pytest.mark.parametrize("line", [["-m", "netcore", "--help"], ["-c", "import netcore"]])
 def test_nothing_heavy_is_loaded(tmp_path: Path, line: list[str]) -> None:
     """`--help` and `import netcore` load no heavy library."""
     names = loaded(*line, cwd=tmp_path)
@@ -513,12 +430,9 @@ def test_nothing_heavy_is_loaded(tmp_path: Path, line: list[str]) -> None:
     assert names & HEAVY == set()
 
 
-@pytest.mark.parametrize(
-    ("name", "heavy"), [("load_spec", "pydantic"), ("Objective", "optuna"), ("load_study", "pandas")]
-)
-def test_the_check_for_heavy_libraries_bites(tmp_path: Path, name: str, heavy: str) -> None:
-    """Touching a public name does load its library, and the check above would see it."""
-    assert heavy in loaded("-c", f"import netcore; netcore.{name}", cwd=tmp_path)
+def test_the_check_for_heavy_libraries_bites(tmp_path: Path) -> None:
+    """Touching a public name loads its library, and the check above sees it."""
+    assert "pydantic" in loaded("-c", "import netcore; netcore.load_spec", cwd=tmp_path)
 
 
 def test_public_names() -> None:
@@ -533,4 +447,4 @@ def test_version(tmp_path: Path) -> None:
     """`--version` says the package's version."""
     from importlib.metadata import version
 
-    assert version("netcore") in command("--version", cwd=tmp_path).stdout
+    assert version("netcore") in quick("--version", cwd=tmp_path).stdout

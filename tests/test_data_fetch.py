@@ -3,21 +3,16 @@
 No test needs the internet: a server of this process answers, well or badly, on the loopback interface.
 """
 
-import gzip
 import hashlib
 import io
 import os
-import pty
 import re
-import signal
 import socket
 import subprocess
 import sys
 import tarfile
-import termios
 import threading
 import time
-import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -107,8 +102,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         if manner == "encoded":
             self.send_header("Content-Encoding", "gzip")
-        if manner != "no length":
-            self.send_header("Content-Length", "x" if manner == "bad length" else str(len(content)))
+        self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         if manner in {"cut", "stall"}:
             self.wfile.write(content[: len(content) // 2])
@@ -204,18 +198,7 @@ def test_a_file_that_is_something_else_is_left_alone(server: Server, tiny: Image
     assert (contents(tmp_path), server.asked) == (before, [])
 
 
-def test_an_unpacked_file_is_said(server: Server, tiny: ImageSet, tmp_path: Path) -> None:
-    """It would be read instead of the packed one, unchecked; `present` counts it all the same."""
-    name = tiny.files[0].name.removesuffix(".gz")
-    (tmp_path / "tiny").mkdir()
-    (tmp_path / "tiny" / name).write_bytes(b"mine")
-    assert present(tiny, tmp_path) == 1
-    said = refusal(DataError, tiny, tmp_path)
-    assert said.startswith(f"{tmp_path}/tiny/{name}: is unpacked and cannot be checked; move it away")
-    assert server.asked == []
-
-
-@pytest.mark.parametrize("manner", ["no length", "moved", "encoded"])
+@pytest.mark.parametrize("manner", ["moved", "encoded"])
 def test_servers_of_other_manners(server: Server, tiny: ImageSet, tmp_path: Path, manner: str) -> None:
     """A length that is not said, an address that has moved, a .gz that is called encoded: the bytes are the same."""
     server.manner = manner
@@ -231,28 +214,19 @@ def test_servers_of_other_manners(server: Server, tiny: ImageSet, tmp_path: Path
     ("manner", "said"),
     [
         ("404", "the server answered 404"),
-        ("500", "the server answered 500"),
-        ("silent", r"cannot be reached: no network, or no answer \(ReadTimeout\)"),
-        ("stall", r"the download stopped after 131,072 of 300,000 bytes \(ConnectionError\)"),
-        ("cut", r"the download stopped after 131,072 of 300,000 bytes \(ChunkedEncodingError\)"),
-        (
-            "other bytes",
-            "must be 300,000 bytes with SHA-256 [0-9a-f]{64}, got 300,000 with [0-9a-f]{64}; nothing of",
-        ),
-        ("fewer bytes", "must be 300,000 bytes with SHA-256 [0-9a-f]{64}, got 5 with [0-9a-f]{64}; nothing of it"),
-        ("more bytes", "must be 300,000 bytes with SHA-256 [0-9a-f]{64}, got more bytes; nothing was kept"),
-        ("bad length", r"cannot be reached: no network, or no answer \(ValueError\)"),
+        ("silent", "no network, or the connection broke: ReadTimeout"),
+        ("cut", "no network, or the connection broke: ChunkedEncodingError"),
+        ("other bytes", "its SHA-256 must be [0-9a-f]{64}, got [0-9a-f]{64}; nothing was kept"),
     ],
 )
 def test_a_download_that_fails(server: Server, tmp_path: Path, manner: str, said: str) -> None:
     """One line says what went wrong, of which address, and what to do by hand; nothing is kept; exit code 1."""
     server.manner = manner
-    came = {"other bytes": LARGE[::-1], "fewer bytes": b"Login", "more bytes": LARGE * 3, "bad length": LARGE * 2}
-    server.files = {"large": came.get(manner, LARGE)}
+    server.files = {"large": LARGE[::-1] if manner == "other bytes" else LARGE}
     begun = time.monotonic()
     line = refusal(WorkError, ImageSet("set", server.address, (pin("large", LARGE),)), tmp_path, patience=0.3)
     assert time.monotonic() - begun < 20  # seconds: by default it is patient for 30
-    assert re.match(f"{server.address}large: ({said})", line)
+    assert re.match(f"{server.address}large: .*{said}", line)
     by_hand = f"try again later, or copy large into {tmp_path}/set and run the same command again"
     assert line.endswith(by_hand)
     assert WorkError.exit_code == 1
@@ -263,7 +237,7 @@ def test_what_came_before_a_failure_stays(tiny: ImageSet, tmp_path: Path) -> Non
     """Files that are whole are kept; those that are still missing are the ones to be put there by hand."""
     images = replace(tiny, files=(*tiny.files[:3], replace(tiny.files[3], sha256="0" * 64)))
     line = refusal(WorkError, images, tmp_path)
-    assert f"or put {tiny.files[3].name} into" in line
+    assert f"or copy {tiny.files[3].name} into" in line
     assert contents(tmp_path / "tiny").keys() == {file.name for file in tiny.files[:3]}
 
 
@@ -274,21 +248,20 @@ def test_no_network(tmp_path: Path, tiny: ImageSet) -> None:
         port = listener.getsockname()[1]
     line = refusal(WorkError, replace(tiny, address=f"http://127.0.0.1:{port}/"), tmp_path)
     names = ", ".join(file.name for file in tiny.files)
-    assert f"/{tiny.files[0].name}: cannot be reached: no network, or no answer (ConnectionError); try again" in line
+    assert f"/{tiny.files[0].name}: cannot be downloaded (no network, " in line
     assert f"copy {names} into {tmp_path}/tiny" in line
     assert contents(tmp_path / "tiny") == {}
 
 
-def start(address: str, folder: Path, limit: int = 0, stderr: int = subprocess.PIPE) -> "subprocess.Popen[str]":
+def start(address: str, folder: Path, limit: int = 0) -> "subprocess.Popen[str]":
     """Fetch the large file in a process, whose coverage is not measured: it is killed, or may not write."""
     file = pin("large", LARGE)
     command = [sys.executable, "-c", FETCH, address, folder, file.size, file.sha256, limit]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
-    return subprocess.Popen(list(map(str, command)), stderr=stderr, text=True, env=environment)
+    return subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True, env=environment)
 
 
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
-def test_killed_in_the_middle(server: Server, tmp_path: Path, end: signal.Signals) -> None:
+def test_killed_in_the_middle(server: Server, tmp_path: Path) -> None:
     """What a killed fetch leaves bears no file's name, is not taken for one, and is gone when it is old."""
     server.files, server.manner = {"large": LARGE}, "stall"
     with start(server.address, tmp_path) as process:
@@ -296,11 +269,11 @@ def test_killed_in_the_middle(server: Server, tmp_path: Path, end: signal.Signal
         while not any(path.stat().st_size for path in (tmp_path / "set").glob("*")):
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        process.send_signal(end)
+        process.kill()
         process.communicate()
     rests = list((tmp_path / "set").iterdir())
     assert [path.name for path in rests if not path.name.endswith(TEMPORARY)] == []
-    assert len(rests) == (end == signal.SIGKILL)
+    assert len(rests) == 1
     server.manner = "well"
     for rest in rests:
         os.utime(rest, (0, time.time() - 7200))
@@ -328,55 +301,20 @@ def test_a_data_folder_that_cannot_be(tiny: ImageSet, tmp_path: Path) -> None:
     assert line.endswith("or set NETCORE_DATA to another folder")
 
 
-def test_the_bar_is_for_terminals(server: Server, tmp_path: Path) -> None:
-    """On a terminal there is a progress bar with the file's name; elsewhere nothing is said."""
-    server.files = {"large": LARGE}
-    terminal, end = pty.openpty()
-    termios.tcsetwinsize(end, (24, 100))
-    with start(server.address, tmp_path / "a", stderr=end) as process:
-        os.close(end)
-        shown = b""
-        while piece := read_terminal(terminal):
-            shown += piece
-    os.close(terminal)
-    assert process.returncode == 0
-    assert b"large: 100%" in shown
-    assert b"300k/300k" in shown
-    with start(server.address, tmp_path / "b") as process:
-        assert process.communicate()[1] == ""
-    assert contents(tmp_path / "a") == contents(tmp_path / "b") == {"set/large": LARGE}
-
-
-def read_terminal(terminal: int) -> bytes:
-    """Read what is shown; a terminal whose other end is closed is an error of the system, and the end."""
-    try:
-        return os.read(terminal, 1000)
-    except OSError:
-        return b""
-
-
 # Archives
 
 MEMBERS = {f"batch_{number}": bytes([number]) * 1000 for number in range(3)}
 
 
-def entry(name: str, content: bytes = b"", kind: bytes = tarfile.REGTYPE, link: str = "") -> tuple[Any, bytes]:
-    """Make a member of an archive."""
-    info = tarfile.TarInfo(name)
-    info.size, info.type, info.linkname = len(content), kind, link
-    return info, content
-
-
-def archive_of(*entries: tuple[Any, bytes]) -> bytes:
-    """Write a .tar.gz with these members."""
+def archive_of(members: dict[str, bytes]) -> bytes:
+    """Write a .tar.gz of a folder with these members."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w:gz") as tar:
-        for info, content in entries:
+        for name, content in members.items():
+            info = tarfile.TarInfo(f"set/{name}")
+            info.size = len(content)
             tar.addfile(info, io.BytesIO(content))
     return file.getvalue()
-
-
-WHOLE = [entry("set", kind=tarfile.DIRTYPE), *(entry(f"set/{name}", content) for name, content in MEMBERS.items())]
 
 
 def packed(server: Server, archive: bytes) -> ImageSet:
@@ -386,8 +324,8 @@ def packed(server: Server, archive: bytes) -> ImageSet:
 
 
 def test_an_archive_is_read_member_by_member(server: Server, tmp_path: Path) -> None:
-    """The members come, in whatever order they are, and the archive goes; what is there is not fetched again."""
-    images = packed(server, archive_of(*reversed(WHOLE)))
+    """The set's files come out of it, nothing else does, and it goes; existing files are not fetched again."""
+    images = packed(server, archive_of({"other": b"x", **MEMBERS}))
     assert fetch(images, tmp_path) == 3
     assert contents(tmp_path / "set") == MEMBERS
     assert fetch(images, tmp_path) == 0
@@ -399,7 +337,7 @@ def test_an_archive_is_read_member_by_member(server: Server, tmp_path: Path) -> 
 
 def test_an_archive_put_there_by_hand(server: Server, tmp_path: Path) -> None:
     """It is used without a network, and stays; one that is something else is refused and stays."""
-    images = packed(server, archive_of(*WHOLE))
+    images = packed(server, archive_of(MEMBERS))
     by_hand = tmp_path / "set" / "set.tar.gz"
     by_hand.parent.mkdir()
     by_hand.write_bytes(b"mine")
@@ -411,89 +349,7 @@ def test_an_archive_put_there_by_hand(server: Server, tmp_path: Path) -> None:
     assert server.asked == []
 
 
-def zipped(name: str) -> bytes:
-    """Write a zip with one member."""
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr(name, b"x")
-    return file.getvalue()
-
-
-ONE = ("set/batch_1", MEMBERS["batch_1"])
-WITHOUT = [member for member in WHOLE if member[0].name != ONE[0]]
-NOTHING_ELSE = "must contain the 3 files of set, each once, and nothing else, got "
-HOSTILE = {
-    "climbs": (archive_of(*WHOLE, entry("../evil", b"x")), "'../evil', another file"),
-    "climbs within": (archive_of(*WHOLE, entry("set/../../evil", b"x")), "'set/../../evil', another file"),
-    "absolute": (archive_of(entry("/tmp/evil", b"x"), *WHOLE), "'/tmp/evil', another file"),  # noqa: S108
-    "control characters": (archive_of(*WHOLE, entry("a\x1b[31m\n", b"x")), "'a\\x1b[31m\\n', which is something"),
-    "unknown": (archive_of(*WHOLE, entry("set/batch_9", b"x")), "'set/batch_9', another file"),
-    "unknown folder": (archive_of(*WHOLE, entry("other", kind=tarfile.DIRTYPE)), "'other', another file"),
-    "symbolic link": (
-        archive_of(*WITHOUT, entry(ONE[0], kind=tarfile.SYMTYPE, link="/etc/passwd")),
-        "'set/batch_1', not a plain file",
-    ),
-    "folder that is a link": (
-        archive_of(entry("set", kind=tarfile.SYMTYPE, link="/tmp"), *WHOLE[1:]),  # noqa: S108
-        "'set', another file",
-    ),
-    "hard link": (
-        archive_of(*WITHOUT, entry(ONE[0], kind=tarfile.LNKTYPE, link="set/batch_0")),
-        "'set/batch_1', not a plain file",
-    ),
-    "device": (archive_of(*WITHOUT, entry(ONE[0], kind=tarfile.CHRTYPE)), "'set/batch_1', not a plain file"),
-    "pipe": (archive_of(*WITHOUT, entry(ONE[0], kind=tarfile.FIFOTYPE)), "'set/batch_1', not a plain file"),
-    "twice": (archive_of(*WHOLE, entry(*ONE)), "'set/batch_1', there twice"),
-    "another size": (archive_of(*WITHOUT, entry(ONE[0], b"x")), "'set/batch_1', 1 bytes instead of 1,000"),
-    "lacking": (archive_of(*WITHOUT), "no set/batch_1"),
-    "empty": (archive_of(), "no set/batch_0"),
-}
-DAMAGED = {
-    "no archive": b"x" * 1000,
-    "a zip": zipped("../evil"),
-    "truncated": archive_of(*WHOLE)[:-40],
-    "truncated within": gzip.compress(gzip.decompress(archive_of(*WHOLE))[:3000]),
-    "not packed": gzip.decompress(archive_of(*WHOLE)),
-}
-
-
-@pytest.mark.parametrize("kind", HOSTILE)
-def test_an_archive_that_holds_something_else(server: Server, tmp_path: Path, kind: str) -> None:
-    """It is named with the member and the rule; nothing is written, nothing is kept, here or elsewhere; exit code 2."""
-    archive, said = HOSTILE[kind]
-    images = packed(server, archive)
-    line = refusal(DataError, images, tmp_path / "data")
-    assert line.startswith(f"{tmp_path}/data/set/set.tar.gz: {NOTHING_ELSE}{said}")
-    assert contents(tmp_path) == {}
-    assert not Path("/tmp/evil").exists()  # noqa: S108
-
-
-@pytest.mark.parametrize("kind", DAMAGED)
-def test_an_archive_that_cannot_be_read(server: Server, tmp_path: Path, kind: str) -> None:
-    """One line, and nothing is written."""
-    line = refusal(DataError, packed(server, DAMAGED[kind]), tmp_path)
-    assert re.match(f"{tmp_path}/set/set.tar.gz: (cannot be read as .tar.gz|must contain the 3 files of set)", line)
-    assert contents(tmp_path) == {}
-
-
-def test_a_member_with_other_bytes(server: Server, tmp_path: Path) -> None:
-    """Of the right name and size it is still not what is pinned, and is not written."""
-    images = packed(server, archive_of(WHOLE[0], entry(ONE[0], b"x" * 1000), *WITHOUT[1:]))
-    line = refusal(DataError, images, tmp_path)
-    assert line.startswith(f"{tmp_path}/set/set.tar.gz: batch_1: its SHA-256 must be {images.files[1].sha256}, got ")
-    assert contents(tmp_path) == {}
-
-
 # The pins
-
-
-def test_the_pins_have_the_form_of_pins() -> None:
-    """Each is a name without a folder, a size and a SHA-256 in hexadecimal; no two files of a set are the same."""
-    for images in IMAGE_SETS.values():
-        pins = [*images.files, *([images.archive] if images.archive else [])]
-        assert all(re.fullmatch(r"[\w.-]+", file.name) and re.fullmatch("[0-9a-f]{64}", file.sha256) for file in pins)
-        assert len({file.sha256 for file in pins}) == len(pins)
-        assert images.address.endswith("/")
 
 
 @pytest.mark.parametrize("name", IMAGE_SETS)
@@ -515,15 +371,6 @@ def test_the_documentation_says_which_pins_are_checked() -> None:
         names = [f"`{file.name}`" for file in pins if not file.checked]
         others = "all" if len(names) == len(pins) else ", ".join(names) or "none"
         assert f"| `{name}` | `{images.folder}` | <{images.address}> | {others} |" in lines
-
-
-@pytest.mark.skipif(not (REAL / "fashion-mnist").is_dir(), reason="NETCORE_DATA names no folder with fashion-mnist")
-def test_the_official_files_come_through(server: Server, tmp_path: Path) -> None:
-    """Served from here under the real pins, Fashion-MNIST arrives."""
-    images = replace(IMAGE_SETS["fashion-mnist"], address=server.address)
-    server.files = {file.name: (REAL / images.folder / file.name).read_bytes() for file in images.files}
-    assert fetch(images, tmp_path) == 4
-    assert contents(tmp_path / "fashion-mnist") == server.files
 
 
 # The command
@@ -549,16 +396,9 @@ def test_the_command_without_a_network(tmp_path: Path) -> None:
     done = netcore_command("data", "fetch", "cifar10", cwd=tmp_path, env=environment)
     assert (done.returncode, done.stdout) == (1, "")
     first, line = done.stderr.splitlines()
-    assert first.startswith("cifar10: looking for its files in")
-    assert line.startswith("error: https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz: cannot be reached")
+    assert first.startswith("cifar10: checking ")
+    assert line.startswith("error: https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz: cannot be downloaded")
     assert f"or copy cifar-10-python.tar.gz into {tmp_path}/cifar-10-batches-py" in line
-
-
-def test_a_set_that_is_not_known(tmp_path: Path) -> None:
-    """The nearest one is named; exit code 2."""
-    done = netcore_command("data", "fetch", "mnits", cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "error: 'mnits': there is no such image set; did you mean 'mnist'?\n"
 
 
 def test_what_fetches_is_loaded_where_something_is_fetched() -> None:

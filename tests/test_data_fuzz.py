@@ -1,11 +1,9 @@
 """Whatever happens to a file of data, its reader gives data or one line of netcore's own: no other error, no call.
 
-Thirty damaged files of each format in every run; ten thousand with `make fuzz`.
+Ten damaged files of each format in every run; ten thousand with `make fuzz`.
 """
 
 import io
-import pickle
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,10 +22,10 @@ X, Y = np.random.default_rng(0).standard_normal((30, 2)), np.arange(30) % 3
 FRAME = pd.DataFrame({"a": X[:, 0], "b": np.array(["x", "y", "z"])[Y], "kind": Y})
 
 
-def npz(*, packed: bool) -> bytes:
-    """Write an .npz."""
+def npz() -> bytes:
+    """Write a packed .npz."""
     buffer = io.BytesIO()
-    (np.savez_compressed if packed else np.savez)(buffer, X=X, y=Y)
+    np.savez_compressed(buffer, X=X, y=Y)
     return buffer.getvalue()
 
 
@@ -65,8 +63,7 @@ FORMATS: dict[str, tuple[str, Callable[[Path], object], str, bytes, dict[str, An
         {},
     ),
     "cifar10 bin": ("cifar10", lambda f: write_cifar(f, rows=20, binary=True), "data_batch_1.bin", b"", {}),
-    "npz": ("arrays", lambda f: f.mkdir(exist_ok=True), "x.npz", npz(packed=False), {}),
-    "packed npz": ("arrays", lambda f: f.mkdir(exist_ok=True), "x.npz", npz(packed=True), {}),
+    "packed npz": ("arrays", lambda f: f.mkdir(exist_ok=True), "x.npz", npz(), {}),
     "npy": ("arrays", arrays_folder, "X.npy", npy(X), {}),
     "npy labels": ("arrays", arrays_folder, "y.npy", npy(np.array(["a", "b", "c"])[Y]), {}),
     "csv": ("table", lambda f: f.mkdir(exist_ok=True), "x.csv", FRAME.to_csv(index=False).encode(), TABLE),
@@ -95,10 +92,10 @@ HEALTH = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck
 
 
 @pytest.mark.parametrize("name", FORMATS)
-@settings(deadline=None, derandomize=True, max_examples=30, suppress_health_check=HEALTH)
+@settings(deadline=None, derandomize=True, max_examples=10, suppress_health_check=HEALTH)
 @given(data=st.data())
 def test_a_damaged_file_is_read_or_refused(tmp_path: Path, name: str, data: st.DataObject) -> None:
-    """Thirty damaged files of each format: data, or one printable line."""
+    """Ten damaged files of each format: data, or one printable line."""
     check(name, tmp_path, data)
 
 
@@ -122,10 +119,3 @@ def test_the_whole_file_is_read(tmp_path: Path, name: str) -> None:
         path.write_bytes(content)
     whole = path if path.suffix in {".npz", ".csv", ".parquet"} else tmp_path / "data"
     assert load_dataset(source, path=str(whole), validation=0.2, seed=0, **keys).classes >= 3
-
-
-def test_a_reader_that_trusts_would_be_found_out() -> None:
-    """NumPy's and Python's own readers raise other errors on such files, which the guard above would show."""
-    with pytest.raises((ValueError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile)) as raised:
-        np.load(io.BytesIO(npz(packed=True)[:-20]), allow_pickle=False)
-    assert not isinstance(raised.value, DataError)

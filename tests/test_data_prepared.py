@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -17,7 +16,7 @@ import pytest
 from conftest import netcore_command
 
 from netcore.data import Dataset, load_dataset
-from netcore.data.prepared import cache_folder, open_dataset, prepared, spill
+from netcore.data.prepared import open_dataset, prepared, spill
 from netcore.errors import DataError, WorkError
 
 ROOT = Path(__file__).parents[1]
@@ -141,16 +140,6 @@ def test_a_worker_that_finds_damaged_data_says_so(cache: Path, name: str) -> Non
     assert str(caught.value) == f"{dataset.path}: the prepared data are missing or damaged; {remedy}"
 
 
-def test_the_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The cache folder is NETCORE_CACHE, or `prepared` in netcore's part of the platform's cache folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("NETCORE_CACHE", "here")
-    assert cache_folder() == tmp_path / "here"
-    monkeypatch.delenv("NETCORE_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "platform"))
-    assert cache_folder() == tmp_path / "platform" / "netcore" / "prepared"
-
-
 def test_spilled_files_have_no_name(cache: Path) -> None:
     """Unpacked bytes take space in the cache folder under no name; if unpacking fails, they are gone."""
     with spill(iter([b"ab", b"cd"])) as file:
@@ -201,26 +190,7 @@ def test_no_space(tmp_path: Path) -> None:
         assert refused(tmp_path / "disk", tmp_path) == "No space left on device"
 
 
-def test_files_that_may_not_grow(tmp_path: Path) -> None:
-    """A limit on the size of files is one line, and nothing remains."""
-    forbid = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (100_000, 100_000))
-    assert refused(tmp_path / "cache", tmp_path, preexec_fn=forbid) == "File too large"
-
-
 def test_a_place_that_cannot_be_a_folder(tmp_path: Path) -> None:
     """A file in the place of the cache folder is one line."""
     (tmp_path / "file").touch()
     assert refused(tmp_path / "file", tmp_path) == "File exists"
-
-
-def test_no_room_for_what_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A compressed .npz with no room to unpack it is an error of the cache folder, not of the file."""
-    np.savez_compressed(tmp_path / "x.npz", X=np.zeros((10_000, 10)), y=np.arange(10_000) % 2)
-    with small_disk(tmp_path / "disk"):
-        monkeypatch.setenv("NETCORE_CACHE", str(tmp_path / "disk"))
-        with pytest.raises(DataError) as caught:
-            load_dataset("arrays", path=str(tmp_path / "x.npz"), seed=0)
-    assert str(caught.value) == (
-        f"{tmp_path / 'disk'}: the prepared data cannot be written (No space left on device)"
-        "; free some space, or set NETCORE_CACHE to another folder"
-    )

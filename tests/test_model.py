@@ -23,13 +23,10 @@ from netcore.errors import DataError, RecordError
 from netcore.final.model import Model, read_model
 
 CASES: dict[str, dict[str, Any]] = {
-    "pictures": {"source": "digits"},
     "mean image": {"source": "digits", "standardize": "pixel-mean", "seed": 1},
-    "as they are": {"source": "wine", "standardize": "none", "seed": 2},
-    "float64": {"source": "iris", "dtype": "float64", "seed": 3},
+    "as they are, float64": {"source": "wine", "standardize": "none", "dtype": "float64", "seed": 2},
     "no hidden units": {"source": "digits", "hidden_size": 0},
     "table": {"source": "table", **TREE_KEYS},
-    "table, float64": {"source": "table", "dtype": "float64", "hidden_size": 0, **TREE_KEYS},
 }
 
 
@@ -95,7 +92,7 @@ def test_the_file_opens_with_numpy_alone(digits: Model, tmp_path: Path) -> None:
     assert about["facts"]["confirmed"]["seeds"] == 5
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float16, np.float32, np.float64, bool])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float64, bool])
 def test_rows_may_come_in_any_shape_and_type(digits: Model, dtype: type) -> None:
     """Flat rows, pictures, pictures with their channel, and tables of the features' columns give the same numbers."""
     flat: Any = pixels(5, 64).astype(dtype)
@@ -141,23 +138,9 @@ REFUSED: dict[str, tuple[object, str]] = {
         np.zeros((2, 63)),
         "rows: must have 64 columns, or be images of shape (8, 8), got an array of shape (2, 63)",
     ),
-    "one row": (
-        np.zeros(64),
-        "rows: must have 64 columns, or be images of shape (8, 8), got an array of shape (64,)",
-    ),
-    "other pictures": (
-        np.zeros((2, 4, 16)),
-        "rows: must have 64 columns, or be images of shape (8, 8), got an array of shape (2, 4, 16)",
-    ),
-    "a number": (np.array(1.0), "rows: must have 64 columns, or be images of shape (8, 8), got an array of shape ()"),
     "texts": (np.full((2, 64), "a"), "rows: must be numbers, got <U1"),
-    "objects": (np.full((2, 64), None), "rows: must be numbers, got object"),
     "NaN": (
         far(np.nan),
-        NOT_FINITE.format("row 2, pixel_0_3"),
-    ),
-    "infinity": (
-        far(-np.inf),
         NOT_FINITE.format("row 2, pixel_0_3"),
     ),
     "too large for the type": (
@@ -209,10 +192,6 @@ REFUSED_TABLES: dict[str, tuple[object, str]] = {
         table(height_m=[1.5, "tall", None]),
         "column 'height_m': must hold numbers, got 'tall' in row 2",
     ),
-    "dates among numbers": (
-        table(height_m=pd.to_datetime(["2020-01-01"] * 3)),
-        "column 'height_m': must hold numbers, got Timestamp('2020-01-01 00:00:00') in row 1",
-    ),
     "infinity": (
         table(density=[0.5, 0.6, np.inf]),
         NOT_FINITE.format("row 3, density"),
@@ -231,14 +210,6 @@ def test_rows_that_do_not_fit_a_table_are_refused(trees: Model, case: str) -> No
     with pytest.raises(DataError) as refused:
         trees.probabilities(rows)  # type: ignore[arg-type]
     assert str(refused.value) == line
-
-
-def test_many_missing_columns_are_counted(digits: Model) -> None:
-    """Five are named, the rest counted."""
-    with pytest.raises(DataError) as refused:
-        digits.probabilities(pd.DataFrame({"a": [1]}))
-    assert len(refused.value.problems) == 6
-    assert str(refused.value).splitlines()[-1] == "columns: 59 more are missing"
 
 
 def test_a_truncated_or_altered_file_is_refused(digits: Model) -> None:
@@ -283,31 +254,15 @@ def npy(array: object) -> bytes:
 HOSTILE: dict[str, Any] = {
     "another format": lambda m: about(m, format=2),
     "no JSON": lambda _: {"model.json": b"{"},
-    "deep JSON": lambda _: {"model.json": b"[" * 100_000},
-    "a list": lambda _: {"model.json": b"[]"},
-    "one class": lambda m: about(m, class_names=["a"]),
-    "classes of one name": lambda m: about(m, class_names=["0"] * 10),
-    "classes that are numbers": lambda m: about(m, class_names=list(range(10))),
     "too many classes": lambda m: about(m, class_names=[*m.class_names, "x"]),
     "too few features": lambda m: about(m, feature_names=m.feature_names[1:]),
-    "another image": lambda m: about(m, image_shape=[8, 9, 1]),
-    "a flat image": lambda m: about(m, image_shape=[8, 8]),
-    "an image of fractions": lambda m: about(m, image_shape=[8.0, 8.0, 1.0]),
-    "facts that are none": lambda m: about(m, facts=7),
     "weights of another shape": lambda _: {"W1.npy": npy(np.zeros((64, 9), np.float32))},
-    "biases in two dimensions": lambda _: {"b1.npy": npy(np.zeros((8, 1), np.float32))},
-    "weights of another type": lambda _: {"W2.npy": npy(np.zeros((8, 10)))},
-    "whole numbers": lambda _: {"b2.npy": npy(np.zeros(10, np.int64))},
-    "weights that are NaN": lambda _: {"b2.npy": npy(np.full(10, np.nan, np.float32))},
     "an object": lambda _: {"b2.npy": b"\x93NUMPY\x01\x00" + npy(np.zeros(10))[8:].replace(b"'<f8'", b"'|O' ")},
     "a claim of terabytes": lambda _: {
         "b2.npy": npy(np.zeros(10, np.float32)).replace(b"(10,)", b"(10" + b"0" * 12 + b",)")
     },
-    "an unknown preparation": lambda m: fitted(m, kind="magic"),
-    "a preparation that is a list": lambda m: fitted(m, kind=[]),
-    "a preparation of another kind": lambda m: fitted(m, kind="none"),
+    "a preparation that is a list": lambda _: {"preprocessing.json": b"[]"},
     "means of another length": lambda _: {"preprocessing.mean.npy": npy(np.zeros(63))},
-    "means that are NaN": lambda _: {"preprocessing.mean.npy": npy(np.full(64, np.nan))},
 }
 
 
@@ -322,7 +277,7 @@ def test_a_whole_file_with_other_content_is_refused(digits: Model, case: str) ->
     assert len(line) < 500
 
 
-@pytest.mark.parametrize("name", ["model.json", "W1.npy", "b2.npy", "preprocessing.json", "preprocessing.scale.npy"])
+@pytest.mark.parametrize("name", ["model.json", "W1.npy", "preprocessing.json"])
 def test_a_file_without_a_member_is_refused(digits: Model, name: str) -> None:
     """Each member is needed."""
     members = members_of(digits)
@@ -331,28 +286,15 @@ def test_a_file_without_a_member_is_refused(digits: Model, name: str) -> None:
         Model.from_bytes(pack(members), "m.npz")
 
 
-@pytest.mark.parametrize(
-    "column",
-    [
-        {"kind": "number"},
-        {"name": 7, "kind": "number"},
-        {"name": "bark", "kind": "category"},
-        {"name": "bark", "kind": "category", "categories": "brown"},
-        {"name": "bark", "kind": "category", "categories": ["a", "a"]},
-        {"name": "bark", "kind": "category", "categories": [1]},
-        {"name": "girth_cm", "kind": "number"},
-        "bark",
-    ],
-)
-def test_a_table_with_other_columns_is_refused(trees: Model, column: object) -> None:
-    """What was fitted to the columns must give the net's own features."""
+def test_a_table_with_other_columns_is_refused(trees: Model) -> None:
+    """The fitted columns must give the net's own features."""
     columns = [*trees.preprocessing.facts["columns"]]
-    columns[4] = column
+    columns[4] = {"name": "bark", "kind": "category", "categories": ["a"]}
     with pytest.raises(RecordError, match="does not contain a model"):
         Model.from_bytes(pack({**members_of(trees), **fitted(trees, columns=columns)}), "m.npz")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(content=st.binary(max_size=200), name=st.sampled_from(["model.json", "W1.npy", "preprocessing.json"]))
 def test_no_content_is_more_than_a_refusal(content: bytes, name: str) -> None:
     """Whatever bytes stand in a member, the answer is one line."""

@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from netcore.data.columns import whole_numbers
 from netcore.data.npy_files import SAVE_AGAIN, map_file, read_member
 from netcore.data.preprocessing import chunks
 from netcore.data.raw import RawData
 from netcore.errors import DataError
 from netcore.files import is_file
 
-_LAST_LETTER, _SURROGATES = 0x10FFFF, (0xD800, 0xDFFF)
-"""The largest code point of Unicode, and the range of code points that are not characters."""
 _IMAGES = {3: (1,), 4: (1, 3)}
 """By the number of dimensions of the features: the numbers of channels with which they are images."""
 
@@ -78,14 +77,9 @@ def _check_finite(X: NDArray[Any], place: str) -> None:
 def _labels(y: NDArray[Any], place: str) -> NDArray[Any]:
     """Return labels, shape (N,), as whole numbers or texts."""
     if y.dtype.kind == "f":
-        wrong = ~np.isfinite(y) | (np.trunc(y) != y) | (np.abs(y) > 2.0**53)
-        if wrong.any():
-            row = int(np.argmax(wrong))
-            rule = "labels must be whole numbers or texts"
-            raise DataError.at(place, rule, f"{y[row]} in row {row + 1}", "netcore does classification only")
-        return y.astype(np.int64)
-    if y.dtype.kind == "U":
-        letters = np.ascontiguousarray(y).view(np.dtype(np.uint32).newbyteorder(y.dtype.byteorder))
-        if ((letters > _LAST_LETTER) | ((letters >= _SURROGATES[0]) & (letters <= _SURROGATES[1]))).any():
-            raise DataError.at(place, "labels must be Unicode text", remedy=SAVE_AGAIN)
+        return whole_numbers(y, place)
+    try:
+        "".join(y.tolist() if y.dtype.kind == "U" else ()).encode()
+    except ValueError as error:
+        raise DataError.at(place, "labels must be Unicode text", remedy=SAVE_AGAIN) from error
     return np.char.decode(y, "latin-1") if y.dtype.kind == "S" else y

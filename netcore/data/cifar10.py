@@ -6,6 +6,7 @@ then the image channel by channel. Rows come out in the order height, width, cha
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,9 +40,9 @@ def read_cifar10(path: Path, train_limit: int | None = None) -> RawData:
     for name in TRAINING_FILES:
         if train_limit is not None and rows >= train_limit:
             break
-        batches.append(_read(path / f"{name}{suffix}", rows))
+        batches.append(read_batch(path / f"{name}{suffix}", rows))
         rows += len(batches[-1][1])
-    X_test, y_test = _read(path / f"{TEST_FILE}{suffix}")
+    X_test, y_test = read_batch(path / f"{TEST_FILE}{suffix}")
     if train_limit is not None and train_limit > rows:
         raise DataError.at(path, f"has {rows} training rows", f"train_limit={train_limit}", "lower data.train_limit")
     X, y = (np.concatenate(parts)[:train_limit] for parts in zip(*batches, strict=True))
@@ -58,52 +59,41 @@ def read_cifar10(path: Path, train_limit: int | None = None) -> RawData:
     )
 
 
-def _read(path: Path, before: int = 0) -> tuple[NDArray[np.uint8], IntArray]:
-    """Return pixels and classes of one file of either version; `before` is the number of rows in earlier files."""
+def read_batch(path: Path, before: int = 0) -> tuple[NDArray[np.uint8], IntArray]:
+    """Return pixels (n, 3072), in the order height, width, channel, and classes (n,) of one file of either version.
+
+    `before` is the number of rows in earlier files, for the message that the file is missing.
+
+    Raises:
+        DataError: the file is missing, cannot be read or is in another format. Nothing in it is run.
+    """
     if not is_file(path):
         least = f", or set data.train_limit to at most {before}" if before else ""
         raise DataError.at(path, "there is no such file", remedy=f"the folder needs all six batches{least}")
-    return _read_binary(path) if path.suffix == ".bin" else read_batch(path)
-
-
-def _read_binary(path: Path) -> tuple[NDArray[np.uint8], IntArray]:
-    """Return pixels and classes of one file of the binary version."""
-    remedy = f"download {_ADDRESS}binary.tar.gz again"
+    binary = path.suffix == ".bin"
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError.at(path, f"cannot be read ({error.strerror or error})", remedy=remedy) from error
-    if not data or len(data) % (PIXELS + 1):
-        raise DataError.at(path, f"must hold rows of {PIXELS + 1} bytes", f"{len(data)} bytes", remedy)
-    rows = np.frombuffer(data, np.uint8).reshape(-1, PIXELS + 1)
-    if rows[:, 0].max() >= len(NAMES):
-        row = int(np.argmax(rows[:, 0] >= len(NAMES)))
-        found = f"{rows[row, 0]} in row {row + 1}"
-        raise DataError.at(path, f"its labels must be 0 to {len(NAMES) - 1}", found, remedy)
-    return _by_height(rows[:, 1:]), rows[:, 0].astype(np.intp)
-
-
-def _by_height(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return rows (n, 3072) reordered from channel, height, width to height, width, channel."""
-    return data.reshape(-1, CHANNELS, SIDE, SIDE).transpose(0, 2, 3, 1).reshape(-1, PIXELS)
-
-
-def read_batch(path: Path) -> tuple[NDArray[np.uint8], IntArray]:
-    """Return pixels (n, 3072), in the order height, width, channel, and classes (n,) of one file of the Python version.
-
-    Raises:
-        DataError: the file cannot be read or is in another format. Nothing in it is run.
-    """
-    try:
-        batch = plain_pickle.load(path.read_bytes())
-        data, labels = batch[b"data"], batch[b"labels"]
-        data = data.array if isinstance(data, plain_pickle.Array) else data
+        data, labels = (_unpack_binary if binary else _unpickle)(path.read_bytes())
         rule = _broken_rule(data, labels)
     except Exception as error:  # noqa: BLE001  # a broken pickle may raise anything
         rule = f"cannot be read as a CIFAR-10 batch ({type(error).__name__}: {ascii(str(error))[1:-1]})"
     if rule:
-        raise DataError.at(path, rule, remedy=f"download {_ADDRESS}python.tar.gz again")
-    return _by_height(data), np.array(labels, np.intp)
+        version = "binary" if binary else "python"
+        raise DataError.at(path, rule, remedy=f"download {_ADDRESS}{version}.tar.gz again")
+    by_channel = data.reshape(-1, CHANNELS, SIDE, SIDE)
+    return by_channel.transpose(0, 2, 3, 1).reshape(-1, PIXELS), np.array(labels, np.intp)
+
+
+def _unpack_binary(content: bytes) -> tuple[Any, Any]:
+    """Return the data and labels of a file of the binary version."""
+    rows = np.frombuffer(content, np.uint8).reshape(-1, PIXELS + 1)
+    return rows[:, 1:], rows[:, 0].tolist()
+
+
+def _unpickle(content: bytes) -> tuple[Any, Any]:
+    """Return the data and labels of a file of the Python version."""
+    batch = plain_pickle.load(content)
+    data = batch[b"data"]
+    return data.array if isinstance(data, plain_pickle.Array) else data, batch[b"labels"]
 
 
 def _broken_rule(data: object, labels: object) -> str:

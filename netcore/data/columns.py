@@ -27,6 +27,23 @@ def is_numeric(column: "pd.Series[Any]") -> bool:
     return column.dtype.kind in "iuf" if isinstance(column.dtype, np.dtype) else False
 
 
+def as_numbers(column: "pd.Series[Any]") -> NDArray[np.float64]:
+    """Return a column, shape (N,), as numbers; a missing value is NaN.
+
+    Raises:
+        DataError: a cell is not a number; the message names the first row.
+    """
+    import pandas as pd  # noqa: PLC0415
+
+    parsed = pd.to_numeric(column, errors="coerce")
+    wrong = (parsed.isna() & column.notna()).to_numpy()
+    if column.dtype.kind == "M" or wrong.any():
+        row = int(np.argmax(wrong))
+        found = f"{column.iloc[row]!a:.80} in row {row + 1}"
+        raise DataError.at(f"column {column.name!r}", "must hold numbers", found)
+    return parsed.to_numpy(np.float64, na_value=np.nan)
+
+
 def refuse_infinity(column: "pd.Series[Any]", place: str) -> None:
     """Check that a numeric column, shape (N,), has no infinite value; NaN, a missing value, is allowed.
 
@@ -70,25 +87,30 @@ def classes_of(column: "pd.Series[Any]", place: str) -> tuple[IntArray, tuple[st
     if missing.any():
         found = f"{int(missing.sum())} missing values, the first in row {int(np.argmax(missing)) + 1}"
         raise DataError.at(place, "the target must have a value in every row", found, "fill them in or remove the rows")
+    y: NDArray[Any]
     if is_numeric(column):
-        y, names = _numbered(column, place)
+        numbers, y = np.unique(whole_numbers(column.to_numpy(), place), return_inverse=True)
+        names = tuple(map(str, numbers.tolist()))
     else:
         texts = as_category(column, place).cat
-        y, names = texts.codes.to_numpy().astype(np.intp), tuple(map(str, texts.categories))
+        y, names = texts.codes.to_numpy(), tuple(map(str, texts.categories))
     if len(names) > MOST_CATEGORIES:
         rule = f"the target may have at most {MOST_CATEGORIES} classes"
         raise DataError.at(place, rule, f"{len(names)} different values", "is this the right column?")
-    return y, names
+    return y.astype(np.intp), names
 
 
-def _numbered(column: "pd.Series[Any]", place: str) -> tuple[IntArray, tuple[str, ...]]:
-    """Return a numeric target as classes and their names."""
-    refuse_infinity(column, place)
-    values: NDArray[Any] = column.to_numpy()
-    broken = (np.trunc(values) != values) | (np.abs(values) > 2.0**53)
-    if broken.any():
-        found = f"{values[np.argmax(broken)]} in row {int(np.argmax(broken)) + 1}"
-        rule = "the target must be whole numbers or texts"
+def whole_numbers(values: NDArray[Any], place: str) -> NDArray[Any]:
+    """Return classes that are numbers, shape (N,), as whole numbers.
+
+    Raises:
+        DataError: one is not whole; the message names the first row.
+    """
+    if values.dtype.kind != "f":
+        return values
+    wrong = ~np.isfinite(values) | (np.trunc(values) != values) | (np.abs(values) > 2.0**53)
+    if wrong.any():
+        found = f"{values[np.argmax(wrong)]} in row {int(np.argmax(wrong)) + 1}"
+        rule = "classes must be whole numbers or texts"
         raise DataError.at(place, rule, found, "netcore does classification only")
-    numbers, y = np.unique(values if values.dtype.kind in "iu" else values.astype(np.int64), return_inverse=True)
-    return y.astype(np.intp), tuple(map(str, numbers.tolist()))
+    return values.astype(np.int64)

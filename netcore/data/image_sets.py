@@ -91,9 +91,4 @@ IMAGE_SETS = {
 def present(images: ImageSet, data: Path) -> int:
     """Return how many files of a set are in the data folder, packed or not, without reading them."""
     folder = data / images.folder
-    return sum(is_file(folder / pin.name) or is_file(unpacked(folder / pin.name)) for pin in images.files)
-
-
-def unpacked(path: Path) -> Path:
-    """Return the path of a packed file without .gz; any other path unchanged."""
-    return path.with_suffix("") if path.suffixes == [".gz"] else path
+    return sum(is_file(folder / pin.name) or is_file(folder / pin.name.removesuffix(".gz")) for pin in images.files)

@@ -1,9 +1,10 @@
 """NumPy files on disk: an array of an .npz, or an .npy file, mapped into memory.
 
-A header of 128 bytes can claim terabytes. So each header is parsed first, and its shape compared with the size of the
-file, before any memory is allocated. Arrays of objects are refused: they are pickles, and pickles are programs.
+A header of 128 bytes can claim terabytes, so the size that it claims is compared with the size of the file before any
+memory is allocated. Arrays of objects are refused: they are pickles, and pickles are programs.
 """
 
+import os
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -14,7 +15,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netcore.archive import Header, read_header
+from netcore.archive import read_header
 from netcore.data.prepared import spill
 from netcore.errors import DataError, nearest
 
@@ -22,8 +23,6 @@ SAVE_AGAIN = "write it again with numpy.save or numpy.savez"
 """The remedy for a damaged file."""
 
 _BLOCK = 2**20
-_LARGEST_RATIO = 1032
-"""Deflate expands one byte to 1,032 bytes at most (zlib's technical details)."""
 
 
 def map_file(folder: Path, name: str) -> tuple[NDArray[Any], str]:
@@ -35,18 +34,11 @@ def map_file(folder: Path, name: str) -> tuple[NDArray[Any], str]:
     path = folder / f"{name}.npy"
     try:
         with path.open("rb") as file:
-            header = _read_header(file, str(path))
-        size = path.stat().st_size - header.size
+            return _map(file, str(path)), str(path)
     except OSError as error:
         known = sorted(file.stem for file in folder.glob("*.npy"))
         remedy = _known(name, known) or "the folder needs one .npy file for features and one for labels"
         raise DataError.at(path, f"cannot be read ({error.strerror or error})", remedy=remedy) from error
-    if size != header.data:
-        raise DataError.at(path, f"its header says {header.data} bytes of data", size, SAVE_AGAIN)
-    if not size:
-        raise DataError.at(path, "is empty", f"shape {header.shape}", SAVE_AGAIN)
-    order: Any = "F" if header.columns_first else "C"
-    return np.memmap(path, header.dtype, "r", header.size, header.shape, order), str(path)
 
 
 def read_member(path: Path, name: str) -> tuple[NDArray[Any], str]:
@@ -58,24 +50,14 @@ def read_member(path: Path, name: str) -> tuple[NDArray[Any], str]:
     place = f"{path}: {name}"
     try:
         with zipfile.ZipFile(path) as archive:
-            members = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
+            members = {member.removesuffix(".npy"): member for member in archive.namelist()}
             if name not in members:
                 raise DataError.at(place, "the file has no such array", remedy=_known(name, members))
-            entry = members[name]
-            packed = entry.compress_type == zipfile.ZIP_DEFLATED
-            if entry.flag_bits & 1 or not (packed or entry.compress_type == zipfile.ZIP_STORED):
-                raise DataError.at(place, "must be stored or deflated, not encrypted", remedy=SAVE_AGAIN)
-            limit = min(entry.compress_size, path.stat().st_size) * (_LARGEST_RATIO if packed else 1)
-            with archive.open(entry) as file:
-                header = _read_header(file, place)
-                if header.data + header.size != entry.file_size or entry.file_size > limit:
-                    rule = f"its header says {header.data} bytes of data"
-                    raise DataError.at(place, rule, "a file of another size", SAVE_AGAIN)
-                array = _unpack(file, header, place)
-    except (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+            with archive.open(members[name]) as packed, spill(iter(partial(packed.read, _BLOCK), b"")) as file:
+                return _map(file, place), place
+    except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         rule = f"cannot be read as .npz ({getattr(error, 'strerror', None) or ascii(str(error))[1:-1]})"
         raise DataError.at(path, rule, remedy=SAVE_AGAIN) from error
-    return array, place
 
 
 def _known(name: str, names: Iterable[str]) -> str:
@@ -83,19 +65,10 @@ def _known(name: str, names: Iterable[str]) -> str:
     return nearest(name, filter(str.isprintable, names))
 
 
-def _unpack(file: IO[bytes], header: Header, place: str) -> NDArray[Any]:
-    """Return an array of an archive, unpacked into an unnamed file and mapped from there."""
-    if not header.data:
-        raise DataError.at(place, "is empty", f"shape {header.shape}", SAVE_AGAIN)
-    with spill(iter(partial(file.read, _BLOCK), b"")) as unpacked:
-        if unpacked.tell() != header.data:
-            raise DataError.at(place, f"its header says {header.data} bytes of data", unpacked.tell(), SAVE_AGAIN)
-        order: Any = "F" if header.columns_first else "C"
-        return np.memmap(unpacked, header.dtype, "r", 0, header.shape, order)
-
-
-def _read_header(file: IO[bytes], place: str) -> Header:
-    """Return the header of an .npy whose type is plain numbers or texts."""
+def _map(file: IO[bytes], place: str) -> NDArray[Any]:
+    """Return the array of an .npy whose type is plain numbers or texts, mapped into memory."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
     try:
         header = read_header(file)
     except ValueError as error:
@@ -104,4 +77,9 @@ def _read_header(file: IO[bytes], place: str) -> Header:
         raise DataError.at(place, "contains Python objects, which are pickles", remedy="save plain arrays")
     if header.dtype.kind not in "biufUS" or not header.dtype.itemsize:
         raise DataError.at(place, "must contain numbers or texts", ascii(str(header.dtype)), SAVE_AGAIN)
-    return header
+    if size - header.size != header.data:
+        raise DataError.at(place, f"its header says {header.data} bytes of data", size - header.size, SAVE_AGAIN)
+    if not header.data:
+        raise DataError.at(place, "is empty", f"shape {header.shape}", SAVE_AGAIN)
+    order: Any = "F" if header.columns_first else "C"
+    return np.memmap(file, header.dtype, "r", header.size, header.shape, order)

@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from numpy.lib import format as npy
 from numpy.typing import DTypeLike, NDArray
 
-from netcore.archive import pack, read_header, unpack
+from netcore.archive import pack, unpack
 from netcore.data.dataset import Dataset, Put
 from netcore.data.preprocessing import from_members, to_members
 from netcore.errors import DataError, RecordError, WorkError
@@ -83,14 +83,10 @@ def spill(blocks: Iterable[bytes]) -> IO[bytes]:
         try:
             root.mkdir(parents=True, exist_ok=True)
             file = stack.enter_context(tempfile.TemporaryFile(dir=root))
+            file.writelines(blocks)
+            file.flush()
         except OSError as error:
             raise _no_room(root, error) from error
-        for block in blocks:
-            try:
-                file.write(block)
-                file.flush()
-            except OSError as error:
-                raise _no_room(root, error) from error
         stack.pop_all()  # the caller's to close
     return file
 
@@ -146,7 +142,7 @@ def _put_into(folder: Path) -> Put:
                 npy.write_array_header_1_0(file, header)
                 for block in blocks:
                     file.write(np.ascontiguousarray(block, dtype).data)
-            return _map(path)
+            return _open(path)
         except OSError as error:
             raise _no_room(folder.parent, error) from error
 
@@ -176,17 +172,14 @@ def _read_fold(path: Path, number: int) -> Dataset:
     members = unpack((path / f"{number}.{_FACTS}").read_bytes(), path)
     values: dict[str, Any] = json.loads(members["dataset.json"])
     facts: dict[str, Any] = {name: tuple(fact) if isinstance(fact, list) else fact for name, fact in values.items()}
-    arrays: dict[str, Any] = {name: _map(path / f"{number}.{name}.npy") for name in _ARRAYS}
+    arrays: dict[str, Any] = {name: _open(path / f"{number}.{name}.npy") for name in _ARRAYS}
     return Dataset(**arrays, **facts, preprocessing=from_members(members))
 
 
-def _map(path: Path) -> NDArray[Any]:
+def _open(path: Path) -> NDArray[Any]:
     """Return an .npy file, mapped into memory."""
-    with path.open("rb") as file:
-        header = read_header(file)
-    if header.dtype.hasobject or header.data != path.stat().st_size - header.size:
-        raise ValueError("the header does not fit the file")
-    return np.memmap(path, header.dtype, "r", header.size, header.shape)
+    array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return array
 
 
 def _no_room(root: Path, error: OSError) -> DataError:

@@ -6,6 +6,7 @@ it. To add a source, write its function, and give it an entry in `SOURCES` and i
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ import platformdirs
 from numpy.typing import DTypeLike
 
 from netcore.data.arrays import read_arrays
-from netcore.data.bundled import BUNDLED
 from netcore.data.cifar10 import read_cifar10
 from netcore.data.dataset import Dataset, Put, put_in_memory
 from netcore.data.idx import read_idx
@@ -23,8 +23,21 @@ from netcore.data.raw import RawData
 from netcore.data.table import read_table
 from netcore.errors import DataError
 
+
+def _bundled(name: str, image_shape: tuple[int, int, int] | None = None) -> RawData:
+    """Return the data set of this name that comes with scikit-learn; it is never downloaded."""
+    from sklearn import datasets  # noqa: PLC0415  # heavy: only where data are loaded
+
+    bunch = getattr(datasets, f"load_{name}")()
+    classes, features = (tuple(map(str, names)) for names in (bunch.target_names, bunch.feature_names))
+    return RawData(name, bunch.data, bunch.target.astype(np.intp), classes, features, image_shape)
+
+
 SOURCES: dict[str, Callable[..., RawData]] = {
-    **BUNDLED,
+    "digits": partial(_bundled, "digits", (8, 8, 1)),  # E. Alpaydin and C. Kaynak, UCI, 1998
+    "iris": partial(_bundled, "iris"),  # R. A. Fisher, 1936: the data set of the course notes
+    "wine": partial(_bundled, "wine"),  # S. Aeberhard and M. Forina, UCI, 1992
+    "breast_cancer": partial(_bundled, "breast_cancer"),  # W. Wolberg et al., UCI, 1995
     "idx": read_idx,
     "cifar10": read_cifar10,
     "arrays": read_arrays,

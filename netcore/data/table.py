@@ -64,7 +64,8 @@ def read_csv(path: Path, texts: Collection[str] = ()) -> "pd.DataFrame":
         _check_names(header, path)
         frame = _parse_csv(path, len(header), texts)
     except UnicodeDecodeError as error:
-        raise DataError.at(path, "must be UTF-8 text", _first_bad_line(path), "save it again as UTF-8") from error
+        found = f"byte {error.object[error.start]:#04x}"
+        raise DataError.at(path, "must be UTF-8 text", found, "save it again as UTF-8") from error
     except DataError:
         raise
     except Exception as error:  # a damaged file may raise anything
@@ -145,14 +146,3 @@ def _check_names(names: list[str], path: Path) -> None:
         if not name.strip() or not name.isprintable():
             raise DataError.at(path, f"column {number} has no printable name", remedy="name it")
         seen.add(name)
-
-
-def _first_bad_line(path: Path) -> str:
-    """Return the first byte that is not UTF-8, and its line."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                line.decode()
-            except UnicodeDecodeError as error:
-                return f"byte {error.object[error.start]:#04x} in line {number}"
-    return "another encoding"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from netcore.data.columns import DROP, MOST_CATEGORIES, is_numeric
+from netcore.data.columns import DROP, MOST_CATEGORIES, as_numbers, is_numeric
 from netcore.data.preprocessing import Preprocessing
 from netcore.data.raw import IntArray
 from netcore.errors import DataError, nearest
@@ -29,7 +29,7 @@ def fit(frame: "pd.DataFrame", rows: IntArray, place: str = "table") -> Preproce
     A column with a single value is left out; `facts["notes"]` says so.
 
     Raises:
-        DataError: a column has too many categories, no column is left, or two features would share a name.
+        DataError: a column has too many categories, or no column is left.
     """
     columns: list[Column] = []
     statistics: list[tuple[float, float, float]] = []
@@ -48,7 +48,6 @@ def fit(frame: "pd.DataFrame", rows: IntArray, place: str = "table") -> Preproce
             columns.append({"name": name, "kind": "category", "categories": categories})
     if not columns:
         raise DataError.at(place, "must have a column with more than one value", "none", "there is nothing to learn")
-    _check_feature_names(columns, place)
     median, mean, scale = np.array(statistics, np.float64).reshape(-1, 3).T.copy()
     facts = {"kind": "table", "columns": columns, "notes": notes}
     return Preprocessing(facts, {"median": median, "mean": mean, "scale": scale})
@@ -81,26 +80,14 @@ def _categories(present: "pd.Series[Any]", place: str) -> list[str]:
 
 def feature_names(fitted: Preprocessing) -> tuple[str, ...]:
     """Return the D names of the features: `age`, `colour=red`, `colour: unknown`."""
-    return tuple(name for column in fitted.facts["columns"] for name in _names_of(column))
-
-
-def _names_of(column: Column) -> list[str]:
-    """Return the names of one column's features."""
-    name = column["name"]
-    if column["kind"] == "number":
-        return [name]
-    return [*(f"{name}={category}" for category in column["categories"]), f"{name}: unknown"]
-
-
-def _check_feature_names(columns: list[Column], place: str) -> None:
-    """Check that no two columns have a feature of the same name."""
-    seen: dict[str, str] = {}
-    for column in columns:
-        for name in _names_of(column):
-            if name in seen:
-                both = f"{place}: columns {seen[name]!r} and {column['name']!r}"
-                raise DataError.at(both, "must not share a feature name", repr(name), "rename one column")
-            seen[name] = column["name"]
+    names: list[str] = []
+    for column in fitted.facts["columns"]:
+        name = column["name"]
+        if column["kind"] == "number":
+            names.append(name)
+        else:
+            names += [*(f"{name}={category}" for category in column["categories"]), f"{name}: unknown"]
+    return tuple(names)
 
 
 def apply(fitted: Preprocessing, frame: "pd.DataFrame", dtype: DTypeLike = np.float32) -> NDArray[Any]:
@@ -140,12 +127,7 @@ def apply_rows(
 
 def _scaled(values: "pd.Series[Any]", median: float, mean: float, scale: float) -> NDArray[np.float64]:
     """Return a numeric column with missing values filled in, scaled."""
-    import pandas as pd  # noqa: PLC0415
-
-    try:
-        found: NDArray[np.float64] = pd.to_numeric(values).to_numpy(np.float64, na_value=np.nan)
-    except (TypeError, ValueError) as error:
-        raise DataError.at(f"column {values.name!r}", "must hold numbers", ascii(str(error))[1:-1]) from error
+    found = as_numbers(values)
     with np.errstate(all="ignore"):  # a number that is too large becomes infinite; the caller refuses that
         return (np.where(np.isnan(found), median, found) - mean) / scale
 

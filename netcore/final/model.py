@@ -7,20 +7,30 @@ contains no pickle, and needs nothing of the study that made it. NumPy alone rea
 """
 
 import json
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from netcore.archive import array_of, pack, unpack
 from netcore.core.net import probabilities
 from netcore.core.params import FloatArray, Params
 from netcore.data import preprocessing, table_features
+from netcore.data.columns import as_numbers
 from netcore.data.preprocessing import Preprocessing, from_members, to_members
-from netcore.errors import DataError, RecordError
-from netcore.final.consistency import check_image_shape, check_names, check_params, check_preprocessing
-from netcore.final.raw_rows import Rows, as_matrix, as_table
+from netcore.errors import DataError, Problem, RecordError, nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Rows: TypeAlias = "NDArray[Any] | pd.DataFrame"
+"""N rows: an array (N, …), or a table with N rows."""
+
+_MOST_PROBLEMS = 5
 
 MODEL = "model.npz"
 """The file's name in a study's folder."""
@@ -53,10 +63,15 @@ class Model:
         Raises:
             ValueError: they do not; the message says which.
         """
-        check_params(self.params, D=len(self.feature_names), C=len(self.class_names))
-        check_names(self.class_names, self.feature_names)
-        check_image_shape(self.image_shape, len(self.feature_names))
-        check_preprocessing(self.preprocessing, self.feature_names)
+        D, C = len(self.feature_names), len(self.class_names)
+        inputs, outputs = self.params.hidden_size, (self.params.hidden_size or D, C)
+        shapes = ((D, inputs), (inputs,), outputs, (C,))
+        if tuple(array.shape for array in self.params) != shapes:
+            raise ValueError(f"the weights do not have {D} inputs and {C} classes")
+        if self.is_table and table_features.feature_names(self.preprocessing) != self.feature_names:
+            raise ValueError("the columns of the table do not give the features")
+        if not self.is_table and any(array.shape != (D,) for array in self.preprocessing.arrays.values()):
+            raise ValueError(f"the preprocessing is not that of {D} features")
 
     @property
     def is_table(self) -> bool:
@@ -97,9 +112,9 @@ class Model:
         """
         dtype = self.params.W1.dtype
         if self.is_table:
-            X = table_features.apply(self.preprocessing, as_table(rows, self.preprocessing), dtype)
+            X = table_features.apply(self.preprocessing, _as_table(rows, self.preprocessing), dtype)
         else:
-            matrix = as_matrix(rows, self.feature_names, self.image_shape)
+            matrix = _as_matrix(rows, self.feature_names, self.image_shape)
             X = preprocessing.apply(self.preprocessing, matrix, slice(None), dtype)
         wrong = ~np.isfinite(X)
         if wrong.any():
@@ -163,3 +178,58 @@ def read_model(path: Path) -> Model:
         raise RecordError.at(path, "there is no model yet", remedy=remedy) from error
     except OSError as error:
         raise RecordError.at(path, f"cannot be read ({error.strerror or error})") from error
+
+
+def _as_matrix(rows: Rows, features: Sequence[str], image_shape: tuple[int, int, int] | None) -> NDArray[Any]:
+    """Return rows as an array of shape (N, D), one column per feature.
+
+    Raises:
+        DataError: columns are missing, a cell is not a number, or the shape does not fit.
+    """
+    if not isinstance(rows, np.ndarray):
+        _check_columns(features, rows)
+        return np.column_stack([as_numbers(rows[name]) for name in features])
+    if rows.dtype.kind not in "biuf":
+        raise DataError.at("rows", "must be numbers", rows.dtype)
+    D, shape = len(features), rows.shape[1:]
+    if image_shape is None:
+        fits, images = len(shape) > 0 and math.prod(shape) == D, ""
+    else:
+        height, width, channels = image_shape
+        one = (height, width) if channels == 1 else image_shape
+        fits, images = shape in {(D,), one, image_shape}, f", or be images of shape {one}"
+    if not fits:
+        raise DataError.at("rows", f"must have {D} columns{images}", f"an array of shape {rows.shape}")
+    return rows.reshape(len(rows), D)
+
+
+def _as_table(rows: Rows, fitted: Preprocessing) -> "pd.DataFrame":
+    """Return rows as a table that has the fitted columns.
+
+    Raises:
+        DataError: rows are an array, or columns are missing.
+    """
+    names = [column["name"] for column in fitted.facts["columns"]]
+    if isinstance(rows, np.ndarray):
+        raise DataError.at("rows", f"must be a table with the columns {_listed(names)}", "an array")
+    _check_columns(names, rows)
+    return rows
+
+
+def _check_columns(names: Sequence[str], frame: "pd.DataFrame") -> None:
+    """Check that a table has all columns of these names; a missing one is reported with similar unused names."""
+    if not frame.columns.is_unique:
+        raise DataError.at("columns", "must have different names", remedy="rename them")
+    missing = [name for name in names if name not in frame.columns]
+    others = [str(name) for name in frame.columns if name not in set(names)]
+    problems = [Problem(f"column {name!r}", "is missing", remedy=nearest(name, others)) for name in missing]
+    if len(missing) > _MOST_PROBLEMS:
+        problems[_MOST_PROBLEMS:] = [Problem("columns", f"{len(missing) - _MOST_PROBLEMS} more are missing")]
+    if problems:
+        raise DataError(*problems)
+
+
+def _listed(names: list[str]) -> str:
+    """Return the first names, and how many more there are."""
+    shown = ", ".join(map(repr, names[:_MOST_PROBLEMS]))
+    return shown if len(names) <= _MOST_PROBLEMS else f"{shown} and {len(names) - _MOST_PROBLEMS} more"

@@ -18,14 +18,12 @@ from netcore.data.idx import read_idx_file
 from netcore.data.npy_files import map_file, read_member
 from netcore.data.table import read_csv, read_parquet
 from netcore.errors import DataError, InputError
-from netcore.files import is_file, write_atomically
+from netcore.files import is_file, writing
 from netcore.final.model import Model
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_GZIP, _IDX = b"\x1f\x8b", b"\x00\x00\x08"
-"""The first bytes of such files."""
 _YES_NO = {"true": "True", "TRUE": "True", "false": "False", "FALSE": "False"}
 """Other spellings of booleans in a CSV, and the one that training used."""
 _ELSEWHERE = "choose another place with --out, or change its permissions"
@@ -42,19 +40,12 @@ def read_rows(path: Path, model: Model) -> "NDArray[Any] | pd.DataFrame":
     """
     if not is_file(path):
         raise DataError.at(path, "there is no such file", remedy="rows are .csv, .parquet, .npy, .npz or IDX")
-    try:
-        with path.open("rb") as file:
-            begins = file.read(len(_IDX))
-    except OSError as error:
-        raise DataError.at(path, f"cannot be read ({error.strerror or error})") from error
-    if not begins:
-        raise DataError.at(path, "is empty", remedy="is this the right file?")
     suffix = path.suffix.lower()
     if suffix == ".npy":
         return map_file(path.parent, path.stem)[0]
     if suffix == ".npz":
         return read_member(path, _array_name(path, model))[0]
-    if begins == _IDX or begins.startswith(_GZIP):
+    if suffix == ".gz" or path.name.endswith("ubyte"):
         return read_idx_file(path, 3)
     return read_parquet(path) if suffix in {".parquet", ".pq"} else _read_csv(path, model)
 
@@ -96,16 +87,9 @@ def refuse_place(out: Path, source: Path) -> None:
     """Check, before any work is done, that predictions can be written to `out` and would not overwrite the rows.
 
     Raises:
-        InputError: `out` is a folder, its folder does not exist, or it is the file `source`.
+        InputError: its folder does not exist, or it is the file `source`.
     """
-    try:
-        is_folder, has_folder = out.is_dir(), out.parent.is_dir()
-    except (OSError, ValueError) as error:  # not a valid name on this system
-        why = getattr(error, "strerror", None) or error
-        raise InputError.at(ascii(str(out))[1:-1], f"cannot be written ({why})", remedy=_ELSEWHERE) from error
-    if is_folder:
-        raise InputError.at(out, "must be a file", "a folder", "name the file to write with --out")
-    if not has_folder:
+    if not out.parent.is_dir():
         raise InputError.at(out, "its folder does not exist", remedy=f"create {out.parent}, or choose another --out")
     if is_file(out) and is_file(source) and out.samefile(source):
         raise InputError.at(out, "is the file with the rows", remedy="choose another with --out")
@@ -118,10 +102,8 @@ def write_csv(out: Path, text: bytes) -> None:
         InputError: the place cannot be written.
         WorkError: the system refuses for another reason, such as no space.
     """
-    try:
-        write_atomically(out, text)
-    except InputError as error:
-        raise InputError(*(replace(it, remedy=_ELSEWHERE) for it in error.problems)) from error
+    with writing(out, _ELSEWHERE) as file:
+        file.write(text)
 
 
 def _read_csv(path: Path, model: Model) -> "pd.DataFrame":
