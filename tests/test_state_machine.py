@@ -41,7 +41,7 @@ from netcore.results.tables import StudyTables, write_tables
 from netcore.run import Run
 from netcore.tracking.client import connect
 from netcore.tracking.follow import sync
-from netcore.tracking.held import study_runs
+from netcore.tracking.held import read_held
 from netcore.tracking.journal import write_journal
 from netcore.tracking.projection import TRIAL
 from netcore.workers.engine import Trained, train
@@ -303,10 +303,10 @@ class Tracked(Machine):
         client = connect()
         experiment = client.get_experiment_by_name("tiny")
         assert experiment is not None
-        runs = [run.data.tags.get(TRIAL) for run in study_runs(client, experiment)]
-        committed = [str(record.number) for record in self.folder.committed()]
-        assert sorted(run for run in runs if run is not None) == sorted(committed)
-        assert runs.count(None) == 1
+        held = read_held(client, experiment)
+        sent = [number for (kind, number), runs in held.trainings.items() for _ in runs if kind == TRIAL]
+        assert sorted(sent) == sorted(str(record.number) for record in self.folder.committed())
+        assert len(held.parents) == 1
 
     @precondition(lambda self: self.complete)
     @rule()
