@@ -240,6 +240,12 @@ def test_show(ran: Path) -> None:
     assert len(re.findall(r"^ +[1-4]  ", done.stdout, re.MULTILINE)) == 4
 
 
+def test_a_results_folder_with_an_impossible_name(tmp_path: Path) -> None:
+    """A name that the system refuses is one line."""
+    said = refused(quick("list", "--results", "x" * 300, cwd=tmp_path))
+    assert said == f"{'x' * 300}: File name too long"
+
+
 def test_a_share_must_be_a_number(ran: Path) -> None:
     """`audit --share nan` is refused: NaN is in no range."""
     done = quick("audit", "x", "--share", "nan", cwd=ran)

@@ -70,9 +70,10 @@ def main() -> NoReturn:
         code = commands(standalone_mode=False)
     except NetcoreError as error:
         code = _failed(error.exit_code, *error.problems)
-    except PermissionError as error:
+    except OSError as error:  # a place that the system refuses: no module can name every one
+        remedy = "change its permissions" if isinstance(error, PermissionError) else ""
         place = str(error.filename or "the system")
-        code = _failed(2, Problem(place, str(error.strerror), remedy="change its permissions"))
+        code = _failed(2, Problem(place, str(error.strerror or error), remedy=remedy))
     except click.ClickException as error:
         error.show()
         code = error.exit_code
