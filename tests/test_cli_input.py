@@ -278,7 +278,7 @@ def test_a_study_that_has_not_run(ran: Path, tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "commands"),
     [
-        ("resolved.json", ["run x.toml"]),
+        ("resolved.json", ["report x"]),
         ("trials/000001.npz", ["report x"]),
         ("", ["show x 1"]),
     ],

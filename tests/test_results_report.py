@@ -263,7 +263,7 @@ def test_provenance_has_everything_that_made_the_numbers(study: Study) -> None:
     assert list(provenance_of(searched, folder)["Time"]) == ["training, all workers"]
     (folder.path / "times.json").write_text('{"asking": 0.5}')
     assert list(provenance_of(searched, folder)["Time"]) == ["training, all workers", "asking"]
-    (folder.path / "times.json").write_text('{"training": 12.34, "asking": 0.5, "odd": null}')
+    (folder.path / "times.json").write_text('{"training": 12.34, "asking": 0.5}')
     assert provenance_of(searched, folder)["Time"] == {"training": "12.3 s", "asking": "0.5 s"}
     text = Page(write_report(tables, folder, {})).text
     assert all(value in text for heading in ("Code", "Data", "Search") for value in lines[heading].values())

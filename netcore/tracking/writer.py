@@ -71,10 +71,10 @@ class Writer:
             tags[NOTE] = fenced(record.result.traceback[-4_000:])
         started, ended = milliseconds(record.provenance.started), milliseconds(record.provenance.ended)
         run_id = client.create_run(self.experiment, started, tags, name).info.run_id
-        client.log_batch(run_id, params=[Param(*param) for param in params_of(record).items()])
-        metrics = list(metrics_of(record))
-        for start in range(0, len(metrics), _METRICS_PER_CALL):
-            client.log_batch(run_id, metrics=metrics[start : start + _METRICS_PER_CALL])
+        params, metrics = [Param(*param) for param in params_of(record).items()], list(metrics_of(record))
+        for start in range(0, max(1, len(metrics)), _METRICS_PER_CALL):  # nearly always one call
+            client.log_batch(run_id, metrics=metrics[start : start + _METRICS_PER_CALL], params=params)
+            params = []
         client.log_inputs(run_id, [dataset_input(self.projection)])
         client.set_terminated(run_id, STATUS[record.result.state], ended)
         self.written[key] = record.digest
