@@ -10,7 +10,7 @@ SIDE_BY_SIDE = --numprocesses $(shell n=$$(nproc); echo $$((n < 8 ? n + 1 : 9)))
 export MLFLOW_DISABLE_TELEMETRY = true
 
 .DEFAULT_GOAL := help
-.PHONY: help study ui report test fuzz faults check bench lock clean
+.PHONY: help study ui report test fuzz faults mutants check bench lock clean
 
 help: ## list the targets
 	@echo "make TARGET [STUDY=digits] [PYTHON=python3]"
@@ -33,6 +33,9 @@ fuzz: $(READY) ## read ten thousand damaged files of each format
 
 faults: $(READY) ## kill, starve and disturb real runs, hundreds of times: about half an hour on two cores
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) --faults -m "not fuzz" --timeout 3600 tests/faults
+
+mutants: $(READY) ## change one statement of netcore at a time: a test must fail (about an hour)
+	$(BIN)/python tests/mutants.py tests/mutants.json mutants.jsonl
 
 check: $(READY) ## what CI runs: style, types, import contracts, all tests with branch coverage
 	$(BIN)/ruff check

@@ -14,6 +14,7 @@ from sklearn.datasets import load_iris
 import netcore
 from netcore.confirm.candidates import COURSE, candidates
 from netcore.confirm.confirmation import read_confirmation, winner_of
+from netcore.confirm.final_model import final_training
 from netcore.data import prepare
 from netcore.data.prepared import cache_folder
 from netcore.data.raw import RawData
@@ -186,6 +187,17 @@ def test_a_baseline_never_wins(confirmed: tuple[Path, StudyTables]) -> None:
     found = read_confirmation(study.spec(), study.committed(), study)
     *finalists, softmax, _ = found
     assert winner_of({softmax: found[finalists[0]], finalists[1]: found[finalists[1]]}) == finalists[1]
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 3])
+def test_the_final_model_is_of_the_median_seed(confirmed: tuple[Path, StudyTables], seeds: int) -> None:
+    """It is the winner's net of its median seed; of two in the middle, the one with the lower value."""
+    study = study_of(confirmed[0].parent)
+    found = read_confirmation(study.spec(), study.committed(), study)
+    final = final_training({candidate: records[:seeds] for candidate, records in found.items()})
+    assert final is not None
+    values = [record.result.value for record in found[final.candidate][:seeds]]
+    assert final.record.result.value == np.quantile(values, 0.5, method="lower")
 
 
 def test_softmax_regression_chooses_its_learning_rate(confirmed: tuple[Path, StudyTables]) -> None:

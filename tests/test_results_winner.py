@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from tables import CLEAR, NAN, TRAIN, VAL, a_confirmation, a_study, summary_of
 
+from netcore.question.metrics import Metric
 from netcore.results.intervals import corrected_mean
 from netcore.results.winner import Answer, answer_of, summarised
 
@@ -47,6 +48,19 @@ def test_means_and_differences_are_the_corrected_ones() -> None:
     assert (found.winner.search_estimate, softmax.search_estimate) == (0.2, None)
 
 
+def test_each_metric_has_its_own_mean() -> None:
+    """The winner has the best mean of the study's metric, and its means of both metrics are its own."""
+    tables = a_confirmation(CLEAR, Metric.VAL_ACCURACY)
+    losses = tables.confirmation["val_accuracy"] / 2
+    found = summarised(dataclasses.replace(tables, confirmation=tables.confirmation.assign(val_loss=losses)))
+    assert found is not None
+    assert found.winner is not None
+    accuracy, loss = found.winner.of(Metric.VAL_ACCURACY), found.winner.of(Metric.VAL_LOSS)
+    assert accuracy is not None
+    assert loss is not None
+    assert (found.winner.name, round(accuracy.mean, 9), round(loss.mean, 9)) == ("trial 2", 0.32, 0.16)
+
+
 def test_pairs_are_made_by_seed_and_not_by_place() -> None:
     """The rows of a candidate may come in any order."""
     tables = a_confirmation(CLEAR)
@@ -68,7 +82,10 @@ def test_the_smallest_within_the_noise_does_not_win() -> None:
     found = summary_of(CLEAR)
     assert {c.name for c in found.within_noise} == {"trial 1", "course defaults"}
     assert found.smallest is None
-    found = summary_of({"trial 1": [0.20, 0.22, 0.23], "trial 0": [0.21, 0.22, 0.23], "trial 2": [0.9, 0.91, 0.93]})
+    near = [0.21, 0.22, 0.23]
+    found = summary_of(
+        {"trial 1": [0.20, 0.22, 0.23], "trial 0": near, "trial 2": [0.9, 0.91, 0.93], "course defaults": near}
+    )
     assert found.winner is not None
     assert found.smallest is not None
     assert (found.winner.name, found.smallest.name) == ("trial 1", "trial 0")

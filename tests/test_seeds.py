@@ -20,15 +20,17 @@ def words(seed: int, number: int, purpose: Purpose) -> list[int]:
 
 
 def test_purposes_keep_their_numbers() -> None:
-    """The purposes' numbers are part of every result: these never change."""
-    first = {"WEIGHTS": 0, "BATCHES": 1, "SAMPLER": 2, "SPLIT": 3}
-    assert first.items() <= {purpose.name: int(purpose) for purpose in Purpose}.items()
+    """The purposes' numbers are part of every result: new ones are added, these never change."""
+    first = {"WEIGHTS": 0, "BATCHES": 1, "SAMPLER": 2, "SPLIT": 3, "CONFIRM_WEIGHTS": 4, "CONFIRM_BATCHES": 5}
+    first |= {"CONFIRM_SPLIT": 6, "AUDIT": 7, "REPLAY": 8}
+    assert first.items() <= {name: int(purpose) for name, purpose in Purpose.__members__.items()}.items()
 
 
 def test_seed_sequence_is_the_documented_one() -> None:
     """A stream is NumPy's SeedSequence of (seed, number, purpose), and nothing more."""
     theirs = np.random.default_rng(np.random.SeedSequence((7, 17, 1))).random(5)
     assert generator(7, 17, Purpose.BATCHES).random(5).tobytes() == theirs.tobytes()
+    assert np.random.default_rng(seed_sequence(7, 17, Purpose.BATCHES)).random(5).tobytes() == theirs.tobytes()
 
 
 @settings(deadline=None, derandomize=True)
