@@ -48,9 +48,6 @@ TRIAL = 10.0
 WORKERS = 256
 
 
-# The window
-
-
 def utilisation(workers: int, window: int, seconds: NDArray[np.float64]) -> float:
     """Return the share of the workers' time in which they train, from the first ask to the last commit."""
     trials = len(seconds)
