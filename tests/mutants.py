@@ -45,9 +45,7 @@ class Area(NamedTuple):
 
 
 FILES = "bits or once or types or damaged or still or cannot"
-RUNS = "last or damaged or audit or cost or stopped or incomplete or split_for"
 LOOP = "mixed_study or any_number or another_seed or extended or stops_the_run or history_keep or grid or kept"
-SENT = "equals or found or kind or parent or data_set or second or mends or rebuilds or comes_back"
 FOLDS = "folds and not (workers or interrupted or mlflow or official)"
 AREAS = {
     "core": Area(46, ("core/*.py",), "core_net core_params core_training core_gradcheck", "core_softmax trial"),
@@ -70,18 +68,10 @@ AREAS = {
         "record",
         f"damage folds folder search '-k {FOLDS} or (folder or damage or {LOOP}) and not lock'",
     ),
-    "confirm": Area(
-        24,
-        ("confirm/*.py", "search/kept_weights.py"),
-        f"confirm '-k not ({RUNS})'",
-        f"confirm '-k ({RUNS}) and not audit'",
-    ),
+    "confirm": Area(24, ("confirm/*.py", "search/kept_weights.py"), "confirm"),
     "statistics": Area(36, ("results/intervals.py", "results/winner.py"), "results_intervals results_winner"),
     "sync": Area(
-        28,
-        ("tracking/sync.py", "tracking/plan.py", "tracking/projection.py", "tracking/writer.py"),
-        f"tracking '-k {SENT}'",
-        "tracking '-k weights_that or extended'",
+        28, ("tracking/sync.py", "tracking/plan.py", "tracking/projection.py", "tracking/writer.py"), "tracking"
     ),
     "archive": Area(18, ("archive.py",), "record", "damage folder"),
     "seeds": Area(8, ("seeds.py",), "seeds", "confirm '-k not (audit or last or cost)'"),
