@@ -6,7 +6,7 @@ They can be deleted at any time. MLflow is the one derived store that is not wri
 from netcore.records.folder import StudyFolder
 from netcore.results.plots import draw_all
 from netcore.results.report import write_report
-from netcore.results.tables import StudyTables, load_study, write_tables
+from netcore.results.tables import StudyTables, tables_of, write_tables
 from netcore.tracking.journal import write_journal
 
 
@@ -17,8 +17,9 @@ def write_derived_files(folder: StudyFolder) -> StudyTables:
         InputError: the folder has no settings, or a record is damaged.
         WorkError: the system refuses to write.
     """
-    tables = load_study(folder.path)
+    records = folder.committed()
+    tables = tables_of(records, folder)
     write_tables(tables, folder)
-    write_journal(folder.committed(), folder)
+    write_journal(records, folder)
     write_report(tables, folder, draw_all(tables, folder))
     return tables

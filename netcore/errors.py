@@ -28,21 +28,6 @@ class Problem:
         return printable(f"{self.place}: {self.rule}{got}{remedy}")
 
 
-@dataclass(frozen=True)
-class Remark:
-    """A note to the user; nothing is wrong."""
-
-    text: str
-
-    def __str__(self) -> str:
-        """Return the line that the user reads."""
-        return self.text
-
-
-Finding = Problem | Remark
-"""The report of one check of a study."""
-
-
 class NetcoreError(Exception):
     """An error with one or more problems; `str()` returns one line for each."""
 

@@ -15,7 +15,8 @@ from typing import BinaryIO
 
 from netcore.errors import InputError, NetcoreError, WorkError
 
-_WRONG_PLACE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG}
+WRONG_PLACE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG}
+"""The system's errors by which another place would do; after any other error, such as a full disk, the work failed."""
 
 _WRITES = count()
 
@@ -95,7 +96,7 @@ def cannot_write(path: Path, error: OSError, elsewhere: str = ELSEWHERE) -> Netc
     what = f"cannot be written ({error.strerror or error})"
     if error.errno == errno.EISDIR:
         elsewhere = "move the folder of this name away"
-    if error.errno in _WRONG_PLACE:
+    if error.errno in WRONG_PLACE:
         return InputError.at(path, what, remedy=elsewhere)
     return WorkError.at(
         path, what, remedy="fix the cause, then run the same command again: it continues where it stopped"

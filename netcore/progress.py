@@ -1,13 +1,23 @@
-"""What a run reports while it works, besides records: notices, and the stages that it enters."""
+"""What a run or a check reports while it works, besides records: findings, and the stages that it enters."""
 
 from dataclasses import dataclass
+
+from netcore.errors import Problem
 
 
 @dataclass(frozen=True)
 class Notice:
-    """Something that the user should know although the run continues."""
+    """Something that the user should know although nothing is wrong."""
 
     text: str
+
+    def __str__(self) -> str:
+        """Return the line that the user reads."""
+        return self.text
+
+
+Finding = Problem | Notice
+"""What one check of a study found."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
@@ -32,7 +32,6 @@ from netcore.search.kept_weights import keep_weights
 from netcore.search.loop import Search
 from netcore.search.samplers import SAMPLER_ARGUMENTS
 from netcore.training.step import STEP
-from netcore.workers.cluster import DaskEngine
 from netcore.workers.engine import Engine
 from netcore.workers.local import usable_cores
 from netcore.workers.start import check_workers, engine_for
@@ -221,12 +220,11 @@ class Run:
 
 
 def _with_news(engine: Engine, steps: Iterable[T]) -> Iterator[T | Notice]:
-    """Yield the steps of some work, with the news of a cluster's workers in between."""
-    news: Callable[[], Sequence[str]] = engine.news if isinstance(engine, DaskEngine) else tuple
-    yield from map(Notice, news())
+    """Yield the steps of some work, with the engine's news in between."""
+    yield from map(Notice, engine.news())
     for step in steps:
         yield step
-        yield from map(Notice, news())
+        yield from map(Notice, engine.news())
 
 
 def described(dataset: Dataset) -> dict[str, Any]:

@@ -123,7 +123,7 @@ def _bar(stages: tuple[str, ...] = ("trials",)) -> Iterator[Show]:
         yield show
 
 
-def say_checks(steps: "Iterable[Check | Stage | Record]") -> bool:
+def print_checks(steps: "Iterable[Check | Stage | Record]") -> bool:
     """Print the result of each check as it ends; return whether all of them hold."""
     failed = made = done = 0
     with ExitStack() as stack:
@@ -140,24 +140,24 @@ def say_checks(steps: "Iterable[Check | Stage | Record]") -> bool:
                 stack.close()
                 made += 1
                 failed += bool(step.problems)
-                _say_check(step)
+                _print_check(step)
     click.echo(f"{failed} of {made} checks FAILED" if failed else f"{made} checks, none failed")
     return not failed
 
 
-def _say_check(check: "Check") -> None:
-    """Print the problems and remarks of a check, or, if there are none, its claim."""
+def _print_check(check: "Check") -> None:
+    """Print the problems and notices of a check, or, if there are none, its claim."""
     for problem in check.problems[:_MOST]:
         click.echo(f"FAILED  {check.name:<12}  {problem}")
     if len(check.problems) > _MOST:
         click.echo(f"FAILED  {check.name:<12}  and {len(check.problems) - _MOST} more")
-    for remark in check.remarks:
-        click.echo(f"note    {check.name:<12}  {remark}")
+    for notice in check.notices:
+        click.echo(f"note    {check.name:<12}  {notice}")
     if not check.findings:
         click.echo(f"ok      {check.name:<12}  {check.claim}")
 
 
-def say_replays(replays: "Iterable[Replayed]") -> bool:
+def print_replays(replays: "Iterable[Replayed]") -> bool:
     """Print of each replayed training whether it equals its record; return whether none differs."""
     counts: Counter[str] = Counter()
     for each in replays:
@@ -177,7 +177,7 @@ def say_replays(replays: "Iterable[Replayed]") -> bool:
     return not counts["DIFFERS"]
 
 
-def say_outcome(run: "Run", tables: "StudyTables", seconds: float, tracked: str) -> None:
+def print_outcome(run: "Run", tables: "StudyTables", seconds: float, tracked: str) -> None:
     """Print the outcome of a run: winner or best trial, its metrics, and where the report and MLflow are."""
     from netcore.results.number_format import plus_minus  # noqa: PLC0415  # pandas: only where it is needed
     from netcore.results.stopping_audit import audited  # noqa: PLC0415
@@ -205,7 +205,7 @@ def say_outcome(run: "Run", tables: "StudyTables", seconds: float, tracked: str)
             if candidate and (estimate := candidate.of(metric)):
                 seeds = f"{candidate.finished} fresh {_plural('seed', candidate.finished)}"
                 rows.append((label, plus_minus(estimate, metric), f"{metric}, {seeds}"))
-    test = reading_of(tables, run.folder.test_figures(), list(run.dataset.class_names))
+    test = reading_of(tables, run.folder.test_result(), list(run.dataset.class_names))
     if test:
         whose = "" if answer and test.candidate == f"trial {answer.trial}" else f", {test.candidate}"
         rows.append(("test accuracy", f"{test.accuracy:.4f}", f"{test.right} of {test.rows} rows{whose}"))
@@ -225,7 +225,7 @@ def _plural(what: str, count: int) -> str:
     return what if count == 1 else f"{what}s"
 
 
-def say_trial(record: Record) -> None:
+def print_trial(record: Record) -> None:
     """Print one trial in full: hyperparameters, result, curve; of a failed trial, the traceback."""
     job, result, provenance = record.job, record.result, record.provenance
     click.echo(f"trial {record.number}: {result.state}, {provenance.seconds:.2f} s, digest {record.digest}")
@@ -246,7 +246,7 @@ def say_trial(record: Record) -> None:
         )
 
 
-def say_data(dataset: "Dataset") -> None:
+def print_data(dataset: "Dataset") -> None:
     """Print a data set: rows, inputs, classes, digest, and the rows of each class in each part."""
     shape = f" ({' x '.join(map(str, dataset.image_shape))})" if dataset.image_shape else ""
     train, validation, test = (Counter(y.tolist()) for y in dataset.labels)

@@ -1,7 +1,7 @@
 """netcore's commands as a user runs them: each in a process of its own.
 
-`command` starts Python anew. `quick` forks the process from one that has already imported the libraries, which takes a
-twentieth of the time.
+`netcore_command` starts Python. `quick` forks the process from one that has already imported the libraries, which
+takes a twentieth of the time.
 """
 
 import atexit
@@ -12,11 +12,27 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 Done = subprocess.CompletedProcess[str]
 Command = Callable[..., Done]
 
-SERVER = """
+LEAVE = """
+        code = 70
+        try:
+            netcore.cli.main()
+        except SystemExit as end:
+            code = end.code
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+"""
+"""How a forked process ends: it runs the command, and gives its exit code."""
+
+SERVER = f"""
 import json, os, sys, tempfile, traceback
 import pandas, pyarrow.parquet, sklearn.datasets, sklearn.impute, sklearn.model_selection
 import netcore.cli.studies, netcore.cli.train, netcore.cli.rows
@@ -30,30 +46,17 @@ for line in sys.stdin:
         os.environ.clear()
         os.environ.update(job["environment"])
         sys.argv = ["netcore", *job["arguments"]]
-        code = 70
-        try:
-            netcore.cli.main()
-        except SystemExit as end:
-            code = end.code
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+{LEAVE}    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     for output in outputs:
         output.seek(0)
     print(json.dumps([code, *(output.read() for output in outputs)]), flush=True)
 """
 
 
-def command(*arguments: object, cwd: Path, **environment: str) -> Done:
-    """Run a netcore command; `environment` holds further variables."""
+def netcore_command(*arguments: object, cwd: Path, **options: Any) -> Done:  # noqa: ANN401  # those of `run`
+    """Run a netcore command as a user does."""
     line = [sys.executable, "-m", "netcore", *map(str, arguments)]
-    return subprocess.run(
-        line, cwd=cwd, capture_output=True, text=True, check=False, timeout=120, env={**os.environ, **environment}
-    )
+    return subprocess.run(line, cwd=cwd, capture_output=True, text=True, check=False, **options)
 
 
 @cache
@@ -66,7 +69,7 @@ def server() -> "subprocess.Popen[str]":
 
 
 def quick(*arguments: object, cwd: Path, **environment: str) -> Done:
-    """Do the same as `command`, in a forked process."""
+    """Do the same in a forked process; `environment` holds further variables."""
     words = list(map(str, arguments))
     job = {"arguments": words, "cwd": str(cwd), "environment": {**os.environ, **environment}}
     stdin, stdout = server().stdin, server().stdout

@@ -5,8 +5,6 @@ import hashlib
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -19,6 +17,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 from browser import CHROMIUM, Browser, browser
+from recorded import one_of_each, with_folds
 from synced import address, copy, make
 
 import netcore
@@ -27,6 +26,7 @@ from netcore.data.prepared import prepared
 from netcore.question.hyperparameters import Hyperparameters
 from netcore.question.spec import EXTRAS, StudySpec, dataset_of, load_spec
 from netcore.records.job import TrialJob
+from netcore.records.record import Record
 from netcore.results.tables import StudyTables
 from studies import run_arrays
 
@@ -157,10 +157,16 @@ def workers_of(pid: int | None = None) -> list[psutil.Process]:
     return workers
 
 
-def netcore_command(*arguments: object, cwd: Path, **options: object) -> "subprocess.CompletedProcess[str]":
-    """Run a netcore command as a user does, in a process of its own."""
-    command = [sys.executable, "-m", "netcore", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload, no-any-return]
+@pytest.fixture(scope="session")
+def records() -> dict[str, Record]:
+    """Return one record of each state."""
+    return one_of_each()
+
+
+@pytest.fixture(scope="session")
+def folded() -> Record:
+    """Return the record of a trial with three folds."""
+    return with_folds()
 
 
 @pytest.fixture(scope="session")

@@ -30,11 +30,17 @@ seeds = 1
 """A study file of two trials on rows.npz."""
 
 
-def run_arrays(folder: Path) -> Path:
-    """Run the study `x` in a folder, with its confirmation and derived files; return the folder."""
-    (folder / "x.toml").write_text(ARRAYS)
+def write_arrays(folder: Path, name: str) -> Path:
+    """Write the study file and its data into a folder; return the file."""
     X = np.random.default_rng(0).standard_normal((60, 3))
     np.savez(folder / "rows.npz", X=X, y=np.arange(60) % 3)
-    netcore.run_study(folder / "x.toml", results=folder / "results", workers=1)
+    file = folder / f"{name}.toml"
+    file.write_text(ARRAYS)
+    return file
+
+
+def run_arrays(folder: Path) -> Path:
+    """Run the study `x` in a folder, with its confirmation and derived files; return the folder."""
+    netcore.run_study(write_arrays(folder, "x"), results=folder / "results", workers=1)
     write_derived_files(StudyFolder(folder / "results" / "x"))
     return folder

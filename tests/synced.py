@@ -5,8 +5,6 @@ import sqlite3
 import warnings
 from pathlib import Path
 
-import numpy as np
-
 import netcore
 from netcore.question.spec import load_spec
 from netcore.records.folder import StudyFolder
@@ -16,6 +14,7 @@ from netcore.run import Run
 from netcore.tracking.client import connect
 from netcore.tracking.follow import sync
 from netcore.tracking.journal import write_journal
+from studies import write_arrays
 
 STUDY = """
 # Question: do all of its numbers agree?
@@ -43,23 +42,6 @@ seeds = 3
 """
 """Finished, pruned, diverged and failed trials, confirmed and audited."""
 
-FILED = """
-[study]
-trials = 2
-[data]
-source = "arrays"
-path = "rows.npz"
-[training]
-epochs = 2
-batch_size = 10
-[space]
-learning_rate = 0.1
-hidden_size = 4
-reg = 0.0
-learning_rate_decay = 1.0
-"""
-"""Data that are a file."""
-
 LOCATIONS = (
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),
@@ -73,10 +55,7 @@ LOCATIONS = (
 def make(folder: Path) -> Path:
     """Run both studies in the current folder, and send them to MLflow."""
     (folder / "small.toml").write_text(STUDY, encoding="utf-8")
-    (folder / "filed.toml").write_text(FILED, encoding="utf-8")
-    rng = np.random.default_rng(0)
-    np.savez(folder / "rows.npz", X=rng.standard_normal((90, 3)), y=np.arange(90) % 3)
-    netcore.run_study(folder / "filed.toml", results=folder / "results", workers=1, confirm=False)
+    netcore.run_study(write_arrays(folder, "filed"), results=folder / "results", workers=1, confirm=False)
     with Run(load_spec(folder / "small.toml"), results=folder / "results", workers=2) as run:
         for _ in (*run.search(), *run.audit(1.0)):
             pass

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from commands import command, quick, refused
+from commands import netcore_command, quick, refused
 
 import netcore
 from netcore.archive import pack
@@ -70,7 +70,7 @@ def test_a_wrong_study_file_runs_nothing(tmp_path: Path, what: str) -> None:
 def test_the_command_itself(tmp_path: Path) -> None:
     """`python -m netcore` answers as the forked commands of the other tests do."""
     (tmp_path / "x.toml").write_text(WRONG["syntax"][0])
-    one, other = (run("run", "x.toml", cwd=tmp_path) for run in (command, quick))
+    one, other = (run("run", "x.toml", cwd=tmp_path) for run in (netcore_command, quick))
     assert (one.returncode, one.stdout, one.stderr) == (other.returncode, other.stdout, other.stderr)
     refused(one)
     assert names(tmp_path) == NOTHING_WRITTEN
@@ -134,7 +134,7 @@ def test_a_study_that_is_not_there(tmp_path: Path, name: str, line: str) -> None
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["nonsense"], "No such command 'nonsense'"),
+        (["runn"], "there is no command 'runn'; did you mean 'run'?"),
         (["run"], "Missing argument 'STUDY'"),
         (["run", "x.toml", "--trials", "0"], "0 is not in the range x>=1"),
         (["show", "x", "--", "-1"], "-1 is not in the range x>=0"),
@@ -210,6 +210,15 @@ def test_no_space(tmp_path: Path) -> None:
     assert re.match(r"error: results/x/\S+: cannot be written \(File too large\); fix the cause, ", lines[0])
     assert not list(tmp_path.rglob("*.partial"))
     assert all(path.stat().st_size <= 1600 for path in (tmp_path / "results").rglob("*") if path.is_file())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's full device")
+def test_no_space_for_what_is_printed(tmp_path: Path) -> None:
+    """A full disk behind the standard output is one line, and exit code 1: the input is not wrong."""
+    with Path("/dev/full").open("w") as full:
+        line = [sys.executable, "-m", "netcore", "check", "--schema"]
+        done = subprocess.run(line, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "error: the system: No space left on device\n")
 
 
 # Studies that have run
@@ -313,7 +322,7 @@ def test_what_must_not_be_read_is_not_taken_for_missing(own: Path, name: str, co
     ],
 )
 def test_a_damaged_record_is_an_error_for_those_who_read(own: Path, name: str, damage: str) -> None:
-    """A record that is not whole is named by every command that only reads, exit code 2, and stays where it is."""
+    """A damaged record is named by every command that only reads, exit code 2, and stays where it is."""
     record = own / "results" / "x" / "trials" / "000001.npz"
     data = record.read_bytes()
     damaged = {

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import fingerprint, job_of, netcore_command, on_disk, write_mixed
+from commands import netcore_command
+from conftest import fingerprint, job_of, on_disk, write_mixed
 
 import netcore
 from netcore.errors import InputError, WorkError

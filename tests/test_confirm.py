@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from commands import quick
-from conftest import netcore_command
+from commands import netcore_command, quick
 from sklearn.datasets import load_iris
 
 import netcore
@@ -146,7 +145,7 @@ def test_any_number_of_workers_gives_the_same(confirmed: tuple[Path, StudyTables
     tables = netcore.run_study(confirmed[0], results=tmp_path, workers=3)
     assert digests(tables) == digests(confirmed[1])
     theirs = study_of(confirmed[0].parent)
-    assert StudyFolder(tmp_path / "small").test_figures() == theirs.test_figures()
+    assert StudyFolder(tmp_path / "small").test_result() == theirs.test_result()
 
 
 def test_it_goes_on_where_it_was_interrupted(confirmed: tuple[Path, StudyTables], copied: Path) -> None:
@@ -176,7 +175,7 @@ def test_the_winner_is_the_finalist_with_the_best_mean(confirmed: tuple[Path, St
     assert summary.winner is not None
     assert summary.winner.name == winner.name, "the report computes it from the table"
     losses = table[table["candidate"] == winner.name].set_index("seed")["val_loss"]
-    test = study.test_figures()
+    test = study.test_result()
     assert test is not None
     assert (test["candidate"], test["seed"]) == (winner.name, losses.sort_values().index[1])
 
@@ -215,9 +214,9 @@ def test_softmax_regression_chooses_its_learning_rate(confirmed: tuple[Path, Stu
 
 def test_the_test_set_is_read_once(confirmed: tuple[Path, StudyTables], copied: Path) -> None:
     """Running again reads nothing; another final model is counted; it has the means of the latest confirmation."""
-    test = study_of(copied).test_figures()
+    test = study_of(copied).test_result()
     netcore.run_study(copied / "small.toml", results=copied / "results", workers=2)
-    assert test == study_of(copied).test_figures()
+    assert test == study_of(copied).test_result()
     assert test is not None
     assert (test["readings"], test["rows"], np.sum(test["confusion"])) == (1, 30, 30)
     assert test["right"] == np.trace(test["confusion"])
@@ -225,7 +224,7 @@ def test_the_test_set_is_read_once(confirmed: tuple[Path, StudyTables], copied: 
     tables = netcore.run_study(spec, results=copied / "results", workers=2)
     assert len(tables.confirmation) == 16
     assert set(digests(confirmed[1])) < set(digests(tables))
-    again = study_of(copied).test_figures()
+    again = study_of(copied).test_result()
     assert again is not None
     assert again["readings"] == (1 if again["digest"] == test["digest"] else 2)
     facts = read_model(study_of(copied).path / MODEL).facts
@@ -253,7 +252,7 @@ def test_confirm_is_run_s_last_part(confirmed: tuple[Path, StudyTables], tmp_pat
     ran = netcore_command("run", "small.toml", "--no-confirm", cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
     assert "confirm" not in ran.stderr
-    assert study_of(tmp_path).test_figures() is None
+    assert study_of(tmp_path).test_result() is None
     (tmp_path / "elsewhere").mkdir()
     done = netcore_command("confirm", "small", "--results", "../results", cwd=tmp_path / "elsewhere")
     assert done.returncode == 0, done.stderr
@@ -291,7 +290,7 @@ def test_where_trials_diverge(tmp_path: Path, rates: str, kinds: list[str]) -> N
         notices = [str(step) for step in run.search() if not isinstance(step, Record)]
     assert any("nothing to confirm" in notice for notice in notices) is not bool(kinds)
     assert netcore.load_study(run.folder.path).confirmation["kind"].tolist() == kinds
-    assert (run.folder.test_figures() is None) is not bool(kinds)
+    assert (run.folder.test_result() is None) is not bool(kinds)
 
 
 @pytest.mark.slow
@@ -333,16 +332,16 @@ def test_without_pruned_trials_there_is_nothing_to_audit(tmp_path: Path) -> None
 def test_deleting_test_json_does_not_undo_a_reading(copied: Path) -> None:
     """Without test.json the readings are still counted; without model.npz the same net is trained again."""
     study = study_of(copied)
-    model, before = (study.path / MODEL).read_bytes(), study.test_figures()
+    model, before = (study.path / MODEL).read_bytes(), study.test_result()
     study.test.unlink()
     netcore.run_study(copied / "small.toml", results=copied / "results", workers=2)
-    again = study.test_figures()
+    again = study.test_result()
     assert before is not None
     assert again is not None
     assert again["readings"] == before["readings"] + 1
     (study.path / MODEL).unlink()
     netcore.run_study(copied / "small.toml", results=copied / "results", workers=2)
-    assert study.test_figures() == again
+    assert study.test_result() == again
     assert read_model(study.path / MODEL).params.W1.tobytes() == Model.from_bytes(model, "before").params.W1.tobytes()
 
 

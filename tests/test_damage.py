@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 import pytest
 from models import trained
-from test_data_prepared import iris as iris_data
-from test_record import folded, iris, job, records, sealed  # noqa: F401  # fixtures
+from recorded import sealed
 
 from netcore.archive import array_of, pack, unpack
+from netcore.data import load_dataset
 from netcore.data.prepared import open_dataset, prepared
 from netcore.errors import RecordError, WorkError
 from netcore.final.model import Model
@@ -91,7 +91,7 @@ ARRAYS: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("what", ARRAYS)
-def test_an_array_is_what_is_there(records: dict[str, Record], folded: Record, what: str) -> None:  # noqa: F811
+def test_an_array_is_what_is_there(records: dict[str, Record], folded: Record, what: str) -> None:
     """A header that does not describe the data is refused wherever an array is read, before any allocation."""
     record, model = records["finished"], trained("iris", hidden_size=2)[0]
     with bounded():
@@ -105,7 +105,7 @@ def test_an_array_is_what_is_there(records: dict[str, Record], folded: Record, w
                 Model.from_bytes(pack({**unpack(model.to_bytes(), ""), f"{name}.npy": ARRAYS[what]}), "m.npz")
 
 
-def test_rows_of_nothing_are_no_folds(records: dict[str, Record]) -> None:  # noqa: F811
+def test_rows_of_nothing_are_no_folds(records: dict[str, Record]) -> None:
     """Folds without an epoch are refused, because rows of no bytes could be of any number."""
     nothing = {f"{name}.npy": claims((0,)) for name in CURVES}
     nothing |= {f"fold_{name}.npy": claims((10**12, 0)) for name in METRICS}
@@ -118,7 +118,7 @@ def test_rows_of_nothing_are_no_folds(records: dict[str, Record]) -> None:  # no
 def test_prepared_data_that_claim_more(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Prepared arrays whose header claims more than the file has are refused in one line."""
     monkeypatch.setenv("NETCORE_CACHE", str(tmp_path))
-    with prepared(iris_data) as dataset, bounded():
+    with prepared(lambda put: load_dataset("iris", seed=0, put=put)) as dataset, bounded():
         assert dataset.path is not None
         (dataset.path / "0.X_train.npy").write_bytes(ARRAYS[what])
         with pytest.raises(WorkError, match="the prepared data are missing or damaged"):
@@ -192,7 +192,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
 
 
 @pytest.mark.parametrize("what", BOMBS)
-def test_an_archive_takes_what_it_has(records: dict[str, Record], what: str) -> None:  # noqa: F811
+def test_an_archive_takes_what_it_has(records: dict[str, Record], what: str) -> None:
     """An archive with false sizes is refused as a record, a model and weights, within the bound."""
     data = BOMBS[what]()
     assert len(data) < 6 * 2**20
@@ -206,7 +206,7 @@ def test_an_archive_takes_what_it_has(records: dict[str, Record], what: str) -> 
                 read(data, "x.npz")
 
 
-def test_weights_are_arrays_of_numbers(records: dict[str, Record]) -> None:  # noqa: F811
+def test_weights_are_arrays_of_numbers(records: dict[str, Record]) -> None:
     """Forged weights whose record has their SHA-256 are refused if they contain objects or text."""
     params = trained("iris", hidden_size=3)[0].params
     members = unpack(pack_weights(params), "")

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from conftest import netcore_command
+from commands import netcore_command
 from formats import write_idx
 
 from netcore.cli import commands

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import netcore_command
+from commands import netcore_command
 
 from netcore.data import Dataset, load_dataset
 from netcore.data.prepared import open_dataset, prepared, spill

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import netcore_command
+from commands import netcore_command
 from formats import CIFAR_FILES, idx_file, pixels, write_cifar, write_idx
 from numpy.typing import NDArray
 

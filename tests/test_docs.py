@@ -18,8 +18,7 @@ import click
 import numpy as np
 import pytest
 from annotated_types import Ge, Gt, Le, Lt
-from commands import quick
-from conftest import netcore_command
+from commands import netcore_command, quick
 from formats import write_cifar, write_idx
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import fingerprint, job_of, netcore_command, on_disk, workers_of
+from commands import netcore_command
+from conftest import fingerprint, job_of, on_disk, workers_of
 
 import netcore
 from netcore.errors import WorkError

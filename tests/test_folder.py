@@ -284,7 +284,7 @@ def test_trials_of_the_spec(folder: StudyFolder) -> None:
     resolved = {"settings": SPEC.model_dump(mode="json"), "data": data, "training_step": "numpy"}
     folder.resolved.write_text(json.dumps(resolved))
     assert folder.spec().study.trials == 100
-    assert folder.test_figures() is None
+    assert folder.test_result() is None
 
 
 def test_a_record_that_is_a_pipe_is_not_waited_for(folder: StudyFolder) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
-from commands import quick
-from conftest import fingerprint, netcore_command
+from commands import netcore_command, quick
+from conftest import fingerprint
 from sklearn.model_selection import StratifiedKFold
 
 import netcore

@@ -17,17 +17,16 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from recorded import WHEN, iris, job, sealed
 
 from netcore.archive import pack, unpack
 from netcore.core.params import Params, init_params
 from netcore.core.sgd import Epoch
-from netcore.data import Dataset, load_dataset
 from netcore.errors import RecordError
 from netcore.question.hyperparameters import Hyperparameters
 from netcore.question.metrics import METRICS, Metric
-from netcore.question.spec import StudySpec
 from netcore.records.curves import CURVES
-from netcore.records.job import State, TrialJob, TrialResult, failed
+from netcore.records.job import State, TrialResult, failed
 from netcore.records.record import (
     Provenance,
     Record,
@@ -39,44 +38,9 @@ from netcore.records.record import (
 )
 from netcore.workers.trial import run_trial
 
-SPACE: dict[str, Any] = {"learning_rate": 0.1, "hidden_size": 3, "reg": 1e-3, "learning_rate_decay": 0.9}
 REMEDY = "`netcore run` moves it aside and trains the trial again"
 ALTERED = r"is truncated or altered \(its checksum does not hold\)"
 NO_RECORD = r"does not hold a record \(.*\)"
-WHEN = Provenance(started=1.7e9, seconds=0.25, attempts=1, environment={"numpy": "2", "blas": "openblas"})
-
-
-def job(**changes: Any) -> TrialJob:  # noqa: ANN401
-    """Return a job of three epochs on iris, with some fields changed."""
-    training = {"epochs": 3, "batch_size": 30}
-    study = {"study": {"name": "x"}, "data": {"source": "iris"}, "training": training, "space": SPACE}
-    made = TrialJob.of(
-        StudySpec.model_validate(study),
-        7,
-        Hyperparameters(**SPACE),
-        {2: 0.75, 3: 0.1 + 0.2},
-        "d" * 64,
-        "k" * 64,
-    )
-    return dataclasses.replace(made, **changes)
-
-
-@pytest.fixture(scope="module")
-def iris() -> Dataset:
-    """Load iris once."""
-    return load_dataset("iris", validation=0.2, test=0.2, seed=0)
-
-
-@pytest.fixture(scope="module")
-def records(iris: Dataset) -> dict[str, Record]:
-    """Return one record of each state."""
-    rates = {"finished": {}, "pruned": {2: -1.0}, "diverged": {}}
-    jobs = {name: job(thresholds=thresholds) for name, thresholds in rates.items()}
-    jobs["diverged"] = job(hyperparameters=Hyperparameters(1e30, 3, 1e-3, 0.9))
-    made = {name: Record.of(one, run_trial(one, iris), WHEN) for name, one in jobs.items()}
-    made["failed"] = Record.of(job(), failed("error", "Traceback …\n\ud800"), WHEN)
-    assert {name: str(record.result.state) for name, record in made.items()} == {name: name for name in made}
-    return made
 
 
 STATES = ["finished", "pruned", "diverged", "failed"]
@@ -93,11 +57,6 @@ def same(one: Record, other: Record) -> bool:
 def without_weights(record: Record) -> Record:
     """Return a record as it is read back: without its weights, which are a file of their own."""
     return dataclasses.replace(record, result=dataclasses.replace(record.result, weights=None))
-
-
-def sealed(body: bytes) -> bytes:
-    """Return the bytes, followed by their checksum."""
-    return body + hashlib.sha256(body).hexdigest().encode()
 
 
 def repacked(record: Record, **changes: Any) -> bytes:  # noqa: ANN401
@@ -177,10 +136,10 @@ def test_numpy_opens_it_without_pickle(records: dict[str, Record], state: str) -
     assert (content["value"] is None) == (state in {"diverged", "failed"})
 
 
-def test_equal_trainings_give_equal_bytes(iris: Dataset, records: dict[str, Record]) -> None:
+def test_equal_trainings_give_equal_bytes(records: dict[str, Record]) -> None:
     """The same trial trained again gives the same file."""
     for name in ("finished", "pruned", "diverged"):
-        again = Record.of(records[name].job, run_trial(records[name].job, iris), WHEN)
+        again = Record.of(records[name].job, run_trial(records[name].job, iris()), WHEN)
         assert again.to_bytes() == records[name].to_bytes()
 
 
@@ -195,14 +154,6 @@ def test_every_nan_is_the_same() -> None:
 
 
 # Folds
-
-
-@pytest.fixture(scope="module")
-def folded() -> Record:
-    """Return the record of a trial with three folds."""
-    dataset = load_dataset("iris", seed=0, folds=3)
-    asked = job(thresholds={})
-    return Record.of(asked, run_trial(asked, dataset), WHEN, dataset.preprocessing)
 
 
 def test_a_record_with_folds_round_trips(folded: Record) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from conftest import netcore_command
+from commands import netcore_command
 from synced import put, run_of
 
 from netcore.check.replay import (

@@ -98,7 +98,7 @@ def test_a_finalist_that_diverged_once_cannot_win() -> None:
     assert found.winner.name == "trial 1"
     broken = found.named("trial 0")
     assert broken is not None
-    assert (broken.finished, broken.seeds, broken.whole) == (2, 3, False)
+    assert (broken.finished, broken.seeds, broken.complete) == (2, 3, False)
     assert broken not in found.within_noise
 
 
@@ -106,7 +106,7 @@ def test_if_no_finalist_is_whole_the_best_of_them_wins() -> None:
     """There is a winner if one finalist finished one seed; pairs are the seeds that both finished."""
     found = summary_of({"trial 0": [0.3, NAN, 0.2], "trial 1": [NAN, 0.4, 0.5], "softmax regression": [NAN, NAN, NAN]})
     assert found.winner is not None
-    assert (found.winner.name, found.winner.whole) == ("trial 0", False)
+    assert (found.winner.name, found.winner.complete) == ("trial 0", False)
     other, softmax = found.named("trial 1"), found.named("softmax regression")
     assert other is not None
     assert softmax is not None

@@ -19,7 +19,7 @@ from netcore.records.job import State, TrialResult
 from netcore.records.record import Record
 from netcore.results.plots import draw_all
 from netcore.results.report import write_report
-from netcore.tracking.pages import as_it_is, fenced, question_of
+from netcore.tracking.pages import fenced, markdown_escaped, question_of
 
 NAUGHTY = [
     "<script>evil=1</script>",
@@ -129,7 +129,7 @@ def test_the_look_in_the_browser_bites(page: Browser, folder: StudyFolder, tmp_p
 @pytest.mark.parametrize("text", [*NAUGHTY, "[x](javascript:evil)", "![x](http://e/x.png)", "`x`", "**x**", "\\[x](y)"])
 def test_markdown_shows_a_text_and_does_nothing(text: str) -> None:
     """In MLflow's notes no bracket, tag, or fence of a name has a meaning; read back, it is the text."""
-    shown = as_it_is(text)
+    shown = markdown_escaped(text)
     assert not re.search(r"[<>]", shown)
     assert not re.search(r"(?<!\\)(\\\\)*[\[\]`*]", shown)
     plain = re.sub(r"\\([\\`*\[\]])", r"\1", shown)

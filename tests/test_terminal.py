@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from commands import quick
-from conftest import netcore_command, write_mixed
+from commands import netcore_command, quick
+from conftest import write_mixed
 
 from netcore.question.spec import StudySpec
 from netcore.results.tables import StudyTables

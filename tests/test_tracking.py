@@ -12,7 +12,8 @@ import optuna
 import pandas as pd
 import psutil
 import pytest
-from conftest import fingerprint, netcore_command, write_mixed
+from commands import netcore_command
+from conftest import fingerprint, write_mixed
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 from optuna.storages import JournalStorage

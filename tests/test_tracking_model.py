@@ -221,9 +221,7 @@ def test_a_logging_that_was_cut_short_is_repeated(copied: Path) -> None:
     digest = hashlib.sha256((copied / "results" / "digits" / MODEL).read_bytes()).hexdigest()
     client = client_of(copied)
     (whole,), _, _ = state(copied, "digits")
-    cut = client.create_logged_model(
-        whole.experiment_id, "digits", whole.source_run_id, {"netcore.final.model": digest}
-    )
+    cut = client.create_logged_model(whole.experiment_id, "digits", whole.source_run_id, {"netcore.model": digest})
     sync_digits(copied)
     logged, versions, _ = state(copied, "digits")
     assert len(logged) == len(versions) == 2

@@ -9,7 +9,8 @@ from urllib.parse import parse_qs, urlparse
 
 import psutil
 import pytest
-from conftest import netcore_command, write_mixed
+from commands import netcore_command
+from conftest import write_mixed
 from mlflow import MlflowClient
 from servers import Server, ask, served
 

@@ -8,7 +8,8 @@ from urllib.parse import urlparse
 
 import pytest
 from browser import Browser
-from conftest import netcore_command, write_mixed
+from commands import netcore_command
+from conftest import write_mixed
 from servers import Server, served
 
 import netcore

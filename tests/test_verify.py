@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from conftest import netcore_command
+from commands import netcore_command
 from mlflow import MlflowClient
 from synced import STUDY, put, run_of
 
@@ -281,7 +281,7 @@ def test_only_proposing_again_finds_a_trial_that_was_never_proposed(apart: Study
     )
     quick = checks_of(apart, quick=True)
     assert not any(check.problems for check in quick.values())
-    assert "left out" in str(quick["proposals"].remarks[0])
+    assert "left out" in str(quick["proposals"].notices[0])
 
 
 @pytest.mark.slow
@@ -320,13 +320,13 @@ def test_an_interrupted_study_is_verified_as_far_as_it_goes(tmp_path: Path, monk
         return checks
 
     checks = run_until(5)
-    assert re.match(r"interrupted: [67] of 12 trials", str(checks["records"].remarks[0]))
-    assert "does not exist yet" in str(checks["tables"].remarks[0])
+    assert re.match(r"interrupted: [67] of 12 trials", str(checks["records"].notices[0]))
+    assert "does not exist yet" in str(checks["tables"].notices[0])
     write_tables(netcore.load_study(folder.path), folder)
     write_journal(folder.committed(), folder)
     checks = run_until(9)
-    assert "trials behind" in str(checks["tables"].remarks[0])
-    assert "trials behind" in str(checks["optuna.log"].remarks[0])
+    assert "trials behind" in str(checks["tables"].notices[0])
+    assert "trials behind" in str(checks["optuna.log"].notices[0])
     change_metric(folder, 0)
     assert {"digests", "tables"} <= problems_of(folder).keys()
 
@@ -391,7 +391,7 @@ AFTERWARDS: dict[str, list[Case]] = {
     "another confusion": [
         (lambda f: change_test(f, confusion=[[1]]), "final model", r"test\.json: right must be 1, got 29"),
     ],
-    "no confusion": [(lambda f: change_test(f, confusion="x"), "final model", r"test\.json: is missing or not whole")],
+    "no confusion": [(lambda f: change_test(f, confusion="x"), "final model", r"test\.json: is missing or damaged")],
     "model.npz cut short": [
         (lambda f: (f.path / MODEL).write_bytes(b""), "final model", r"model\.npz: is truncated or altered"),
     ],
@@ -586,8 +586,8 @@ def test_runs_on_further_pages_of_mlflow_are_read(study: StudyFolder, monkeypatc
 
 def test_a_study_that_was_never_synced_is_a_remark(apart: StudyFolder) -> None:
     """It is no problem, and verify makes no database."""
-    (remark,) = checks_of(apart)["MLflow"].findings
-    assert "the study was never synced to sqlite:///" in str(remark)
+    (notice,) = checks_of(apart)["MLflow"].findings
+    assert "the study was never synced to sqlite:///" in str(notice)
     assert not (apart.path / "none.db").exists()
 
 

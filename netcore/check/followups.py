@@ -29,9 +29,10 @@ from netcore.confirm.candidates import (
 from netcore.confirm.confirmation import read_confirmation
 from netcore.confirm.final_model import FinalTraining, facts_of, final_training, result_on_test_set
 from netcore.data.preprocessing import Preprocessing, to_members
-from netcore.errors import Finding, Problem, RecordError, Remark
+from netcore.errors import Problem, RecordError
 from netcore.files import is_file
 from netcore.final.model import MODEL, read_model
+from netcore.progress import Finding, Notice
 from netcore.question.spec import StudySpec
 from netcore.records.folder import StudyFolder
 from netcore.records.job import State, TrialJob
@@ -45,7 +46,7 @@ def confirmation(records: list[Record], folder: StudyFolder, spec: StudySpec, di
     """Check the records of a confirmation, and whether it is complete; `digest` is the digest of the data."""
     home = folder.path / "confirm"
     if not home.is_dir():
-        yield Remark("the study has not been confirmed")
+        yield Notice("the study has not been confirmed")
         return
     for path in sorted(home.iterdir()):
         below = StudyFolder(path)
@@ -56,7 +57,7 @@ def confirmation(records: list[Record], folder: StudyFolder, spec: StudySpec, di
             continue
         candidate = _candidate(path.name, records, folder, spec)
         if candidate is None:
-            yield Remark(f"{path} is not checked, because it belongs to no candidate of this search")
+            yield Notice(f"{path} is not checked, because it belongs to no candidate of this search")
             continue
         for record in there:
             asked = confirm_task(spec, digest, folder, candidate, record.number).job
@@ -64,7 +65,7 @@ def confirmation(records: list[Record], folder: StudyFolder, spec: StudySpec, di
         for seed in sorted({*range(max(below.numbers(), default=0))} - {*below.numbers()}):
             yield Problem(f"{path.name}, seed {seed}", "has no record, but a later seed has one", remedy=_CONFIRM)
     if not read_confirmation(spec, records, folder):
-        yield Remark("it is incomplete, or belongs to an earlier search; `netcore confirm` continues")
+        yield Notice("it is incomplete, or belongs to an earlier search; `netcore confirm` continues")
 
 
 def audit(records: list[Record], folder: StudyFolder) -> Iterator[Finding]:
@@ -73,7 +74,7 @@ def audit(records: list[Record], folder: StudyFolder) -> Iterator[Finding]:
     there, problems = read_records(below)
     yield from problems
     if not (there or problems):
-        yield Remark("the stopping rule has not been audited")
+        yield Notice("the stopping rule has not been audited")
     stopped = {record.number: record for record in records if record.result.state is State.PRUNED}
     for record in there:
         place = f"audit of trial {record.number}"
@@ -89,12 +90,12 @@ def audit(records: list[Record], folder: StudyFolder) -> Iterator[Finding]:
 
 def final_model(records: list[Record], folder: StudyFolder, spec: StudySpec) -> Iterator[Finding]:
     """Build test.json and the facts in model.npz again, and compare; compare the weights with the winner's record."""
-    path, test = folder.test, folder.test_figures()
+    path, test = folder.test, folder.test_result()
     if not (is_file(path) or is_file(folder.path / MODEL)):
-        yield Remark("there is no final model: the test set has not been read")
+        yield Notice("there is no final model: the test set has not been read")
         return
     if test is None:
-        yield Problem(str(path), "is missing or not whole", remedy="`netcore confirm` reads the test set again")
+        yield Problem(str(path), "is missing or damaged", remedy="`netcore confirm` reads the test set again")
         return
     confirmed = read_confirmation(spec, records, folder)
     final = final_training(confirmed)

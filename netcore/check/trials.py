@@ -1,6 +1,6 @@
 """Checks of the search: are its records whole, and are they the records of the study that the folder states?
 
-Records come in, findings go out: a `Problem` is wrong, a `Remark` is not. Each check is independent of the others, so
+Records come in, findings go out: a `Problem` is wrong, a `Notice` is not. Each check is independent of the others, so
 a single mistake is named where it is. The last one asks sampler and stopping rule for every trial again.
 """
 
@@ -9,8 +9,9 @@ from dataclasses import replace
 from itertools import takewhile
 
 from netcore.check.outcomes import outcome_problems
-from netcore.errors import Finding, InputError, Problem, RecordError, Remark
+from netcore.errors import InputError, Problem, RecordError
 from netcore.files import TEMPORARY
+from netcore.progress import Finding, Notice
 from netcore.question.spec import StudySpec, load_spec
 from netcore.records.folder import StudyFolder
 from netcore.records.job import TrialJob
@@ -53,7 +54,7 @@ def study_records(folder: StudyFolder, spec: StudySpec) -> tuple[list[Record], l
     if known <= committed < spec.study.trials:
         late = f" (and {len(numbers) - committed} later ones)" if len(numbers) > committed else ""
         done = f"interrupted: {committed} of {spec.study.trials} trials{late} are verified"
-        found.append(Remark(f"{done}; `netcore run` continues"))
+        found.append(Notice(f"{done}; `netcore run` continues"))
     return records, found
 
 
@@ -110,7 +111,7 @@ def digests(records: list[Record], folder: StudyFolder) -> Iterator[Finding]:
             yield Problem(f"trial {record.number}", "must state the SHA-256 of its weights", record.weights_sha256)
     if left:
         text = f"{len(records) - left} of {len(records)} computed again; the weights of the others are not kept:"
-        yield Remark(f"{text} `netcore replay {folder.name} --all` trains them again and compares")
+        yield Notice(f"{text} `netcore replay {folder.name} --all` trains them again and compares")
 
 
 def weights(records: list[Record], folder: StudyFolder, spec: StudySpec) -> Iterator[Problem]:

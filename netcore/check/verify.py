@@ -16,8 +16,8 @@ from threadpoolctl import threadpool_limits
 
 from netcore.check import followups, trials
 from netcore.data.prepared import prepared
-from netcore.errors import Finding, NetcoreError, Problem, Remark
-from netcore.progress import Stage
+from netcore.errors import NetcoreError, Problem
+from netcore.progress import Finding, Notice, Stage
 from netcore.question.spec import StudySpec, dataset_of
 from netcore.records.folder import StudyFolder
 from netcore.records.record import Record
@@ -44,9 +44,9 @@ class Check(NamedTuple):
         return [finding for finding in self.findings if isinstance(finding, Problem)]
 
     @property
-    def remarks(self) -> list[Remark]:
+    def notices(self) -> list[Notice]:
         """What the user should know although it is not wrong."""
-        return [finding for finding in self.findings if isinstance(finding, Remark)]
+        return [finding for finding in self.findings if isinstance(finding, Notice)]
 
 
 def verify(folder: StudyFolder, *, quick: bool = False) -> Iterator[Check | Stage | Record]:
@@ -71,7 +71,7 @@ def verify(folder: StudyFolder, *, quick: bool = False) -> Iterator[Check | Stag
     yield _checked("weights", "the kept weights belong to their records", trials.weights(records, folder, spec))
     yield _checked("history", "each trial was proposed from the earlier ones", trials.history(records, spec))
     if quick:
-        yield Check("proposals", "", [Remark("left out (--quick): the sampler was not asked again")])
+        yield Check("proposals", "", [Notice("left out (--quick): the sampler was not asked again")])
     else:
         yield from _proposals(records, spec)
 

@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 the work failed, 2 the input is wrong, 130 interrupted. `C
 what `netcore --help` shows for it, so that neither needs the commands' modules, which import NumPy, Optuna and MLflow.
 """
 
+import errno
 import gc
 import signal
 import sys
@@ -12,7 +13,8 @@ from typing import NoReturn
 
 import click
 
-from netcore.errors import NetcoreError, Problem
+from netcore.errors import NetcoreError, Problem, nearest
+from netcore.files import WRONG_PLACE
 
 INTERRUPTED = 130
 
@@ -41,10 +43,10 @@ class _LazyGroup(click.Group):
         """Return the names of the commands."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # the same
-        """Return a command, or None if there is none of this name."""
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
+        """Return a command; without one of this name, the error names the nearest."""
         if cmd_name not in COMMANDS:
-            return None
+            raise click.UsageError(f"there is no command {cmd_name!r}; {nearest(cmd_name, COMMANDS)}", ctx)
         module = import_module(f"netcore.cli.{COMMANDS[cmd_name][0]}")
         found: click.Command = getattr(module, f"{cmd_name}_command")
         return found
@@ -73,7 +75,8 @@ def main() -> NoReturn:
     except OSError as error:  # a place that the system refuses: no module can name every one
         remedy = "change its permissions" if isinstance(error, PermissionError) else ""
         place = str(error.filename or "the system")
-        code = _failed(2, Problem(place, str(error.strerror or error), remedy=remedy))
+        wrong = error.errno in WRONG_PLACE | {errno.ENOENT}
+        code = _failed(2 if wrong else 1, Problem(place, str(error.strerror or error), remedy=remedy))
     except click.ClickException as error:
         error.show()
         code = error.exit_code

@@ -10,7 +10,7 @@ from netcore.check.verify import verify
 from netcore.cli.options import dask_option, results_option, workers_option
 from netcore.derived import write_derived_files
 from netcore.records.folder import StudyFolder, find_study
-from netcore.terminal import say_checks, say_replays
+from netcore.terminal import print_checks, print_replays
 from netcore.tracking.follow import sync
 from netcore.tracking.run_record import record_of_run
 
@@ -23,13 +23,13 @@ from netcore.tracking.run_record import record_of_run
 def verify_command(study: str, results: Path, fix: bool, quick: bool) -> int:
     """Check that all numbers of a study agree: records, study file, data, proposals, tables, MLflow, optuna.log."""
     folder = find_study(study, results)
-    hold = say_checks(verify(folder, quick=quick))
+    hold = print_checks(verify(folder, quick=quick))
     if hold or not fix:
         return 0 if hold else 1
     click.echo("\nrebuilding everything that is made from records ...", err=True)
     write_derived_files(folder)
     sync(folder, deep=True)
-    return 0 if say_checks(verify(folder, quick=quick)) else 1
+    return 0 if print_checks(verify(folder, quick=quick)) else 1
 
 
 @click.command("replay")
@@ -72,4 +72,4 @@ def replay_command(  # noqa: PLR0913, PLR0917  # one argument per option
     else:
         folder = find_study(study, results)
         asked, spec = chosen[0](folder), folder.spec()
-    return 0 if say_replays(replay.replay(spec, asked, workers, dask)) else 1
+    return 0 if print_replays(replay.replay(spec, asked, workers, dask)) else 1

@@ -17,7 +17,7 @@ from netcore.final.model import MODEL, read_model
 from netcore.final.prediction import as_csv, ignored, predict, read_rows, refuse_place, write_csv
 from netcore.question.spec import checked_data, load_spec
 from netcore.records.folder import find_study
-from netcore.terminal import say_data
+from netcore.terminal import print_data
 
 
 @click.command("predict")
@@ -86,4 +86,4 @@ def info(source: str, **given: Any) -> None:  # noqa: ANN401  # keys of [data]
         spec = load_spec(source)
         prepare = partial(load_dataset, **spec.data.model_dump(), dtype=spec.training.dtype, folder=spec.folder)
     with prepared(lambda put: prepare(put=put)) as dataset:  # the data may be larger than the memory
-        say_data(dataset)
+        print_data(dataset)

@@ -11,7 +11,7 @@ from netcore.errors import InputError, Problem, printable
 from netcore.files import is_file
 from netcore.question.spec import check_sampler, dataset_of, json_schema, load_spec
 from netcore.records.folder import StudyFolder, find_study, studies_in
-from netcore.terminal import Tally, say_trial
+from netcore.terminal import Tally, print_trial
 
 
 @click.command("list")
@@ -53,7 +53,7 @@ def show_command(study: str, trial: int, results: Path) -> None:
     if trial not in numbers:
         remedy = f"there are {len(numbers)}, the last is {numbers[-1]}" if numbers else "there is none"
         raise InputError.at(f"{folder.name}: trial {trial}", "has no record", remedy=remedy)
-    say_trial(folder.read(trial))
+    print_trial(folder.read(trial))
 
 
 @click.command("check")

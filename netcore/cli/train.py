@@ -17,7 +17,7 @@ from netcore.question.spec import load_spec
 from netcore.records.folder import find_study
 from netcore.records.record import Record
 from netcore.run import Run
-from netcore.terminal import Tally, say_outcome, show_progress
+from netcore.terminal import Tally, print_outcome, show_progress
 from netcore.tracking.client import shown_uri
 from netcore.tracking.follow import Follower
 
@@ -123,13 +123,14 @@ def _carry_out(this: Run, steps: Callable[[], Iterator[Record | Notice | Stage]]
 def _write_results(this: Run, follower: Follower, begun: float) -> tuple[str, str]:
     """Write the derived files, wait for MLflow, print the outcome; return what MLflow still lacks, and why."""
     click.echo("writing tables, plots and the report ...", err=True)
+    this.folder.add_times(this.seconds)  # the report shows them
     at = time.perf_counter()
     tables = write_derived_files(this.folder)
     drawn = time.perf_counter()
     click.echo("updating MLflow ...", err=True)
     waiting, why = follower.finish(len(tables.trials))
-    this.seconds |= {"tables, plots, report": drawn - at, "waiting for MLflow": time.perf_counter() - drawn}
-    this.folder.add_times(this.seconds)
+    ended = time.perf_counter()
+    this.folder.add_times({"tables, plots, report": drawn - at, "waiting for MLflow": ended - drawn})
     where = f"{len(tables.trials)} trials in {shown_uri()}; `netcore ui` (or `make ui`) shows them"
-    say_outcome(this, tables, time.monotonic() - begun, f"{waiting} (see below)" if waiting else where)
+    print_outcome(this, tables, time.monotonic() - begun, f"{waiting} (see below)" if waiting else where)
     return waiting, why

@@ -55,7 +55,7 @@ def write_final_model(spec: StudySpec, confirmed: Confirmed, folder: StudyFolder
     final = final_training(confirmed)
     if final is None:
         return
-    model, test = _stored_model(folder), folder.test_figures()
+    model, test = _stored_model(folder), folder.test_result()
     if model is None or test is None or not final.record.digest == model.facts.get("digest") == test.get("digest"):
         with split_of(spec, final.record.number) as dataset:
             weights = _train(spec, final, dataset, folder, engine)
@@ -130,7 +130,7 @@ def _read_test_set(final: FinalTraining, weights: Params, dataset: Dataset, fold
     X, y, C = dataset.X_test, dataset.y_test, dataset.classes
     predicted = np.concatenate([predict(weights, X[rows]) for rows in chunks(*X.shape)])
     confusion = np.bincount(C * y + predicted, minlength=C * C).reshape(C, C)
-    before = folder.test_figures() or {}
+    before = folder.test_result() or {}
     same = before.get("digest") == final.record.digest
     model = _stored_model(folder)  # it has counted too: deleting test.json does not undo a reading
     readings = max(before.get("readings", 0), model.facts.get("test", {}).get("readings", 0) if model else 0)

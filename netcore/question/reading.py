@@ -6,7 +6,7 @@ unknown key, the nearest known one.
 
 import re
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -74,10 +74,8 @@ def _check_values(value: object, depth: int = 0) -> None:
         _check_values(child, depth + 1)
 
 
-def rule(text: str, value: object = "", remedy: str = "", *, known: Iterable[str] = ()) -> PydanticCustomError:
+def rule(text: str, value: object = "", remedy: str = "") -> PydanticCustomError:
     """Return the error of a rule of our own, for a validator to raise."""
-    if known:
-        remedy = nearest(str(value).strip("'"), known)
     return PydanticCustomError("rule", "{rule}", {"rule": text, "value": str(value), "remedy": remedy})
 
 

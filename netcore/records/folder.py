@@ -155,7 +155,7 @@ class StudyFolder:
         """Return the path of a trial's weights, whether they are kept or not."""
         return self.weights / _file_name(number)
 
-    def test_figures(self) -> dict[str, Any] | None:
+    def test_result(self) -> dict[str, Any] | None:
         """Return the final model's reading of the test set; None if there is none or the file is damaged."""
         return read_test(self.test)
 

@@ -5,7 +5,6 @@ test.json        the reading of the test set by the final model, and how often t
 times.json       seconds of all runs, by activity
 """
 
-import json
 import math
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -84,10 +83,9 @@ def read_resolved(path: Path) -> dict[str, Any]:
         InputError: the file is missing or damaged.
     """
     resolved = _read(path, _Resolved)
-    spec = StudySpec.model_validate(resolved["settings"]) if resolved else None
-    if resolved is None or spec is None or not spec.name:
+    if resolved is None or not resolved["settings"]["study"]["name"]:
         raise InputError.at(path, "is missing or damaged", remedy="`netcore run` writes it again")
-    return resolved | {"settings": spec.model_dump(mode="json")}
+    return resolved
 
 
 def read_test(path: Path) -> dict[str, Any] | None:
@@ -103,9 +101,8 @@ def read_times(path: Path) -> dict[str, float] | None:
 def _read(path: Path, kind: Any) -> dict[str, Any] | None:  # noqa: ANN401  # a type that pydantic can check
     """Return the content of a JSON file; None if the file is missing or its content is not of this type."""
     try:
-        content = path.read_bytes()
-        TypeAdapter(kind).validate_json(content, strict=True)
-        return json.loads(content)  # type: ignore[no-any-return]
+        adapter = TypeAdapter(kind)
+        return adapter.dump_python(adapter.validate_json(path.read_bytes(), strict=True), mode="json")  # type: ignore[no-any-return]
     except PermissionError:  # the file exists and must not be overwritten
         raise
     except (OSError, ValueError):

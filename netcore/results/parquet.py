@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from netcore.errors import Finding, Problem, Remark
+from netcore.errors import Problem
 from netcore.files import is_file
+from netcore.progress import Finding, Notice
 from netcore.records.folder import StudyFolder
 from netcore.records.record import Record
 from netcore.results.tables import TABLES, tables_of
@@ -35,7 +36,7 @@ def table_findings(records: list[Record], folder: StudyFolder, *, complete: bool
         path = folder.path / f"{name}.parquet"
         if not is_file(path):
             missing = Problem(str(path), "is missing", remedy=_AGAIN)
-            yield missing if complete else Remark(f"{path} does not exist yet; `netcore report` writes it")
+            yield missing if complete else Notice(f"{path} does not exist yet; `netcore report` writes it")
             continue
         try:
             found = pd.read_parquet(path)
@@ -64,7 +65,7 @@ def _differences(
     """Report the first different cell of each column."""
     if not complete:
         if behind := len({*asked["trial"]} - {*found["trial"]}):
-            yield Remark(f"{path} is {behind} trials behind; `netcore report` updates it")
+            yield Notice(f"{path} is {behind} trials behind; `netcore report` updates it")
         for number in sorted({*found["trial"]} - {*folder.numbers()}):
             yield Problem(f"{path}: trial {number}", "has no record", remedy=_AGAIN)
         common = {*asked["trial"]} & {*found["trial"]}

@@ -32,7 +32,7 @@ def draw_all(tables: StudyTables, folder: StudyFolder) -> dict[str, Path]:
         "importance": partial(importance_plot, searched_importances(tables, resolved["settings"]), tables),
         "progress": partial(progress, tables),
         "confirmation": partial(confirmation_plot, tables),
-        "confusion": partial(confusion_matrix, reading_of(tables, folder.test_figures(), classes), tables.name),
+        "confusion": partial(confusion_matrix, reading_of(tables, folder.test_result(), classes), tables.name),
     }
     make_folder(folder.plots)
     drawn = {}

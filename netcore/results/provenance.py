@@ -70,11 +70,7 @@ def _seeds(tables: StudyTables, settings: dict[str, Any]) -> str:
 
 
 def _times(tables: StudyTables, folder: StudyFolder) -> dict[str, str]:
-    """Return the measured times; where the training of a part was not measured as a whole, the sum of its records."""
-    spent = folder.times() or {}
+    """Return the seconds of all trainings, from their records, and what the runs spent on everything else."""
     rows = {"training": tables.trials, "confirmation": tables.confirmation, "audit": tables.audit}
-    if "training" in spent:
-        del rows["training"]
     trained = {f"{what}, all workers": float(frame["seconds"].sum()) for what, frame in rows.items() if len(frame)}
-    times = {**trained, **spent}
-    return {what: f"{seconds:.1f} s" for what, seconds in times.items() if isinstance(seconds, int | float)}
+    return {what: f"{seconds:.1f} s" for what, seconds in {**trained, **(folder.times() or {})}.items()}

@@ -65,13 +65,13 @@ def within_noise(found: ConfirmationSummary) -> str:
 
 def unfinished(found: ConfirmationSummary) -> str:
     """Return which candidates have unfinished seeds, and what follows for the winner."""
-    broken = [candidate for candidate in found.candidates if not candidate.whole]
+    broken = [candidate for candidate in found.candidates if not candidate.complete]
     if not broken:
         return ""
     counts = _listed([f"{each.name} finished {each.finished} of {each.seeds} seeds" for each in broken])
     if found.winner is None:
         return f"No finalist finished a seed, so there is no winner: {counts}."
-    if found.winner.whole:
+    if found.winner.complete:
         return f"{counts[:1].upper()}{counts[1:]}. A finalist with an unfinished seed cannot win."
     return f"No finalist finished all its seeds, so the winner is the best by its finished seeds: {counts}."
 

@@ -38,7 +38,7 @@ class CandidateSummary(NamedTuple):
     """This candidate's metric minus the winner's, over the seeds that both finished; None for the winner."""
 
     @property
-    def whole(self) -> bool:
+    def complete(self) -> bool:
         """Whether every seed finished."""
         return self.finished == self.seeds
 
@@ -62,7 +62,7 @@ class ConfirmationSummary(NamedTuple):
     @property
     def within_noise(self) -> list[CandidateSummary]:
         """The candidates with all seeds finished whose difference to the winner has an interval that contains 0."""
-        return [c for c in self.candidates if c.whole and c.difference and c.difference.may_be_zero]
+        return [c for c in self.candidates if c.complete and c.difference and c.difference.may_be_zero]
 
     @property
     def smallest(self) -> CandidateSummary | None:

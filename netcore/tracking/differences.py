@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from netcore.errors import Finding, Problem, Remark
+from netcore.errors import Problem
+from netcore.progress import Finding, Notice
 from netcore.records.folder import StudyFolder
 from netcore.records.record import Record
 from netcore.tracking.client import connect, shown_uri, speaking_plainly, there_is_none
@@ -15,12 +16,12 @@ from netcore.tracking.writer import Writer
 def mlflow_findings(records: list[Record], folder: StudyFolder, *, complete: bool) -> Iterator[Finding | Record]:
     """Return what is wrong in MLflow, and each trial once it has been compared.
 
-    While a study is not complete, MLflow may be behind: one remark says so.
+    While a study is not complete, MLflow may be behind: one notice says so.
 
     Raises:
         WorkError: MLflow refuses.
     """
-    never = Remark(f"the study was never synced to {shown_uri()}; `netcore sync {folder.path}` does it")
+    never = Notice(f"the study was never synced to {shown_uri()}; `netcore sync {folder.path}` does it")
     if there_is_none():
         yield never
         return
@@ -44,4 +45,4 @@ def mlflow_findings(records: list[Record], folder: StudyFolder, *, complete: boo
             if step.record:
                 yield step.record
     if behind:
-        yield Remark(f"{behind} parts of MLflow are behind the records; `netcore sync {folder.path}` updates them")
+        yield Notice(f"{behind} parts of MLflow are behind the records; `netcore sync {folder.path}` updates them")

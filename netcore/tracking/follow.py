@@ -46,7 +46,7 @@ def sync(folder: StudyFolder, *, deep: bool = False) -> int:
 
     Raises:
         InputError: another sync of this study is running.
-        RecordError: a record is not whole.
+        RecordError: a record is damaged.
         WorkError: MLflow refuses; what was written stays, and the next sync continues.
     """
     with folder.locked("sync"), speaking_plainly(_remedy(folder)):
@@ -198,7 +198,7 @@ class Follower:
         return "\n".join(errors).strip() or died
 
     def _lines(self) -> list[str]:
-        """Return what the follower has written so far; it goes on writing at the same position of the file."""
+        """Return what the follower has written so far; it continues writing at the same position of the file."""
         output = self._output.fileno()
         return os.pread(output, os.fstat(output).st_size, 0).decode(errors="replace").splitlines()
 

@@ -14,8 +14,9 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
 
-from netcore.errors import Finding, Problem, Remark
+from netcore.errors import Problem
 from netcore.files import is_file, write_atomically
+from netcore.progress import Finding, Notice
 from netcore.records.folder import StudyFolder
 from netcore.records.record import Record
 from netcore.search.history import quiet_optuna, told
@@ -54,7 +55,7 @@ def journal_findings(records: list[Record], folder: StudyFolder, *, complete: bo
     path = folder.path / "optuna.log"
     if not is_file(path):
         missing = Problem(str(path), "is missing", remedy=_AGAIN)
-        yield missing if complete else Remark(f"{path} does not exist yet; `netcore report` writes it")
+        yield missing if complete else Notice(f"{path} does not exist yet; `netcore report` writes it")
         return
     try:
         found = [json.loads(line) for line in path.read_text().splitlines()]
@@ -75,7 +76,7 @@ def journal_findings(records: list[Record], folder: StudyFolder, *, complete: bo
         yield Problem(f"{path}: trial {number}", "has no record", remedy=_AGAIN)
     if (behind := len(records) - trials) > 0:
         lacks = Problem(str(path), f"must have {len(records)} trials", str(trials), _AGAIN)
-        yield lacks if complete else Remark(f"{path} is {behind} trials behind; `netcore report` updates it")
+        yield lacks if complete else Notice(f"{path} is {behind} trials behind; `netcore report` updates it")
 
 
 def _lines(records: list[Record], folder: StudyFolder) -> list[str]:

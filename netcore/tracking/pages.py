@@ -58,10 +58,10 @@ def trials_page(address: str, experiment_id: str) -> str:
 def question_of(folder: StudyFolder) -> str:
     """Return a study's question as Markdown, with a capital letter; empty if the study file has none."""
     text = question(folder.study_file.read_text(encoding="utf-8", errors="replace"))
-    return as_it_is(text[:1].upper() + text[1:])
+    return markdown_escaped(text[:1].upper() + text[1:])
 
 
-def as_it_is(text: str) -> str:
+def markdown_escaped(text: str) -> str:
     """Escape a text for Markdown, so that it shows no link, picture or tag."""
     return re.sub(r"([\\`*\[\]])", r"\\\1", text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
 

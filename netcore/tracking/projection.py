@@ -77,7 +77,7 @@ class Projection(NamedTuple):
         """Read what a study's folder states about its question.
 
         Raises:
-            RecordError: resolved.json is not whole.
+            RecordError: resolved.json is missing or damaged.
         """
         resolved = folder.resolved_settings()
         settings, data = resolved["settings"], resolved["data"]
@@ -173,7 +173,7 @@ def results_of(records: list[Record], confirmed: Confirmed, folder: StudyFolder)
             finished = (record for record in confirmed[winner] if record.result.state is State.FINISHED)
             values = [getattr(record.result.curve[-1], name) for record in finished]
             results[f"confirmed_{name}"] = sum(values) / len(values)
-        test = folder.test_figures()
+        test = folder.test_result()
         if test and test.get("digest") in {record.digest for record in confirmed[winner]}:
             results["test_accuracy"] = test["accuracy"]
     return {name: finite(float(value)) for name, value in results.items()}

@@ -23,7 +23,7 @@ from netcore.errors import WorkError
 from netcore.final.model import MODEL, Model
 from netcore.question.metrics import Metric as StudyMetric
 from netcore.tracking.client import shown_uri, speaking_plainly
-from netcore.tracking.pages import DIGEST_LENGTH, as_it_is, question_of
+from netcore.tracking.pages import DIGEST_LENGTH, markdown_escaped, question_of
 from netcore.tracking.projection import Projection
 
 CHAMPION = "champion"
@@ -54,7 +54,7 @@ def shelf_of(client: MlflowClient, projection: Projection, run_id: str, experime
     Raises:
         WorkError: the registry refuses. It is asked only if the model is logged.
     """
-    condition = f"tags.`netcore.final.model` = '{digest}'"
+    condition = f"tags.`netcore.model` = '{digest}'"
     found = client.search_logged_models([experiment_id], condition)
     ready = [model for model in found if model.status == "READY" and model.source_run_id == run_id]
     unready = [model for model in found if model.status != "READY"]
@@ -110,7 +110,7 @@ class _Shipment(NamedTuple):
         facts = self.model.facts
         return {
             "netcore.study": self.name,
-            "netcore.final.model": self.digest,
+            "netcore.model": self.digest,
             "netcore.data_digest": facts["data_digest"],
             "netcore.metric": facts["metric"],
             "netcore.value": repr(facts["confirmed"][facts["metric"]]),
@@ -126,7 +126,7 @@ def send_model(client: MlflowClient, projection: Projection, experiment_id: str,
     """Log and register the final model; what is done is not done again.
 
     Raises:
-        RecordError: model.npz is not whole.
+        RecordError: model.npz is damaged.
         WorkError: the registry refuses; the model is logged.
     """
     path = projection.folder.path / MODEL
@@ -208,7 +208,7 @@ def _create_version(it: _Shipment, logged: LoggedModel) -> None:
         logged.artifact_location,
         it.run_id,
         tags={**it.tags, "netcore.logged_model": logged.model_id},
-        description=as_it_is(f"{description}, test accuracy {facts['test']['accuracy']:.4f}"),
+        description=markdown_escaped(f"{description}, test accuracy {facts['test']['accuracy']:.4f}"),
         model_id=logged.model_id,
     )
 

@@ -32,9 +32,11 @@ class Sync:
         projection = Projection.of(folder)
         experiment = _open_experiment(client, projection)
         self._writer = Writer(client, projection, experiment.experiment_id, progress)
-        for step in self._read().study_run():
-            self._apply(step)
         self._plan = self._read()
+        for step in self._plan.study_run():
+            self._apply(step)
+        if self._plan.parent is None:
+            self._plan = self._read()
 
     @property
     def written(self) -> int:
@@ -59,7 +61,7 @@ class Sync:
         `complete` states whether the study has all its trials. `deep` also repairs what was changed in MLflow by hand.
 
         Raises:
-            RecordError: model.npz is not whole.
+            RecordError: model.npz is damaged.
             WorkError: the model registry refuses.
         """
         for number in range(_ROUNDS):

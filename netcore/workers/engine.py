@@ -35,6 +35,9 @@ class Engine(Protocol):
     def submit(self, job: TrialJob, dataset: Dataset, /) -> Future[Trained]:
         """Run a trial as soon as a worker is free; an error of the trial is a result, not an error of the future."""
 
+    def news(self) -> list[str]:
+        """Return the notes about the workers that were not returned before."""
+
 
 class LostError(Exception):
     """A worker died or stalled in the middle of a trial: the record's `failure`, and a sentence."""

@@ -80,6 +80,10 @@ class LocalEngine:
         self._jobs.put((job, dataset.path, future))
         return future
 
+    def news(self) -> list[str]:
+        """Return nothing: no worker joins or leaves."""
+        return []
+
     def _run_jobs(self, place: int) -> None:
         """Take jobs from the queue and run each to its end, with one worker at a time."""
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # workers inherit it: Ctrl-C is for this process

@@ -19,6 +19,7 @@ from typing import IO, NamedTuple, Self
 
 import psutil
 import pytest
+from commands import LEAVE
 from conftest import fingerprint
 
 import netcore
@@ -84,21 +85,15 @@ for line in sys.stdin:
             import resource
             resource.setrlimit(getattr(resource, name), (limit, limit))
         os.kill(os.getpid(), signal.SIGSTOP)
-        code = 70
-        try:
-            netcore.cli.main()
-        except SystemExit as end:
-            code = end.code
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
+"""
+SERVER += (
+    LEAVE
+    + """
     print(child, flush=True)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
-"""Forks a process for each line that it reads. The process stops itself at once, and goes on when it is told to."""
+)
+"""Forks a process for each line that it reads. The process stops itself at once, and continues when it is told to."""
 
 AWAY = {"MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"}
 """MLflow beside the results, where the tests' own environment says nothing else."""
