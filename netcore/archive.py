@@ -1,8 +1,7 @@
 """The files that hold results: an ordinary .npz (`numpy.load` opens it) whose checksum is its own last 64 bytes.
 
 These are the zip archive's comment: the SHA-256 of all bytes before them, checked before anything is parsed. Hashing
-only the arrays would miss a bit flipped in the structure of the archive. Nothing is unpickled, and equal members give
-equal bytes.
+only the arrays would miss a bit flipped in the structure of the archive. Nothing is unpickled.
 
 A forged file can have a valid checksum. So reading takes no more memory than the file has bytes, whatever the archive
 and the headers in it claim.
@@ -13,7 +12,8 @@ import io
 import math
 import zipfile
 from collections.abc import Mapping
-from typing import IO, Any, NamedTuple
+from mmap import mmap
+from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy
@@ -22,10 +22,12 @@ from numpy.typing import NDArray
 from netcore.errors import RecordError
 
 _CHECKSUM = 64
+_LONGEST_HEADER = 2**16
+"""The number of bytes in which the header of an .npy must end; NumPy's own limit is lower."""
 
 
 def pack(members: Mapping[str, bytes | NDArray[Any]]) -> bytes:
-    """Return an archive of arrays (as NAME.npy) and bytes (as they are)."""
+    """Return an archive of arrays, as NAME.npy, and bytes, as they are; equal members give equal bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, content in members.items():
@@ -33,7 +35,7 @@ def pack(members: Mapping[str, bytes | NDArray[Any]]) -> bytes:
                 archive.writestr(zipfile.ZipInfo(name), content)
             else:
                 array = io.BytesIO()
-                np.lib.format.write_array(array, np.ascontiguousarray(content), allow_pickle=False)
+                npy.write_array(array, np.ascontiguousarray(content), allow_pickle=False)
                 archive.writestr(zipfile.ZipInfo(f"{name}.npy"), array.getvalue())
         archive.comment = b"0" * _CHECKSUM
     body = buffer.getvalue()[:-_CHECKSUM]
@@ -64,50 +66,27 @@ def _stored(archive: zipfile.ZipFile, size: int) -> list[zipfile.ZipInfo]:
     return stored
 
 
-class Header(NamedTuple):
-    """The header of an .npy: a description of the array that follows."""
+def array_of(content: bytes | mmap) -> NDArray[Any]:
+    """Return the read-only array in the content of an .npy file; nothing is copied.
 
-    shape: tuple[int, ...]
-    columns_first: bool
-    dtype: np.dtype[Any]
-    size: int
-    """Length of the header, in bytes."""
-
-    @property
-    def data(self) -> int:
-        """Length of the data, in bytes."""
-        return math.prod(self.shape) * self.dtype.itemsize
-
-
-def read_header(file: IO[bytes]) -> Header:
-    """Return the header of an .npy, without allocating what it claims.
+    The header is compared with the size of the content before any memory is allocated: 128 bytes can claim terabytes.
 
     Raises:
-        ValueError: the file is not an .npy, or damaged.
-        OSError: the file cannot be read.
+        ValueError: the content is not an .npy, is damaged, or holds anything but plain numbers or texts. Objects are
+            refused because they are pickles, and pickles are programs.
     """
+    file = io.BytesIO(content[:_LONGEST_HEADER])
     try:
         read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[npy.read_magic(file)]
-        header = Header(*read(file), size=file.tell())
-    except OSError:
-        raise
+        shape, columns_first, dtype = read(file)
     except Exception as error:  # NumPy parses Python literals there, and many things can go wrong
         raise ValueError("is not an .npy array, or its header is damaged") from error
-    if any(type(length) is not int or length < 0 for length in header.shape):
-        raise ValueError("its shape is not one of whole numbers")
-    return header
-
-
-def array_of(content: bytes) -> NDArray[Any]:
-    """Return the read-only array of a member NAME.npy.
-
-    Raises:
-        ValueError: the member is not an array of numbers; objects, which would be pickles, are refused.
-    """
-    header = read_header(io.BytesIO(content))
-    if header.dtype.hasobject or not header.dtype.itemsize:
-        raise ValueError(f"an array of {header.dtype} holds no numbers")
-    if header.data != len(content) - header.size:
-        raise ValueError(f"its header says {header.data} bytes of data, there are {len(content) - header.size}")
-    order: Any = "F" if header.columns_first else "C"
-    return np.ndarray(header.shape, header.dtype, content, header.size, order=order)
+    if dtype.hasobject:
+        raise ValueError("contains Python objects, which are pickles")
+    if dtype.kind not in "biufUS" or not dtype.itemsize:
+        raise ValueError(f"must contain numbers or texts, got {str(dtype)!a}")
+    claimed, size = math.prod(shape) * dtype.itemsize, len(content) - file.tell()
+    if claimed != size:
+        raise ValueError(f"its header says {claimed} bytes of data, got {size}")
+    order: Any = "F" if columns_first else "C"
+    return np.ndarray(shape, dtype, content, file.tell(), order=order)

@@ -27,13 +27,13 @@ TEMPORARY = ".partial"
 """Suffix of a file that is being written; a file with it that is found later is left from an interrupted write."""
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write `data` to `path`, durably.
+def write_atomically(path: Path, data: bytes, elsewhere: str = ELSEWHERE) -> None:
+    """Write `data` to `path`, durably; `elsewhere` is the remedy if the place cannot be written to.
 
     Raises:
         InputError, WorkError: as in `writing`.
     """
-    with writing(path) as file:
+    with writing(path, elsewhere) as file:
         file.write(data)
 
 

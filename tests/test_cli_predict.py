@@ -189,7 +189,7 @@ def test_a_study_or_model_that_is_not_there_is_one_line(folder: Path) -> None:
 
 WRONG_PICTURES: dict[str, tuple[str, Any, str]] = {
     "missing": ("nothing.csv", None, "there is no such file; rows are .csv, .parquet, .npy, .npz or IDX"),
-    "empty": ("empty.npy", b"", "is not an .npy array, or its header is damaged"),
+    "empty": ("empty.npy", b"", "is empty; write it again with numpy.save or numpy.savez"),
     "no archive": ("none.npz", b"hello", "cannot be read as .npz (File is not a zip file)"),
     "no IDX": ("other.gz", gzip.compress(b"hello"), "must begin with the magic number 00000803, got 68656c6c"),
     "texts": ("texts.npy", np.full((4, 64), "1"), "rows: must be numbers, got <U1"),
@@ -226,8 +226,8 @@ WRONG_TABLES: dict[str, tuple[bytes, str]] = {
     "an array": (
         idx_file(pixels(2, 8, 8)),
         (
-            "rows: must be a table with the columns 'height_m', 'girth_cm', 'density', 'leaf_cm', 'bark' and 2 more, "
-            "got an array"
+            "rows: must be a table with the columns 'height_m', 'girth_cm', 'density', 'leaf_cm', 'bark', 'soil', "
+            "'felled', got an array"
         ),
     ),
 }

@@ -67,7 +67,7 @@ def prepared(record: Record, raw: Any) -> NDArray[Any]:  # noqa: ANN401
     """Prepare raw rows by what a record says, and nothing else."""
     if record.preprocessing.facts["kind"] == "table":
         return table_features.apply(record.preprocessing, raw, record.job.dtype)
-    return preprocessing.apply(record.preprocessing, raw, slice(None), record.job.dtype)
+    return preprocessing.apply(record.preprocessing, raw, record.job.dtype)
 
 
 @pytest.mark.parametrize(
@@ -102,5 +102,5 @@ def test_what_was_fitted_matters(tmp_path: Path) -> None:
     spec = load_spec(tmp_path / "x.toml")
     dataset = dataset_of(spec)
     raw = raw_parts(spec)["train"]
-    other = preprocessing.apply(dataset.others[0].preprocessing, raw, slice(None))
+    other = preprocessing.apply(dataset.others[0].preprocessing, raw)
     assert other.tobytes() != dataset.X_train.tobytes()

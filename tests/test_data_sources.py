@@ -190,7 +190,10 @@ def test_a_hostile_pickle_runs_nothing(tmp_path: Path) -> None:
     ("content", "said"),
     [
         (b"\0" * 3072, "cannot be read as a CIFAR-10 batch (ValueError: "),
-        (b"\0" * 3073 + b"\x0a" + b"\0" * 3072, "its labels must be whole numbers from 0 to 9"),
+        (
+            b"\0" * 3073 + b"\x0a" + b"\0" * 3072,
+            "cannot be read as a CIFAR-10 batch (ValueError: its labels must be whole",
+        ),
     ],
 )
 def test_bad_binary_batches(tmp_path: Path, content: bytes, said: str) -> None:

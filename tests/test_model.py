@@ -180,8 +180,8 @@ REFUSED_TABLES: dict[str, tuple[object, str]] = {
     "an array": (
         np.zeros((2, 7)),
         (
-            "rows: must be a table with the columns 'height_m', 'girth_cm', 'density', 'leaf_cm', 'bark' and 2 more, "
-            "got an array"
+            "rows: must be a table with the columns 'height_m', 'girth_cm', 'density', 'leaf_cm', 'bark', 'soil', "
+            "'felled', got an array"
         ),
     ),
     "a misspelt column": (

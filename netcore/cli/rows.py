@@ -11,10 +11,11 @@ from netcore.data import SOURCES, load_dataset
 from netcore.data.fetch import fetch
 from netcore.data.image_sets import IMAGE_SETS, present
 from netcore.data.prepared import prepared
-from netcore.data.sources import MEANINGS, data_folder
+from netcore.data.sources import data_folder
 from netcore.errors import InputError, nearest
+from netcore.files import write_atomically
 from netcore.final.model import MODEL, read_model
-from netcore.final.prediction import as_csv, ignored, predict, read_rows, refuse_place, write_csv
+from netcore.final.prediction import as_csv, ignored, predict, read_rows, refuse_place
 from netcore.question.spec import checked_data, load_spec
 from netcore.records.folder import find_study
 from netcore.terminal import print_data
@@ -37,7 +38,7 @@ def predict_command(study: str, file: Path, out: Path | None, results: Path) -> 
     if out is None:
         click.echo(text, nl=False)
     else:
-        write_csv(out, text)
+        write_atomically(out, text, "choose another place with --out, or change its permissions")
         click.echo(f"{out}: {len(rows)} rows")
 
 
@@ -49,8 +50,8 @@ def data_command() -> None:
 @data_command.command("list")
 def list_sources() -> None:
     """List the sources that a study file may name, and the image sets in the data folder."""
-    for name, meaning in MEANINGS.items():
-        click.echo(f"{name:<14} {meaning}")
+    for name, source in SOURCES.items():
+        click.echo(f"{name:<14} {source.meaning}")
     folder = data_folder()
     click.echo(f"\nnetcore looks for files beside the study file, then in {folder} (or NETCORE_DATA), which has")
     for name, images in IMAGE_SETS.items():

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netcore.data.columns import whole_numbers
+from netcore.data.columns import refuse, whole_numbers
 from netcore.data.npy_files import SAVE_AGAIN, map_file, read_member
 from netcore.data.preprocessing import chunks
 from netcore.data.raw import RawData
@@ -46,7 +46,10 @@ def read_arrays(path: Path, features: str = "X", labels: str = "y") -> RawData:
     if image_shape is not None and image_shape[2] not in _IMAGES[X.ndim]:
         image_shape = None
     X = X.reshape(len(X), -1)
-    _check_finite(X, x_place)
+    if X.dtype.kind == "f":
+        wrong = np.concatenate([np.count_nonzero(~np.isfinite(X[part]), axis=1) for part in chunks(*X.shape)])
+        remedy = "remove these rows, or fill them in"
+        refuse(wrong, x_place, "features must be finite numbers", "NaN or infinite values", remedy)
     names, classes = np.unique(_labels(y, y_place), return_inverse=True)
     return RawData(
         name=path.resolve().stem,
@@ -57,21 +60,6 @@ def read_arrays(path: Path, features: str = "X", labels: str = "y") -> RawData:
         image_shape=image_shape,
         place=str(path),
     )
-
-
-def _check_finite(X: NDArray[Any], place: str) -> None:
-    """Check that no feature is NaN or infinite; the message counts them and names the first row."""
-    if X.dtype.kind != "f":
-        return
-    count, first = 0, -1
-    for part in chunks(*X.shape):
-        wrong = ~np.isfinite(X[part])
-        if wrong.any():
-            count += int(wrong.sum())
-            first = first if first >= 0 else part.start + int(np.argmax(wrong.any(axis=1)))
-    if count:
-        found = f"{count} NaN or infinite values, the first in row {first + 1}"
-        raise DataError.at(place, "features must be finite numbers", found, "remove these rows, or fill them in")
 
 
 def _labels(y: NDArray[Any], place: str) -> NDArray[Any]:

@@ -6,7 +6,6 @@ then the image channel by channel. Rows come out in the order height, width, cha
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +14,8 @@ from netcore.data import plain_pickle
 from netcore.data.raw import IntArray, RawData
 from netcore.errors import DataError
 from netcore.files import is_file
+
+Pixels = NDArray[np.uint8]
 
 SIDE, CHANNELS = 32, 3
 PIXELS = SIDE * SIDE * CHANNELS
@@ -35,7 +36,7 @@ def read_cifar10(path: Path, train_limit: int | None = None) -> RawData:
         DataError: a batch is missing, damaged, or not in CIFAR-10's format.
     """
     suffix = ".bin" if is_file(path / f"{TEST_FILE}.bin") or is_file(path / f"{TRAINING_FILES[0]}.bin") else ""
-    batches: list[tuple[NDArray[np.uint8], IntArray]] = []
+    batches: list[tuple[Pixels, IntArray]] = []
     rows = 0
     for name in TRAINING_FILES:
         if train_limit is not None and rows >= train_limit:
@@ -46,20 +47,19 @@ def read_cifar10(path: Path, train_limit: int | None = None) -> RawData:
     if train_limit is not None and train_limit > rows:
         raise DataError.at(path, f"has {rows} training rows", f"train_limit={train_limit}", "lower data.train_limit")
     X, y = (np.concatenate(parts)[:train_limit] for parts in zip(*batches, strict=True))
-    places = ((row, column, colour) for row in range(SIDE) for column in range(SIDE) for colour in range(CHANNELS))
     return RawData(
         name="cifar10",
         X=X,
         y=y,
         class_names=NAMES,
-        feature_names=tuple("pixel_{}_{}_{}".format(*place) for place in places),
+        feature_names=tuple("pixel_{}_{}_{}".format(*place) for place in np.ndindex(SIDE, SIDE, CHANNELS)),
         image_shape=(SIDE, SIDE, CHANNELS),
         official_test=(X_test, y_test),
         place=str(path),
     )
 
 
-def read_batch(path: Path, before: int = 0) -> tuple[NDArray[np.uint8], IntArray]:
+def read_batch(path: Path, before: int = 0) -> tuple[Pixels, IntArray]:
     """Return pixels (n, 3072), in the order height, width, channel, and classes (n,) of one file of either version.
 
     `before` is the number of rows in earlier files, for the message that the file is missing.
@@ -70,38 +70,32 @@ def read_batch(path: Path, before: int = 0) -> tuple[NDArray[np.uint8], IntArray
     if not is_file(path):
         least = f", or set data.train_limit to at most {before}" if before else ""
         raise DataError.at(path, "there is no such file", remedy=f"the folder needs all six batches{least}")
-    binary = path.suffix == ".bin"
+    version, unpack = ("binary", _unpack_binary) if path.suffix == ".bin" else ("python", _unpickle)
     try:
-        data, labels = (_unpack_binary if binary else _unpickle)(path.read_bytes())
-        rule = _broken_rule(data, labels)
-    except Exception as error:  # noqa: BLE001  # a broken pickle may raise anything
+        data, labels = unpack(path.read_bytes())
+        _check_batch(data, labels)
+    except Exception as error:  # a broken pickle may raise anything
         rule = f"cannot be read as a CIFAR-10 batch ({type(error).__name__}: {ascii(str(error))[1:-1]})"
-    if rule:
-        version = "binary" if binary else "python"
-        raise DataError.at(path, rule, remedy=f"download {_ADDRESS}{version}.tar.gz again")
+        raise DataError.at(path, rule, remedy=f"download {_ADDRESS}{version}.tar.gz again") from error
     by_channel = data.reshape(-1, CHANNELS, SIDE, SIDE)
-    return by_channel.transpose(0, 2, 3, 1).reshape(-1, PIXELS), np.array(labels, np.intp)
+    return by_channel.transpose(0, 2, 3, 1).reshape(-1, PIXELS), labels.astype(np.intp)
 
 
-def _unpack_binary(content: bytes) -> tuple[Any, Any]:
-    """Return the data and labels of a file of the binary version."""
+def _unpack_binary(content: bytes) -> tuple[Pixels, Pixels]:
+    """Return the data, shape (n, 3072), and labels, shape (n,), of a file of the binary version."""
     rows = np.frombuffer(content, np.uint8).reshape(-1, PIXELS + 1)
-    return rows[:, 1:], rows[:, 0].tolist()
+    return rows[:, 1:], rows[:, 0]
 
 
-def _unpickle(content: bytes) -> tuple[Any, Any]:
-    """Return the data and labels of a file of the Python version."""
+def _unpickle(content: bytes) -> tuple[Pixels, Pixels]:
+    """Return the data, shape (n, 3072), and labels, shape (n,), of a file of the Python version."""
     batch = plain_pickle.load(content)
-    data = batch[b"data"]
-    return data.array if isinstance(data, plain_pickle.Array) else data, batch[b"labels"]
+    return batch[b"data"].array, np.frombuffer(bytes(iter(batch[b"labels"])), np.uint8)
 
 
-def _broken_rule(data: object, labels: object) -> str:
-    """Return the rule of the format that the two parts of a file break, or an empty text."""
-    if not (isinstance(data, np.ndarray) and data.ndim == 2 and data.shape[1] == PIXELS and len(data)):  # noqa: PLR2004
-        return f"its data must be bytes of shape (n, {PIXELS})"
-    if not (isinstance(labels, list) and len(labels) == len(data)):
-        return "its labels must be a list, one for each row of its data"
-    if not all(type(label) is int and 0 <= label < len(NAMES) for label in labels):
-        return f"its labels must be whole numbers from 0 to {len(NAMES) - 1}"
-    return ""
+def _check_batch(data: Pixels, labels: Pixels) -> None:
+    """Check that data and labels are those of a batch: as many of one as of the other, and ten classes."""
+    if data.shape != (len(labels), PIXELS) or not len(labels):
+        raise ValueError(f"its data must have {PIXELS} bytes for each of its labels")
+    if labels.max() >= len(NAMES):
+        raise ValueError(f"its labels must be whole numbers from 0 to {len(NAMES) - 1}")

@@ -44,16 +44,22 @@ def as_numbers(column: "pd.Series[Any]") -> NDArray[np.float64]:
     return parsed.to_numpy(np.float64, na_value=np.nan)
 
 
-def refuse_infinity(column: "pd.Series[Any]", place: str) -> None:
-    """Check that a numeric column, shape (N,), has no infinite value; NaN, a missing value, is allowed.
+def refuse(wrong: NDArray[Any], place: object, rule: str, what: str, remedy: str) -> None:
+    """Check that no row is wrong.
+
+    Args:
+        wrong: the number of wrong values in each row, or whether the row is wrong, shape (N,).
+        place: the file or column, for the message.
+        rule: what must hold.
+        what: the wrong values, in the plural.
+        remedy: what the user can do.
 
     Raises:
-        DataError: it has; the message counts them and names the first row.
+        DataError: a row is wrong; the message counts the wrong values and names the first row.
     """
-    wrong = np.isinf(column.to_numpy())
     if wrong.any():
-        found = f"{int(wrong.sum())} infinite values, the first in row {int(np.argmax(wrong)) + 1}"
-        raise DataError.at(place, "numbers must be finite or missing", found, "remove these rows, or empty the cells")
+        found = f"{int(wrong.sum())} {what}, the first in row {int(np.argmax(wrong > 0)) + 1}"
+        raise DataError.at(place, rule, found, remedy)
 
 
 def as_category(column: "pd.Series[Any]", place: str) -> "pd.Series[Any]":
@@ -62,19 +68,17 @@ def as_category(column: "pd.Series[Any]", place: str) -> "pd.Series[Any]":
     Raises:
         DataError: a value is neither a text, a whole number, nor a boolean.
     """
-    import pandas as pd  # noqa: PLC0415
-
+    rule = "must hold numbers, texts or booleans"
     try:
-        codes, values = pd.factorize(column)
+        categories = column.astype("category").cat
     except TypeError as error:
-        raise DataError.at(place, "must hold numbers, texts or booleans", "other values", DROP) from error
-    for code, value in enumerate(values):
+        raise DataError.at(place, rule, "other values", DROP) from error
+    for code, value in enumerate(categories.categories):
         if not isinstance(value, str | bool | int | np.bool_ | np.integer):
-            found = f"{type(value).__name__} in row {int(np.argmax(codes == code)) + 1}"
-            raise DataError.at(place, "must hold numbers, texts or booleans", found, DROP)
-    known, place_of = np.unique([str(value) for value in values] or np.empty(0, str), return_inverse=True)
-    texts = pd.Categorical.from_codes(np.append(place_of, -1)[codes], categories=pd.Index(known.tolist(), dtype=object))
-    return pd.Series(texts, index=column.index, name=column.name)
+            row = int(np.argmax(categories.codes == code)) + 1
+            raise DataError.at(place, rule, f"{type(value).__name__} in row {row}", DROP)
+    texts = categories.rename_categories(str).cat
+    return texts.reorder_categories(sorted(texts.categories))
 
 
 def classes_of(column: "pd.Series[Any]", place: str) -> tuple[IntArray, tuple[str, ...]]:
@@ -83,10 +87,8 @@ def classes_of(column: "pd.Series[Any]", place: str) -> tuple[IntArray, tuple[st
     Raises:
         DataError: a value is missing, a number is not whole, or there are more than `MOST_CATEGORIES` classes.
     """
-    missing = column.isna().to_numpy()
-    if missing.any():
-        found = f"{int(missing.sum())} missing values, the first in row {int(np.argmax(missing)) + 1}"
-        raise DataError.at(place, "the target must have a value in every row", found, "fill them in or remove the rows")
+    rule = "the target must have a value in every row"
+    refuse(column.isna().to_numpy(), place, rule, "missing values", "fill them in or remove the rows")
     y: NDArray[Any]
     if is_numeric(column):
         numbers, y = np.unique(whole_numbers(column.to_numpy(), place), return_inverse=True)

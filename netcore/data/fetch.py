@@ -65,8 +65,7 @@ def _missing(folder: Path, pins: Sequence[Pin]) -> list[Pin]:
         path = folder / pin.name
         if not is_file(path):
             missing.append(pin)
-            continue
-        if (found := _sha256(path)) != pin.sha256:
+        elif (found := _sha256(path)) != pin.sha256:
             remedy = "move it away, then run the same command again"
             problems.append(Problem(str(path), f"its SHA-256 must be {pin.sha256}", found, remedy))
     if problems:
@@ -84,11 +83,8 @@ def _clear(folder: Path) -> None:
 
 def _sha256(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise DataError.at(path, f"cannot be read ({error.strerror or error})", remedy=_CANNOT_WRITE) from error
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _unpack(archive: Path, folder: str, missing: Sequence[Pin]) -> None:

@@ -33,14 +33,13 @@ def read_idx(path: Path) -> RawData:
     if shape != test_shape:
         raise DataError.at(path, "images of both parts must have the same size", f"{shape} and {test_shape}", _AGAIN)
     classes = int(max(y.max(), y_test.max())) + 1
-    height, width = shape
     return RawData(
         name=path.resolve().name,
         X=X,
         y=y,
         class_names=tuple(map(str, range(classes))),
-        feature_names=tuple(f"pixel_{row}_{column}" for row in range(height) for column in range(width)),
-        image_shape=(height, width, 1),
+        feature_names=tuple(f"pixel_{row}_{column}" for row, column in np.ndindex(shape)),
+        image_shape=(*shape, 1),
         official_test=(X_test, y_test),
         place=str(path),
     )
@@ -75,9 +74,8 @@ def read_idx_file(path: Path, dimensions: int) -> NDArray[np.uint8]:
         content = path.read_bytes()
         content = gzip.decompress(content) if path.suffix == ".gz" else content
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError.at(
-            path, f"cannot be read ({getattr(error, 'strerror', None) or error})", remedy=_AGAIN
-        ) from error
+        rule = f"cannot be read ({getattr(error, 'strerror', None) or error})"
+        raise DataError.at(path, rule, remedy=_AGAIN) from error
     if not content:
         raise DataError.at(path, "is empty", remedy=_AGAIN)
     magic, header = bytes([0, 0, 8, dimensions]), 4 + 4 * dimensions

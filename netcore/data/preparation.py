@@ -7,16 +7,19 @@ be larger than memory if `put` stores the blocks on disk.
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
 from netcore.data import preprocessing, table_features
 from netcore.data.dataset import Dataset, FloatArray, Put, digest_of, put_in_memory
 from netcore.data.raw import IntArray, RawData
 from netcore.data.split import split
 from netcore.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def prepare(  # noqa: PLR0913  # what may stand in [data]
@@ -72,24 +75,24 @@ def _prepare_fold(
     train_rows, val_rows, test_rows = rows_of
     place = raw.place or raw.name
     if isinstance(raw.X, np.ndarray):
-        apply: Any = preprocessing.apply
-        fitted = preprocessing.fit(raw.X, train_rows, standardize)
-        feature_names = raw.feature_names
+        fitted, feature_names = preprocessing.fit(raw.X, train_rows, standardize), raw.feature_names
     else:
-        apply = table_features.apply_rows
         fitted = table_features.fit(raw.X, train_rows, place)
         feature_names = table_features.feature_names(fitted)
-    D = raw.X.shape[1] if isinstance(raw.X, np.ndarray) else len(feature_names)
+    D = len(feature_names)
 
-    def blocks(X: object, rows: IntArray) -> Iterator[FloatArray]:
+    def blocks(X: "NDArray[Any] | pd.DataFrame", rows: IntArray) -> Iterator[FloatArray]:
         for part in preprocessing.chunks(len(rows), D):
-            block = apply(fitted, X, rows[part], dtype)
+            if isinstance(X, np.ndarray):
+                block = preprocessing.apply(fitted, X[rows[part]], dtype)
+            else:
+                block = table_features.apply(fitted, X.iloc[rows[part]], dtype)
             if not np.isfinite(block).all():
                 remedy = "scale the features down, or set another data.standardize or training.dtype = 'float64'"
                 raise DataError.at(place, f"has numbers too large for {np.dtype(dtype).name}", remedy=remedy)
             yield block
 
-    def part(name: str, X: object, y: IntArray, rows: IntArray) -> dict[str, Any]:
+    def part(name: str, X: "NDArray[Any] | pd.DataFrame", y: IntArray, rows: IntArray) -> dict[str, Any]:
         labels = iter([y[rows].astype(np.intp)])
         return {
             f"X_{name}": put(f"{prefix}X_{name}", (len(rows), D), dtype, blocks(X, rows)),

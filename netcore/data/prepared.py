@@ -26,14 +26,12 @@ from numpy.typing import DTypeLike, NDArray
 from netcore.archive import pack, unpack
 from netcore.data.dataset import Dataset, Put
 from netcore.data.preprocessing import from_members, to_members
-from netcore.errors import DataError, RecordError, WorkError
+from netcore.errors import DataError, WorkError
 
 _FACTS = "dataset.npz"
 _FIELDS = ("name", "class_names", "feature_names", "image_shape", "digest")
 _ARRAYS = tuple(f"{letter}_{part}" for part in ("train", "val", "test") for letter in "Xy")
 _RUN = "run-"
-_DAMAGED = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
-"""What reading a damaged file may raise."""
 
 
 def cache_folder() -> Path:
@@ -59,7 +57,7 @@ def prepared(prepare: Callable[[Put], Dataset]) -> Iterator[Dataset]:
             _describe(dataset, folder)
         except OSError as error:
             raise _no_room(folder.parent, error) from error
-        yield _read(folder)
+        yield replace(dataset, path=folder)
 
 
 @lru_cache(maxsize=4)
@@ -161,7 +159,7 @@ def _read(path: Path) -> Dataset:
     """Return the data set in a folder, its arrays mapped."""
     try:
         first, *others = [_read_fold(path, number) for number in range(len(list(path.glob(f"*.{_FACTS}"))) or 1)]
-    except (OSError, RecordError, *_DAMAGED) as error:
+    except Exception as error:  # a damaged file may raise anything
         remedy = "run the same command again: it prepares them again and continues"
         raise WorkError.at(path, "the prepared data are missing or damaged", remedy=remedy) from error
     return replace(first, others=tuple(others), path=path)

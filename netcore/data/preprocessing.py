@@ -75,13 +75,15 @@ def fit(X: Array, rows: NDArray[np.intp], how: str) -> Preprocessing:
     return Preprocessing({"kind": how}, {"mean": mean, "scale": _column_scales(X, rows, mean)})
 
 
-def apply(fitted: Preprocessing, X: Array, rows: NDArray[np.intp] | slice, dtype: DTypeLike = np.float32) -> Array:
-    """Return the net's inputs for some rows of X, shape (N, D): computed in float64, rounded once to `dtype`."""
-    numbers = np.arange(len(X))[rows] if isinstance(rows, slice) else rows
-    matrix = np.empty((len(numbers), X.shape[1]), dtype)
-    with np.errstate(all="ignore"):  # a number that is too large becomes infinite; the caller refuses that
-        for part in chunks(*matrix.shape):
-            block = X[numbers[part]].astype(np.float64)
+def apply(fitted: Preprocessing, X: Array, dtype: DTypeLike = np.float32) -> Array:
+    """Return the net's inputs for raw features of shape (N, D): the same shape, from float64 rounded once to `dtype`.
+
+    A number that is too large for `dtype` becomes infinite.
+    """
+    matrix = np.empty(X.shape, dtype)
+    with np.errstate(all="ignore"):  # the caller refuses infinity
+        for part in chunks(*X.shape):
+            block = X[part].astype(np.float64)
             if "mean" in fitted.arrays:
                 block -= fitted.arrays["mean"]
             if "scale" in fitted.arrays:

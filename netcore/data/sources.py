@@ -1,14 +1,14 @@
 """The sources of data that a study file may name, and the folders in which netcore looks for their files.
 
 A source is a function from its own keys in [data], such as `path`, to `RawData`; `load_dataset` reads one and prepares
-it. To add a source, write its function, and give it an entry in `SOURCES` and in `MEANINGS`.
+it. To add a source, write its function, and give it an entry in `SOURCES`.
 """
 
 import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import platformdirs
@@ -33,32 +33,33 @@ def _bundled(name: str, image_shape: tuple[int, int, int] | None = None) -> RawD
     return RawData(name, bunch.data, bunch.target.astype(np.intp), classes, features, image_shape)
 
 
-SOURCES: dict[str, Callable[..., RawData]] = {
-    "digits": partial(_bundled, "digits", (8, 8, 1)),  # E. Alpaydin and C. Kaynak, UCI, 1998
-    "iris": partial(_bundled, "iris"),  # R. A. Fisher, 1936: the data set of the course notes
-    "wine": partial(_bundled, "wine"),  # S. Aeberhard and M. Forina, UCI, 1992
-    "breast_cancer": partial(_bundled, "breast_cancer"),  # W. Wolberg et al., UCI, 1995
-    "idx": read_idx,
-    "cifar10": read_cifar10,
-    "arrays": read_arrays,
-    "table": read_table,
+class Source(NamedTuple):
+    """A source: how it is read, and its line in `netcore data list`."""
+
+    read: Callable[..., RawData]
+    """The function from the source's own keys (`path` as a Path that exists) to its rows."""
+    meaning: str
+
+
+_DIGITS = partial(_bundled, "digits", (8, 8, 1))  # E. Alpaydin and C. Kaynak, UCI, 1998
+_IRIS = partial(_bundled, "iris")  # R. A. Fisher, 1936: the data set of the course notes
+_WINE = partial(_bundled, "wine")  # S. Aeberhard and M. Forina, UCI, 1992
+_CANCER = partial(_bundled, "breast_cancer")  # W. Wolberg et al., UCI, 1995
+
+SOURCES = {
+    "digits": Source(_DIGITS, "1,797 handwritten digits of 8 x 8 pixels, 10 classes; comes with scikit-learn"),
+    "iris": Source(_IRIS, "150 irises, 4 measurements, 3 species; comes with scikit-learn"),
+    "wine": Source(_WINE, "178 wines, 13 chemical measurements, 3 growers; comes with scikit-learn"),
+    "breast_cancer": Source(_CANCER, "569 cell samples, 30 measurements, malignant or benign; comes with scikit-learn"),
+    "idx": Source(read_idx, "MNIST, Fashion-MNIST and similar sets: a folder of the four official files, .gz or not"),
+    "cifar10": Source(read_cifar10, "CIFAR-10: the official folder, pickled or binary"),
+    "arrays": Source(read_arrays, "NumPy arrays: an .npz, or a folder of .npy files"),
+    "table": Source(read_table, "CSV or Parquet with a target column"),
 }
-"""By name: the function from a source's own keys (`path` as a Path that exists) to its rows."""
+"""By name, as in `data.source`."""
 
 PREPARATION = ("validation", "test", "folds", "seed", "standardize")
 """The keys of [data] for split and preparation; all others belong to the source."""
-
-MEANINGS = {
-    "digits": "1,797 handwritten digits of 8 x 8 pixels, 10 classes; comes with scikit-learn",
-    "iris": "150 irises, 4 measurements, 3 species; comes with scikit-learn",
-    "wine": "178 wines, 13 chemical measurements, 3 growers; comes with scikit-learn",
-    "breast_cancer": "569 cell samples, 30 measurements, malignant or benign; comes with scikit-learn",
-    "idx": "MNIST, Fashion-MNIST and similar sets: a folder with the four official files, .gz or plain",
-    "cifar10": "CIFAR-10: the official folder, pickled or binary",
-    "arrays": "NumPy arrays: an .npz, or a folder of .npy files",
-    "table": "CSV or Parquet with a target column",
-}
-"""One line on each source, for `netcore data list`."""
 
 
 def read_source(source: str, *, folder: Path | None = None, **keys: Any) -> RawData:  # noqa: ANN401  # each has its own
@@ -71,7 +72,7 @@ def read_source(source: str, *, folder: Path | None = None, **keys: Any) -> RawD
     """
     if "path" in keys:
         keys["path"] = find_data(keys["path"], folder or Path())
-    return SOURCES[source](**keys)
+    return SOURCES[source].read(**keys)
 
 
 def load_dataset(
@@ -100,19 +101,11 @@ def find_data(path: str, folder: Path) -> Path:
     Raises:
         DataError: it is neither beside the study file nor in the data folder.
     """
-    places = [folder / path, data_folder() / path]
-    for place in places:
-        try:
-            if place.exists():
-                return place
-        except (OSError, ValueError):  # not a valid name on this system
-            continue
-    where = " or ".join(dict.fromkeys(map(ascii, map(str, (folder.absolute(), data_folder())))))
-    raise DataError.at(
-        ascii(path).strip("'"),
-        "there is no such file or folder",
-        remedy=f"put it into {where}, or set NETCORE_DATA to the folder that contains it",
-    )
+    for place in (folder / path, data_folder() / path):
+        if place.exists():
+            return place
+    remedy = f"put it into {folder.absolute()} or {data_folder()}, or set NETCORE_DATA to the folder that contains it"
+    raise DataError.at(path, "there is no such file or folder", remedy=remedy)
 
 
 def data_folder() -> Path:

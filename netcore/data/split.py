@@ -61,13 +61,18 @@ def _check_counts(raw: RawData, folds: int | None) -> None:
 
 def _test_rows(raw: RawData, test: float, state: int) -> Pair:
     """Return all rows but the test rows, and the test rows."""
-    from sklearn.model_selection import train_test_split  # noqa: PLC0415  # heavy: only here
-
     rows = np.arange(len(raw.y))
     if raw.official_test is not None:
         return rows, np.arange(len(raw.official_test[1]))
-    rest, drawn = train_test_split(rows, test_size=_number(test, len(rows)), stratify=raw.y, random_state=state)
-    return rest, drawn
+    return _drawn(raw, rows, _number(test, len(rows)), state)
+
+
+def _drawn(raw: RawData, rows: IntArray, size: int, state: int) -> Pair:
+    """Return a stratified draw from some rows: those that are left, and the `size` rows that are drawn."""
+    from sklearn.model_selection import train_test_split  # noqa: PLC0415  # heavy: only here
+
+    left, drawn = train_test_split(rows, test_size=size, stratify=raw.y[rows], random_state=state)
+    return left, drawn
 
 
 def _folds(raw: RawData, rest: IntArray, folds: int, state: int) -> list[Pair]:
@@ -84,11 +89,9 @@ def _one_pair(raw: RawData, rest: IntArray, size: int, state: int, draw: int | N
 
     If classes are small, about one draw in a thousand leaves one out; a pair that is drawn again has further tries.
     """
-    from sklearn.model_selection import train_test_split  # noqa: PLC0415  # heavy: only here
-
     states = [state] if draw is None else [draw, *np.random.SeedSequence(draw).generate_state(_TRIES)]
     for each in states:
-        train, val = train_test_split(rest, test_size=size, stratify=raw.y[rest], random_state=int(each))
+        train, val = _drawn(raw, rest, size, int(each))
         if _has_all_classes(raw, raw.y[train]) and _has_all_classes(raw, raw.y[val]):
             break
     return train, val
@@ -105,5 +108,6 @@ def _number(part: float, rows: int) -> int:
 
 
 def _cannot_be_split(raw: RawData, why: str, folds: int | None) -> DataError:
+    """Return the error of a split that leaves a class out of a part."""
     rule = f"cannot be split so that every class is in each part ({' '.join(why.split())})"
     return DataError.at(raw.place or raw.name, rule, remedy=_FOLDS if folds else _SHARES)

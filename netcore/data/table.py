@@ -1,8 +1,7 @@
 """Table files: CSV or Parquet with named columns, one of which, the target, holds the classes.
 
-`read_table` reads a file for a study, `read_csv` and `read_parquet` any file with rows. A CSV file is parsed in chunks,
-a Parquet file column by column, so that reading takes little more memory than the table itself. What a column may hold
-is in `columns`; how columns become the net's inputs is in `table_features`.
+`read_table` reads a file for a study, `read_frame` any file with rows. What a column may hold is in `columns`; how
+columns become the net's inputs is in `table_features`.
 """
 
 import csv
@@ -10,16 +9,15 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from netcore.data.columns import as_category, classes_of, is_numeric, refuse_infinity
+import numpy as np
+
+from netcore.data.columns import as_category, classes_of, is_numeric, refuse
 from netcore.data.raw import RawData
 from netcore.errors import DataError, nearest
 from netcore.files import is_file
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_CELLS = 2_000_000
-"""The number of CSV cells that are parsed at a time."""
 
 
 def read_table(path: Path, target: str, drop: Sequence[str] = ()) -> RawData:
@@ -32,7 +30,7 @@ def read_table(path: Path, target: str, drop: Sequence[str] = ()) -> RawData:
     """
     if not is_file(path):
         raise DataError.at(path, "must be a file, .csv or .parquet", "a folder", "name the file itself")
-    frame = read_parquet(path) if path.suffix.lower() in {".parquet", ".pq"} else read_csv(path)
+    frame = read_frame(path)
     for name in (target, *drop):
         if name not in frame.columns:
             key = "target" if name == target else "drop"
@@ -46,93 +44,68 @@ def read_table(path: Path, target: str, drop: Sequence[str] = ()) -> RawData:
     for name in frame.columns:
         place = f"{path}: column {name!r}"
         if is_numeric(frame[name]):
-            refuse_infinity(frame[name], place)
+            wrong, remedy = np.isinf(frame[name].to_numpy()), "remove these rows, or empty the cells"
+            refuse(wrong, place, "numbers must be finite or missing", "infinite values", remedy)
         else:
             frame[name] = as_category(frame[name], place)
     return RawData(path.resolve().stem, frame, y, class_names, (), None, place=str(path))
 
 
-def read_csv(path: Path, texts: Collection[str] = ()) -> "pd.DataFrame":
-    """Return the rows of a CSV file; columns named in `texts`, and columns that mix numbers and texts, are texts.
+def read_frame(path: Path, texts: Collection[str] = ()) -> "pd.DataFrame":
+    """Return the rows of a Parquet file, by its suffix, or else of a CSV file.
+
+    In a CSV file the columns named in `texts`, and columns that mix numbers and texts, are texts as the file spells
+    them.
 
     Raises:
-        DataError: the file is missing, damaged, empty, or not CSV.
+        DataError: the file is missing, damaged, empty, or in another format.
     """
+    parquet = path.suffix.lower() in {".parquet", ".pq"}
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            header = next(csv.reader(file, strict=True), [])
-        _check_names(header, path)
-        frame = _parse_csv(path, len(header), texts)
+        frame = _read_parquet(path) if parquet else _read_csv(path, texts)
+    except DataError:
+        raise
     except UnicodeDecodeError as error:
         found = f"byte {error.object[error.start]:#04x}"
         raise DataError.at(path, "must be UTF-8 text", found, "save it again as UTF-8") from error
-    except DataError:
-        raise
     except Exception as error:  # a damaged file may raise anything
-        why = getattr(error, "strerror", None) or ascii(" ".join(str(error).split()))[1:-1]
-        remedy = "it needs commas, one header line, UTF-8"
-        raise DataError.at(path, f"cannot be read as CSV ({why})", remedy=remedy) from error
-    return _with_rows(frame, path)
-
-
-def read_parquet(path: Path) -> "pd.DataFrame":
-    """Return the rows of a Parquet file.
-
-    Raises:
-        DataError: the file is missing, damaged, empty, or not Parquet.
-    """
-    import pandas as pd  # noqa: PLC0415
-    import pyarrow.parquet  # noqa: PLC0415
-
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            _check_names(file.schema_arrow.names, path)
-            columns: dict[str, pd.Series[Any]] = {}
-            for name in file.schema_arrow.names:
-                column = file.read([name]).column(name)
-                column.validate(full=True)  # otherwise texts that are not UTF-8 fail much later
-                columns[name] = column.to_pandas()
-        frame = pd.DataFrame(columns, copy=False)
-    except DataError:
-        raise
-    except Exception as error:  # a damaged file may raise anything
-        why = ascii(" ".join(str(error).split())[:200])[1:-1]
-        raise DataError.at(path, f"cannot be read as Parquet ({why})", remedy="write the file again") from error
-    return _with_rows(frame, path)
-
-
-def _parse_csv(path: Path, columns: int, texts: Collection[str]) -> "pd.DataFrame":
-    """Return a CSV file's frame, parsed in chunks: memory holds the table and one chunk."""
-    import pandas as pd  # noqa: PLC0415
-
-    options: Any = {"encoding": "utf-8", "low_memory": False}
-    pieces: dict[str, list[pd.Series[Any]]] = {}
-    types = dict.fromkeys(texts, str)
-    with pd.read_csv(path, chunksize=max(1000, _CELLS // columns), dtype=types, **options) as reader:
-        for chunk in reader:
-            if not isinstance(chunk.index, pd.RangeIndex):
-                remedy = "name every column"
-                raise DataError.at(path, "has more cells in its rows than names in its header", remedy=remedy)
-            for name in chunk.columns:
-                pieces.setdefault(name, []).append(chunk[name].copy())
-    mixed = [name for name, parts in pieces.items() if _are_mixed(parts)]
-    if mixed:  # numbers in one chunk, texts in another: the whole column is text, spelled as in the file
-        for name, column in pd.read_csv(path, usecols=mixed, dtype=str, **options).items():
-            pieces[str(name)] = [column]
-    return pd.DataFrame({name: pd.concat(pieces.pop(name)) for name in list(pieces)}, copy=False)
-
-
-def _are_mixed(parts: "list[pd.Series[Any]]") -> bool:
-    """Return whether a column was parsed as numbers in one chunk and as another type in another."""
-    kinds = {"number" if is_numeric(part) else str(part.dtype) for part in parts if part.notna().any()}
-    return len(kinds) > 1
-
-
-def _with_rows(frame: "pd.DataFrame", path: Path) -> "pd.DataFrame":
-    """Return a frame that has rows."""
+        why = getattr(error, "strerror", None) or ascii(" ".join(str(error).split())[:200])[1:-1]
+        name, remedy = "CSV", "it needs commas, one header line, UTF-8"
+        if parquet:
+            name, remedy = "Parquet", "write the file again"
+        raise DataError.at(path, f"cannot be read as {name} ({why})", remedy=remedy) from error
     if not len(frame):
         raise DataError.at(path, "must have rows", "none", "is this the right file?")
     return frame
+
+
+def _read_csv(path: Path, texts: Collection[str]) -> "pd.DataFrame":
+    """Return the rows of a CSV file; columns named in `texts` are texts."""
+    import pandas as pd  # noqa: PLC0415
+
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        _check_names(next(csv.reader(file, strict=True), []), path)
+    # Not `low_memory`: it guesses the type of a column piece by piece, and would mix numbers and texts.
+    frame = pd.read_csv(path, encoding="utf-8", dtype=dict.fromkeys(texts, str), low_memory=False)
+    if not isinstance(frame.index, pd.RangeIndex):
+        rule = "has more cells in its rows than names in its header"
+        raise DataError.at(path, rule, remedy="name every column")
+    return frame
+
+
+def _read_parquet(path: Path) -> "pd.DataFrame":
+    """Return the rows of a Parquet file, read column by column: memory holds the table once."""
+    import pandas as pd  # noqa: PLC0415
+    import pyarrow.parquet  # noqa: PLC0415
+
+    columns: dict[str, pd.Series[Any]] = {}
+    with pyarrow.parquet.ParquetFile(path) as file:
+        _check_names(file.schema_arrow.names, path)
+        for name in file.schema_arrow.names:
+            column = file.read([name]).column(name)
+            column.validate(full=True)  # otherwise texts that are not UTF-8 fail much later
+            columns[name] = column.to_pandas()
+    return pd.DataFrame(columns, copy=False)
 
 
 def _check_names(names: list[str], path: Path) -> None:

@@ -44,7 +44,10 @@ def fit(frame: "pd.DataFrame", rows: IntArray, place: str = "table") -> Preproce
             columns.append({"name": name, "kind": "number"})
             statistics.append(_statistics(values))
         else:
-            categories = _categories(present, f"{place}: column {name!r}")
+            categories = sorted(map(str, present.unique()))
+            if len(categories) > MOST_CATEGORIES:
+                rule = f"a column of texts may have at most {MOST_CATEGORIES} different values"
+                raise DataError.at(f"{place}: column {name!r}", rule, len(categories), DROP)
             columns.append({"name": name, "kind": "category", "categories": categories})
     if not columns:
         raise DataError.at(place, "must have a column with more than one value", "none", "there is nothing to learn")
@@ -65,19 +68,6 @@ def _statistics(values: "pd.Series[Any]") -> tuple[float, float, float]:
     return imputer.statistics_[0], scaler.mean_[0], scaler.scale_[0]
 
 
-def _categories(present: "pd.Series[Any]", place: str) -> list[str]:
-    """Return the different values of a category, in scikit-learn's order."""
-    from sklearn.preprocessing import OneHotEncoder  # noqa: PLC0415  # heavy: only where tables are fitted
-
-    different = present.astype(object).drop_duplicates().to_numpy()
-    encoder = OneHotEncoder(handle_unknown="ignore").fit(different.reshape(-1, 1))
-    categories = list(map(str, encoder.categories_[0]))
-    if len(categories) > MOST_CATEGORIES:
-        rule = f"a column of texts may have at most {MOST_CATEGORIES} different values"
-        raise DataError.at(place, rule, f"{len(categories)}", DROP)
-    return categories
-
-
 def feature_names(fitted: Preprocessing) -> tuple[str, ...]:
     """Return the D names of the features: `age`, `colour=red`, `colour: unknown`."""
     names: list[str] = []
@@ -93,34 +83,23 @@ def feature_names(fitted: Preprocessing) -> tuple[str, ...]:
 def apply(fitted: Preprocessing, frame: "pd.DataFrame", dtype: DTypeLike = np.float32) -> NDArray[Any]:
     """Return the features of a table's N rows, shape (N, D); columns that were not fitted are ignored.
 
+    A number that is too large for `dtype` becomes infinite.
+
     Raises:
         DataError: a fitted column is missing, or a numeric column holds something else.
     """
-    return apply_rows(fitted, frame, slice(None), dtype)
-
-
-def apply_rows(
-    fitted: Preprocessing, frame: "pd.DataFrame", rows: IntArray | slice, dtype: DTypeLike = np.float32
-) -> NDArray[Any]:
-    """Return the features of the given N rows, shape (N, D), column by column: the table is not copied.
-
-    Raises:
-        DataError: as `apply`.
-    """
-    numbers = np.arange(len(frame))[rows] if isinstance(rows, slice) else rows
-    matrix = np.zeros((len(numbers), len(feature_names(fitted))), dtype)
+    matrix = np.zeros((len(frame), len(feature_names(fitted))), dtype)
     statistics = zip(*(fitted.arrays[name] for name in ("median", "mean", "scale")), strict=True)
     first = 0
     for column in fitted.facts["columns"]:
         name = column["name"]
         if name not in frame.columns:
             raise DataError.at(f"column {name!r}", "is missing", remedy=nearest(name, frame.columns))
-        values = frame[name].iloc[numbers]
         if column["kind"] == "number":
-            matrix[:, first] = _scaled(values, *next(statistics))
+            matrix[:, first] = _scaled(frame[name], *next(statistics))
             first += 1
         else:
-            matrix[np.arange(len(numbers)), first + _codes(values, column["categories"])] = 1
+            matrix[np.arange(len(frame)), first + _codes(frame[name], column["categories"])] = 1
             first += len(column["categories"]) + 1
     return matrix
 
@@ -128,7 +107,7 @@ def apply_rows(
 def _scaled(values: "pd.Series[Any]", median: float, mean: float, scale: float) -> NDArray[np.float64]:
     """Return a numeric column with missing values filled in, scaled."""
     found = as_numbers(values)
-    with np.errstate(all="ignore"):  # a number that is too large becomes infinite; the caller refuses that
+    with np.errstate(all="ignore"):  # the caller refuses infinity
         return (np.where(np.isnan(found), median, found) - mean) / scale
 
 
@@ -136,7 +115,6 @@ def _codes(values: "pd.Series[Any]", categories: list[str]) -> IntArray:
     """Return the place of each value among the categories; an unknown value has the place after the last."""
     import pandas as pd  # noqa: PLC0415
 
-    codes, different = pd.factorize(values)
-    known = pd.Index(categories, dtype=object)
-    place = np.append(known.get_indexer(pd.Index(list(map(str, different)), dtype=object)), -1)[codes]  # -1: unknown
-    return np.where(place < 0, len(categories), place)
+    texts = values.map(str, na_action="ignore").astype(object)
+    places = pd.Index(categories, dtype=object).get_indexer(pd.Index(texts))  # -1: unknown
+    return np.where(places < 0, len(categories), places)

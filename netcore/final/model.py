@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -20,7 +21,7 @@ from netcore.archive import array_of, pack, unpack
 from netcore.core.net import probabilities
 from netcore.core.params import FloatArray, Params
 from netcore.data import preprocessing, table_features
-from netcore.data.columns import as_numbers
+from netcore.data.columns import as_numbers, refuse
 from netcore.data.preprocessing import Preprocessing, from_members, to_members
 from netcore.errors import DataError, Problem, RecordError, nearest
 
@@ -31,14 +32,15 @@ Rows: TypeAlias = "NDArray[Any] | pd.DataFrame"
 """N rows: an array (N, …), or a table with N rows."""
 
 _MOST_PROBLEMS = 5
+"""The number of missing columns that are reported one by one."""
+_LONGEST_LIST = 80
+"""The number of characters of a list of columns in a message."""
 
 MODEL = "model.npz"
 """The file's name in a study's folder."""
 
 _FORMAT = 1
 _AGAIN = "`netcore run` or `netcore confirm` makes it again"
-_NOT_A_MODEL = (AttributeError, KeyError, MemoryError, OverflowError, RecursionError, TypeError, ValueError)
-"""What reading other content may raise."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,13 +97,10 @@ class Model:
         Raises:
             DataError: the rows do not fit the model, or the scores overflow.
         """
-        X = self.prepared(rows)
         with np.errstate(all="ignore"):  # an overflow is found below
-            p2 = probabilities(self.params, X)
-        wrong = ~np.isfinite(p2).all(axis=1)
-        if wrong.any():
-            found = f"{int(wrong.sum())} rows with scores that are not finite, first row {int(np.argmax(wrong)) + 1}"
-            raise DataError.at("rows", "must have numbers of the same size as in training", found, "check the units")
+            p2 = probabilities(self.params, self.prepared(rows))
+        rule = "must have numbers of the same size as in training"
+        refuse(~np.isfinite(p2.max(axis=1)), "rows", rule, "rows with scores that are not finite", "check the units")
         return p2
 
     def prepared(self, rows: Rows) -> FloatArray:
@@ -111,11 +110,15 @@ class Model:
             DataError: the rows do not fit the model, or a number is not finite in this type.
         """
         dtype = self.params.W1.dtype
-        if self.is_table:
-            X = table_features.apply(self.preprocessing, _as_table(rows, self.preprocessing), dtype)
+        if not isinstance(rows, np.ndarray):
+            _check_columns(self.columns, rows)
+        if not self.is_table:
+            X = preprocessing.apply(self.preprocessing, self._matrix(rows), dtype)
+        elif isinstance(rows, np.ndarray):
+            columns = shorten(", ".join(map(repr, self.columns)), _LONGEST_LIST, placeholder=" …")
+            raise DataError.at("rows", f"must be a table with the columns {columns}", "an array")
         else:
-            matrix = _as_matrix(rows, self.feature_names, self.image_shape)
-            X = preprocessing.apply(self.preprocessing, matrix, slice(None), dtype)
+            X = table_features.apply(self.preprocessing, rows, dtype)
         wrong = ~np.isfinite(X)
         if wrong.any():
             row, column = np.unravel_index(np.argmax(wrong), wrong.shape)
@@ -123,6 +126,26 @@ class Model:
             rule = f"must be finite numbers that {dtype.name} can hold"
             raise DataError.at("rows", rule, found, "remove these rows, or fill them in")
         return X
+
+    def _matrix(self, rows: Rows) -> NDArray[Any]:
+        """Return rows of numbers as an array of shape (N, D), one column per feature.
+
+        Raises:
+            DataError: a cell is not a number, or the shape does not fit.
+        """
+        if not isinstance(rows, np.ndarray):
+            return np.column_stack([as_numbers(rows[name]) for name in self.feature_names])
+        if rows.dtype.kind not in "biuf":
+            raise DataError.at("rows", "must be numbers", rows.dtype)
+        D, shape = len(self.feature_names), rows.shape[1:]
+        if self.image_shape is None:
+            fits, images = len(shape) > 0 and math.prod(shape) == D, ""
+        else:
+            one = self.image_shape[:2] if self.image_shape[2] == 1 else self.image_shape
+            fits, images = shape in {(D,), one, self.image_shape}, f", or be images of shape {one}"
+        if not fits:
+            raise DataError.at("rows", f"must have {D} columns{images}", f"an array of shape {rows.shape}")
+        return rows.reshape(len(rows), D)
 
     def to_bytes(self) -> bytes:
         """Return the file's content; equal models give equal bytes.
@@ -151,7 +174,7 @@ class Model:
         try:
             about = json.loads(members["model.json"])
             if about["format"] != _FORMAT:
-                raise ValueError(f"format {about['format']} is not {_FORMAT}")
+                raise ValueError(f"format {about['format']} is not {_FORMAT}")  # noqa: TRY301  # the handler adds place and remedy
             return cls(
                 params=Params(*(array_of(members[f"{name}.npy"]) for name in Params._fields)),
                 preprocessing=from_members(members),
@@ -160,7 +183,7 @@ class Model:
                 image_shape=None if about["image_shape"] is None else tuple(about["image_shape"]),
                 facts=dict(about["facts"]),
             )
-        except _NOT_A_MODEL as error:
+        except Exception as error:  # other content may raise anything
             raise RecordError.at(place, f"does not contain a model ({error!r:.300})", remedy=_AGAIN) from error
 
 
@@ -180,42 +203,6 @@ def read_model(path: Path) -> Model:
         raise RecordError.at(path, f"cannot be read ({error.strerror or error})") from error
 
 
-def _as_matrix(rows: Rows, features: Sequence[str], image_shape: tuple[int, int, int] | None) -> NDArray[Any]:
-    """Return rows as an array of shape (N, D), one column per feature.
-
-    Raises:
-        DataError: columns are missing, a cell is not a number, or the shape does not fit.
-    """
-    if not isinstance(rows, np.ndarray):
-        _check_columns(features, rows)
-        return np.column_stack([as_numbers(rows[name]) for name in features])
-    if rows.dtype.kind not in "biuf":
-        raise DataError.at("rows", "must be numbers", rows.dtype)
-    D, shape = len(features), rows.shape[1:]
-    if image_shape is None:
-        fits, images = len(shape) > 0 and math.prod(shape) == D, ""
-    else:
-        height, width, channels = image_shape
-        one = (height, width) if channels == 1 else image_shape
-        fits, images = shape in {(D,), one, image_shape}, f", or be images of shape {one}"
-    if not fits:
-        raise DataError.at("rows", f"must have {D} columns{images}", f"an array of shape {rows.shape}")
-    return rows.reshape(len(rows), D)
-
-
-def _as_table(rows: Rows, fitted: Preprocessing) -> "pd.DataFrame":
-    """Return rows as a table that has the fitted columns.
-
-    Raises:
-        DataError: rows are an array, or columns are missing.
-    """
-    names = [column["name"] for column in fitted.facts["columns"]]
-    if isinstance(rows, np.ndarray):
-        raise DataError.at("rows", f"must be a table with the columns {_listed(names)}", "an array")
-    _check_columns(names, rows)
-    return rows
-
-
 def _check_columns(names: Sequence[str], frame: "pd.DataFrame") -> None:
     """Check that a table has all columns of these names; a missing one is reported with similar unused names."""
     if not frame.columns.is_unique:
@@ -227,9 +214,3 @@ def _check_columns(names: Sequence[str], frame: "pd.DataFrame") -> None:
         problems[_MOST_PROBLEMS:] = [Problem("columns", f"{len(missing) - _MOST_PROBLEMS} more are missing")]
     if problems:
         raise DataError(*problems)
-
-
-def _listed(names: list[str]) -> str:
-    """Return the first names, and how many more there are."""
-    shown = ", ".join(map(repr, names[:_MOST_PROBLEMS]))
-    return shown if len(names) <= _MOST_PROBLEMS else f"{shown} and {len(names) - _MOST_PROBLEMS} more"

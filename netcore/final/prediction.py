@@ -1,11 +1,9 @@
-"""NEW ROWS IN A FILE -> PREDICTIONS: the reading and writing of `netcore predict`.
+"""NEW ROWS IN A FILE -> PREDICTIONS AS CSV: what `netcore predict` does.
 
 Rows are raw, like the study's own data: a table (.csv, .parquet), an array (.npy, .npz) or images (IDX, plain or .gz).
 The readers of `netcore.data` read them, so a damaged or hostile file is refused in one line here too.
 """
 
-import zipfile
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +14,9 @@ from numpy.typing import NDArray
 from netcore.core.params import FloatArray
 from netcore.data.idx import read_idx_file
 from netcore.data.npy_files import map_file, read_member
-from netcore.data.table import read_csv, read_parquet
+from netcore.data.table import read_frame
 from netcore.errors import DataError, InputError
-from netcore.files import is_file, writing
+from netcore.files import is_file
 from netcore.final.model import Model
 
 if TYPE_CHECKING:
@@ -26,8 +24,6 @@ if TYPE_CHECKING:
 
 _YES_NO = {"true": "True", "TRUE": "True", "false": "False", "FALSE": "False"}
 """Other spellings of booleans in a CSV, and the one that training used."""
-_ELSEWHERE = "choose another place with --out, or change its permissions"
-_NOT_A_ZIP = (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile)
 
 
 def read_rows(path: Path, model: Model) -> "NDArray[Any] | pd.DataFrame":
@@ -44,10 +40,10 @@ def read_rows(path: Path, model: Model) -> "NDArray[Any] | pd.DataFrame":
     if suffix == ".npy":
         return map_file(path.parent, path.stem)[0]
     if suffix == ".npz":
-        return read_member(path, _array_name(path, model))[0]
+        return read_member(path, model.feature_names[0].rpartition("_")[0], "X", or_only=True)[0]
     if suffix == ".gz" or path.name.endswith("ubyte"):
         return read_idx_file(path, 3)
-    return read_parquet(path) if suffix in {".parquet", ".pq"} else _read_csv(path, model)
+    return _read_table(path, model)
 
 
 def predict(model: Model, rows: "NDArray[Any] | pd.DataFrame", path: Path) -> FloatArray:
@@ -95,41 +91,18 @@ def refuse_place(out: Path, source: Path) -> None:
         raise InputError.at(out, "is the file with the rows", remedy="choose another with --out")
 
 
-def write_csv(out: Path, text: bytes) -> None:
-    """Write predictions, whole or not at all.
-
-    Raises:
-        InputError: the place cannot be written.
-        WorkError: the system refuses for another reason, such as no space.
-    """
-    with writing(out, _ELSEWHERE) as file:
-        file.write(text)
-
-
-def _read_csv(path: Path, model: Model) -> "pd.DataFrame":
-    """Return the rows of a CSV; categories are texts, even if they look like numbers in this file.
+def _read_table(path: Path, model: Model) -> "pd.DataFrame":
+    """Return the rows of a table; categories of a CSV are texts, even if they look like numbers in this file.
 
     Booleans are spelled as training, where they had a type, recorded them.
     """
     columns = model.preprocessing.facts["columns"] if model.is_table else []
     categories = {column["name"]: column["categories"] for column in columns if column["kind"] == "category"}
-    frame = read_csv(path, categories)
+    frame = read_frame(path, categories)
     for name, known in categories.items():
         if name in frame.columns and set(known) <= set(_YES_NO.values()):
             frame[name] = frame[name].replace(_YES_NO)
     return frame
-
-
-def _array_name(path: Path, model: Model) -> str:
-    """Return the name of the array of an .npz that contains the rows."""
-    names: list[str] = []
-    with suppress(*_NOT_A_ZIP), zipfile.ZipFile(path) as archive:  # the reader reports what is wrong
-        names = [name.removesuffix(".npy") for name in archive.namelist()]
-    own = model.feature_names[0].rpartition("_")[0]
-    for name in (own, "X"):
-        if name in names:
-            return name
-    return names[0] if len(names) == 1 else "X"
 
 
 def _cell(text: str) -> str:
