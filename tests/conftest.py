@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 from browser import CHROMIUM, Browser, browser
+from hypothesis import HealthCheck, settings
 from recorded import one_of_each, with_folds
 from synced import address, copy, make
 
@@ -28,36 +29,29 @@ from netcore.question.spec import EXTRAS, StudySpec, dataset_of, load_spec
 from netcore.records.job import TrialJob
 from netcore.records.record import Record
 from netcore.results.tables import StudyTables
-from studies import run_arrays
+from studies import run_arrays, write_study
 
 if TYPE_CHECKING:
     from reports import Study
 
-MIXED = """
-# Question: what does a study do in which trials finish, are pruned, diverge and fail?
-[study]
-seed = 3
-trials = {trials}
-window = 4
-max_failures = 60
-[data]
-source = "iris"
-[training]
-epochs = 6
-batch_size = 10
-[space]
-learning_rate = {{ low = 1e-3, high = 1e5, log = true }}
-hidden_size = [4, 8, 16, 1_000_000_000_000_000]
-reg = {{ low = 1e-6, high = 1e-1, log = true }}
-learning_rate_decay = 0.95
-[stopping]
-rungs = [2, 4]
-after = 3
-[confirm]
-finalists = 1
-seeds = 2
-"""
-"""A study file: learning rates that diverge, and a hidden size for which there is no memory."""
+settings.register_profile(
+    "the same examples in every run",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+settings.load_profile("the same examples in every run")
+
+MIXED = {
+    "question": "what does a study do in which trials finish, are pruned, diverge and fail?",
+    "training": "epochs = 6, batch_size = 10",
+    "learning_rate": "{ low = 1e-3, high = 1e5, log = true }",
+    "hidden_size": "[4, 8, 16, 1_000_000_000_000_000]",
+    "reg": "{ low = 1e-6, high = 1e-1, log = true }",
+    "stopping": "rungs = [2, 4], after = 3",
+    "confirm": "finalists = 1, seeds = 2",
+}
+"""What its study file changes: learning rates that diverge, and a hidden size for which there is no memory."""
 
 MISSING = [name for name in EXTRAS["gp"] if find_spec(name) is None]
 needs_gp = pytest.mark.skipif(bool(MISSING), reason=f"needs {' and '.join(MISSING)}: the extra `gp` brings it")
@@ -120,9 +114,8 @@ def plain_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
 
 def write_mixed(folder: Path, trials: int = 40) -> Path:
     """Write the study file in which everything happens."""
-    path = folder / "mixed.toml"
-    path.write_text(MIXED.format(trials=trials), encoding="utf-8")
-    return path
+    study = f"seed = 3, trials = {trials}, window = 4, max_failures = 60"
+    return write_study(folder / "mixed.toml", **MIXED, study=study)
 
 
 _PREPARED = ExitStack()

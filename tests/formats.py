@@ -1,17 +1,24 @@
 """Tiny files in the formats of the real ones, written as their authors wrote them; and damage to any file."""
 
 import gzip
+import io
 import struct
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+
+from netcore.data import Dataset, load_dataset
 
 Bytes = NDArray[np.uint8]
 
 CIFAR_FILES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch")
-FASHION = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 
 
 def pixels(rows: int, *shape: int, seed: int = 0) -> Bytes:
@@ -78,6 +85,57 @@ def batch_file(data: Bytes, labels: list[int]) -> bytes:
     """Write a file as CIFAR-10's authors did."""
     label = python2_string(b"training batch 1 of 5")
     return python2_pickle({b"batch_label": label, b"labels": python2_list(labels), b"data": python2_array(data)})
+
+
+def npy(array: object) -> bytes:
+    """Return the bytes of an .npy file; an array of objects is pickled."""
+    buffer = io.BytesIO()
+    np.save(buffer, np.asarray(array))
+    return buffer.getvalue()
+
+
+def npy_header(shape: object, descr: str = "<f8", content: bytes = b"") -> bytes:
+    """Return an .npy file whose header claims a shape, whatever its content is."""
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(buffer, {"descr": descr, "fortran_order": False, "shape": shape})
+    return buffer.getvalue() + content
+
+
+X, Y = np.random.default_rng(0).standard_normal((30, 2)), np.arange(30) % 3
+TEXTS = np.array(["x", "y", "z"])[Y]
+FRAME = pd.DataFrame({"a": X[:, 0], "b": TEXTS, "kind": Y})
+
+
+def write_arrays(folder: Path) -> None:
+    """Write a folder of arrays, whose labels are texts."""
+    np.save(folder / "X.npy", X)
+    np.save(folder / "y.npy", TEXTS)
+
+
+DATA: dict[str, tuple[str, str, Callable[[Path], object]]] = {
+    "idx": ("idx", IMAGES, partial(write_idx, packed=False)),
+    "idx.gz": ("idx", f"{LABELS}.gz", write_idx),
+    "cifar10 py": ("cifar10", "data_batch_1", partial(write_cifar, rows=20)),
+    "cifar10 bin": ("cifar10", "data_batch_1.bin", partial(write_cifar, rows=20, binary=True)),
+    "packed npz": ("arrays", "x.npz", lambda folder: np.savez_compressed(folder / "x.npz", X=X, y=Y)),
+    "npy": ("arrays", "X.npy", write_arrays),
+    "npy labels": ("arrays", "y.npy", write_arrays),
+    "csv": ("table", "x.csv", lambda folder: FRAME.to_csv(folder / "x.csv", index=False)),
+    "parquet": ("table", "x.parquet", lambda folder: FRAME.to_parquet(folder / "x.parquet")),
+}
+"""By name: the source that reads the format, one of its files, and what writes all of them."""
+
+
+def write_data(folder: Path, form: str) -> tuple[Path, Callable[[], Dataset]]:
+    """Write data of three or more classes in a new folder; return one of the files, and what loads the data."""
+    source, name, write = DATA[form]
+    folder.mkdir()
+    write(folder)
+    keys: dict[str, Any] = {"target": "kind"} if source == "table" else {}
+    whole = folder / name if source == "table" or name.endswith(".npz") else folder
+    load = partial(load_dataset, source, path=str(whole), seed=0, **keys)
+    assert load().classes >= 3
+    return folder / name, load
 
 
 def damage(content: bytes, data: st.DataObject) -> bytes:

@@ -9,25 +9,10 @@ import netcore
 from netcore.core import TrainConfig, epochs, init_params
 from netcore.data import Dataset, load_dataset
 from netcore.final.model import MODEL, Model
+from studies import write_study
 
 TREES = Path(__file__).parents[1] / "studies" / "data" / "trees.csv"
 TREE_KEYS: dict[str, Any] = {"path": str(TREES), "target": "species", "drop": ["plot"]}
-
-STUDY = """
-# Question: which net tells them apart?
-[study]
-trials = 2
-[data]
-{data}
-[training]
-epochs = 2
-[space]
-learning_rate = 0.1
-hidden_size = [4, 8]
-reg = 1e-4
-learning_rate_decay = 0.95
-"""
-"""A study file of two trials."""
 
 
 def facts(dataset: Dataset, **others: Any) -> dict[str, Any]:  # noqa: ANN401
@@ -69,8 +54,7 @@ def trained(
 
 def run_study_with(folder: Path, name: str, data: str, model: Model) -> Path:
     """Run a study of two trials, let it have a model, and give its folder, in `folder`/results."""
-    path = folder / f"{name}.toml"
-    path.write_text(STUDY.format(data=data), encoding="utf-8")
+    path = write_study(folder / f"{name}.toml", study="trials = 2", data=data, training="epochs = 2")
     netcore.run_study(path, results=folder / "results", workers=1, confirm=False)
     made = folder / "results" / name
     (made / MODEL).write_bytes(model.to_bytes())

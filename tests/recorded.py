@@ -2,9 +2,12 @@
 
 import dataclasses
 import hashlib
+import json
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+from netcore.archive import pack, unpack
 from netcore.data import Dataset, load_dataset
 from netcore.question.hyperparameters import Hyperparameters
 from netcore.question.spec import StudySpec
@@ -55,6 +58,22 @@ def with_folds() -> Record:
     dataset = load_dataset("iris", seed=0, folds=3)
     asked = job(thresholds={})
     return Record.of(asked, run_trial(asked, dataset), WHEN, dataset.preprocessing)
+
+
+def facts(record: Record) -> dict[str, Any]:
+    """Return the content of a record's record.json."""
+    return json.loads(unpack(record.to_bytes(), "")["record.json"])  # type: ignore[no-any-return]
+
+
+def repacked(record: Record, changes: Mapping[str, bytes | None]) -> bytes:
+    """Return a record's file with some members changed (None: left out) and the right checksum."""
+    members = {**unpack(record.to_bytes(), ""), **changes}
+    return pack({name: content for name, content in members.items() if content is not None})
+
+
+def with_facts(record: Record, changed: dict[str, Any]) -> bytes:
+    """Return a record's file with another record.json and the right checksum."""
+    return repacked(record, {"record.json": json.dumps(changed).encode()})
 
 
 def sealed(body: bytes) -> bytes:

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from netcore.core import numerical_gradient, relative_error
@@ -12,11 +12,9 @@ from netcore.core.params import FloatArray
 
 SEEDS = st.integers(0, 2**32 - 1)
 NUMBERS = st.floats(-1e6, 1e6)
-LISTS = st.lists(NUMBERS, min_size=1, max_size=6)
 
 
 @given(seed=SEEDS, rows=st.integers(1, 4), columns=st.integers(1, 4))
-@settings(deadline=None, derandomize=True)
 def test_gradient_of_a_known_function(seed: int, rows: int, columns: int) -> None:
     """The gradient of sum(A * sin(x)) is A * cos(x), within 1e-9, in the shape and type of x."""
     rng = np.random.default_rng(seed)
@@ -35,7 +33,6 @@ def test_the_differences_are_central() -> None:
 
 
 @given(x=st.lists(NUMBERS, min_size=0, max_size=6))
-@settings(deadline=None, derandomize=True)
 def test_x_is_as_it_was(x: list[float]) -> None:
     """Every bit of x is restored, which adding and subtracting h would not do."""
     array = np.array(x)
@@ -83,21 +80,14 @@ def test_one_entry_moves_at_a_time() -> None:
         assert np.array_equal(below, -expected)
 
 
-@given(a=LISTS)
-@settings(deadline=None, derandomize=True)
-def test_relative_error_of_equal_arrays_is_zero(a: list[float]) -> None:
-    """The error of an array against itself is 0, even at zeros."""
-    assert relative_error(a, a) == 0
-
-
 @given(pairs=st.lists(st.tuples(NUMBERS, NUMBERS), min_size=1, max_size=6))
-@settings(deadline=None, derandomize=True)
 def test_relative_error_is_symmetric_and_at_most_one(pairs: list[tuple[float, float]]) -> None:
-    """The order of the two arrays does not matter, and opposite signs are as far apart as it goes: 1."""
+    """The order of the two arrays does not matter; equal arrays, even at zeros, are 0 apart, and no two more than 1."""
     a, b = np.array(pairs).T
     error = relative_error(a, b)
     assert 0 <= error <= 1
     assert error == relative_error(b, a)
+    assert relative_error(a, a) == 0
 
 
 def test_relative_error_takes_the_worst_entry() -> None:
@@ -106,10 +96,6 @@ def test_relative_error_takes_the_worst_entry() -> None:
     assert relative_error([-2.0], [2.0]) == 1
     assert relative_error([1e-10], [0.0]) == pytest.approx(1e-2)
     assert relative_error(np.float32(1), np.float32(3)) == 0.5
-
-
-def test_relative_error_of_nothing_is_zero() -> None:
-    """Two empty arrays do not differ."""
     assert relative_error([], []) == 0
 
 

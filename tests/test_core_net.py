@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.special
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import netcore.core
@@ -21,7 +21,6 @@ from netcore.core import (
     numerical_gradient,
     predict,
     probabilities,
-    relative_error,
     scores,
 )
 from netcore.core.net import IntArray, evaluate
@@ -87,15 +86,6 @@ def test_published_loss() -> None:
     assert abs(loss_and_gradients(params, X, y, 0.05)[0] - 1.30378789133) < 1e-12
 
 
-def test_published_gradient_check() -> None:
-    """Each gradient of the toy net is within a relative 1e-8 of central differences."""
-    params, X, y = toy()
-    _, gradient = loss_and_gradients(params, X, y, 0.05)
-    for parameter, derivative in zip(params, gradient, strict=True):
-        numeric = numerical_gradient(lambda _: loss(params, X, y, 0.05), parameter)
-        assert relative_error(derivative, numeric) < 1e-8
-
-
 # The gradient
 
 
@@ -121,7 +111,6 @@ def test_gradient_at_the_kink_is_zero() -> None:
 
 
 @given(seed=SEEDS)
-@settings(deadline=None, derandomize=True)
 def test_nothing_given_is_changed(seed: int) -> None:
     """`loss_and_gradients` changes neither parameters nor data, and two calls share no memory."""
     params, X, y, reg = draw_away_from_the_kink(np.random.default_rng(seed))
@@ -133,14 +122,6 @@ def test_nothing_given_is_changed(seed: int) -> None:
     assert [array.tobytes() for array in given_arrays] == before
     assert all(np.array_equal(a, b) for a, b in zip(first, kept, strict=True))
     assert not any(np.shares_memory(a, b) for a in first for b in (*second, *given_arrays))
-
-
-@given(seed=SEEDS)
-@settings(deadline=None, derandomize=True)
-def test_the_two_losses_are_one(seed: int) -> None:
-    """`loss` and `loss_and_gradients` return the same loss, bit for bit, including the penalty."""
-    params, X, y, reg = draw_away_from_the_kink(np.random.default_rng(seed))
-    assert loss(params, X, y, reg) == loss_and_gradients(params, X, y, reg)[0]
 
 
 # Scores of any size
@@ -168,7 +149,6 @@ def test_loss_for_scores_of_any_size(dtype: type, size: float) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @given(seed=SEEDS, size=st.sampled_from([1.0, 1e2, 1e4]))
-@settings(deadline=None, derandomize=True)
 def test_softmax_for_scores_of_any_size(dtype: type, seed: int, size: float) -> None:
     """For scores up to ±1e4 probabilities and gradient are finite and right, against scipy's softmax in float64."""
     rng = np.random.default_rng(seed)
@@ -194,7 +174,6 @@ def test_plain_softmax_fails_where_this_one_does_not(dtype: type) -> None:
 
 
 @given(seed=SEEDS, shift=st.floats(-1e3, 1e3))
-@settings(deadline=None, derandomize=True)
 def test_a_common_shift_of_the_scores_changes_nothing(seed: int, shift: float) -> None:
     """Adding one number to b2 changes all scores and no probability, loss or prediction."""
     params, X, y, reg = draw_away_from_the_kink(np.random.default_rng(seed))
@@ -207,7 +186,6 @@ def test_a_common_shift_of_the_scores_changes_nothing(seed: int, shift: float) -
 
 
 @given(seed=SEEDS)
-@settings(deadline=None, derandomize=True)
 def test_prediction_is_the_most_probable_class(seed: int) -> None:
     """`predict` returns the index of each row's largest score, and `evaluate` the share of correct predictions."""
     params, X, y, _ = draw_away_from_the_kink(np.random.default_rng(seed))
@@ -241,7 +219,6 @@ def test_everything_has_the_type_of_the_parameters(dtype: type, data_dtype: type
 
 
 @given(seed=SEEDS)
-@settings(deadline=None, derandomize=True)
 def test_data_are_rounded_to_the_type_of_the_parameters_first(seed: int) -> None:
     """A float32 net gives the same bits for float64 data as for the same data in float32."""
     params, X, y, reg = draw_away_from_the_kink(np.random.default_rng(seed))
@@ -259,7 +236,6 @@ def test_data_may_be_a_list() -> None:
 
 
 @given(seed=SEEDS)
-@settings(deadline=None, derandomize=True)
 def test_float32_and_float64_agree(seed: int) -> None:
     """A float32 net and its float64 copy have the same loss and gradient, within float32's rounding."""
     params, X, y, reg = draw_away_from_the_kink(np.random.default_rng(seed))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from netcore.core import Params, init_params
@@ -13,7 +13,6 @@ GENERATORS = [np.random.default_rng, np.random.RandomState]
 
 
 @given(seed=SEEDS, D=SIZES, H=SIZES, C=SIZES)
-@settings(deadline=None, derandomize=True)
 def test_shapes_and_zero_biases(seed: int, D: int, H: int, C: int) -> None:
     """W1 is (D, H), b1 (H,), W2 (H, C), b2 (C,), in this order, and the biases start at zero."""
     params = init_params(np.random.default_rng(seed), D, H, C)
@@ -43,22 +42,6 @@ def test_the_deviations_are_those_of_he(generator: type) -> None:
     np.testing.assert_allclose(he.W2, one.W2 * (2 / 50) ** 0.5, rtol=1e-15)
 
 
-def test_he_keeps_the_mean_square_from_layer_to_layer() -> None:
-    """With He's deviations a ReLU layer hands on the mean square it was given (within 5 % over a wide layer)."""
-    rng = np.random.default_rng(0)
-    params = init_params(rng, 400, 400, 400, dtype=np.float64)
-    z1 = rng.standard_normal((400, 400)) @ params.W1
-    z2 = np.maximum(0, z1) @ params.W2
-    assert np.mean(z2**2) / np.mean(z1**2) == pytest.approx(1, rel=0.05)
-
-
-def test_std_is_the_deviation_of_both() -> None:
-    """`std` is the standard deviation of W1 and of W2 (within 2 % over 40,000 draws)."""
-    params = init_params(np.random.default_rng(0), 200, 200, 200, std=0.3, dtype=np.float64)
-    assert params.W1.std() == pytest.approx(0.3, rel=0.02)
-    assert params.W2.std() == pytest.approx(0.3, rel=0.02)
-
-
 def test_std_zero_is_a_number_like_any_other() -> None:
     """`std=0` gives weights of zero: it is not taken for a missing value."""
     params = init_params(np.random.default_rng(0), 4, 10, 3, std=0)
@@ -67,7 +50,6 @@ def test_std_zero_is_a_number_like_any_other() -> None:
 
 
 @given(seed=SEEDS)
-@settings(deadline=None, derandomize=True)
 def test_float32_is_float64_rounded(seed: int) -> None:
     """float32 is the default, and its weights are the float64 weights of the same seed, rounded."""
     single = init_params(np.random.default_rng(seed), 5, 6, 4)

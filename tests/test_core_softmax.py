@@ -59,7 +59,6 @@ def test_its_parameters() -> None:
     assert init_params(np.random.default_rng(0), 4, 7, 3).hidden_size == 7
 
 
-@settings(deadline=None, derandomize=True)
 @given(SEEDS)
 def test_its_equations(seed: int) -> None:
     """Scores are X W2 + b2, probabilities their softmax, the loss the cross-entropy and reg ΣW2²."""
@@ -72,7 +71,7 @@ def test_its_equations(seed: int) -> None:
     np.testing.assert_allclose(loss(params, X, y, 0.3), expected)
 
 
-@settings(deadline=None, derandomize=True, max_examples=50)
+@settings(max_examples=50)
 @given(SEEDS, st.integers(1, 8), st.integers(1, 6), st.integers(1, 5), st.floats(0, 0.5))
 def test_its_gradient(seed: int, rows: int, inputs: int, classes: int, reg: float) -> None:
     """The gradient agrees with central differences, and is empty where the parameters are."""

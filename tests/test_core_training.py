@@ -73,7 +73,6 @@ def test_published_training() -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @given(seed=SEEDS, rows=st.integers(1, 12), spare=st.integers(0, 5), reg=st.sampled_from([0.0, 1e-3, 0.1]))
-@settings(deadline=None, derandomize=True)
 def test_a_step_is_the_gradient_times_the_learning_rate(
     dtype: type, seed: int, rows: int, spare: int, reg: float
 ) -> None:
@@ -88,7 +87,6 @@ def test_a_step_is_the_gradient_times_the_learning_rate(
 
 
 @given(seed=SEEDS)
-@settings(deadline=None, derandomize=True)
 def test_a_workspace_remembers_nothing(seed: int) -> None:
     """A workspace that was used for long and short batches gives the same bits as a new one."""
     params, X, y = draw(seed)
@@ -159,7 +157,7 @@ def plain_training(
 
 
 @given(seed=SEEDS, rows=st.integers(1, 12), batch_size=st.integers(1, 14))
-@settings(deadline=None, derandomize=True, max_examples=50)
+@settings(max_examples=50)
 def test_an_epoch_is_what_its_definition_says(seed: int, rows: int, batch_size: int) -> None:
     """All six figures of every epoch are those of a slow, plain training: losses weighted by rows, without penalty.
 
@@ -174,41 +172,9 @@ def test_an_epoch_is_what_its_definition_says(seed: int, rows: int, batch_size: 
         assert dataclasses.astuple(a) == pytest.approx(dataclasses.astuple(b), rel=1e-9)
 
 
-def test_the_learning_rate_decays_by_epoch() -> None:
-    """Epochs count from 1, and epoch e steps by learning_rate * decay ** (e - 1)."""
-    _, run = train(0, config(learning_rate=0.5, learning_rate_decay=0.7, epochs=5))
-    assert [(e.epoch, e.learning_rate) for e in run] == [(i + 1, 0.5 * 0.7**i) for i in range(5)]
-
-
-@given(seed=SEEDS)
-@settings(deadline=None, derandomize=True, max_examples=20)
-def test_every_row_once_per_epoch_in_a_fresh_order(seed: int) -> None:
-    """Each epoch trains on every row once, including the last short batch, in a fresh order.
-
-    Row i of X is the i-th unit vector, so only row i moves W1[i], and in a batch of n rows it does so by
-    learning_rate / n times a vector that a tiny learning rate leaves constant. With 11 rows in batches of 4, eight rows
-    must show one visit in a batch of 4, and three rows one visit in a batch of 3.
-    """
-    rng = np.random.default_rng(seed)
-    y = rng.integers(0, 3, 11)
-    params = init_params(rng, 11, 6, 3, std=0.1, dtype=np.float64)._replace(b1=np.full(6, 5.0))  # every unit is active
-    X, rate = np.eye(11), 1e-8
-    settings_ = config(learning_rate=rate, reg=0.0, learning_rate_decay=1.0, epochs=6, batch_size=4)
-    pull = 11 * loss_and_gradients(params, X, y, 0.0)[1].W1  # of each row on its own
-    dealt, before = [], params.W1.copy()
-    for _ in epochs(params, X, y, X, y, settings_, np.random.default_rng(seed)):
-        visits = np.sum((before - params.W1) * pull, axis=1) / np.sum(rate * pull * pull, axis=1)
-        assert sorted(visits) == pytest.approx([1 / 4] * 8 + [1 / 3] * 3, rel=1e-3)
-        dealt.append(tuple(np.flatnonzero(visits > 0.29)))  # which rows were in the short batch
-        before = params.W1.copy()
-    assert len(set(dealt)) > 1
-    order = np.random.default_rng(seed)
-    assert dealt == [tuple(sorted(order.permutation(11)[8:])) for _ in range(6)]
-
-
 @pytest.mark.parametrize("dtype", DTYPES)
 @given(seed=SEEDS)
-@settings(deadline=None, derandomize=True, max_examples=20)
+@settings(max_examples=20)
 def test_same_seed_same_bits(dtype: type, seed: int) -> None:
     """Equal seeds give equal figures and equal parameters, bit for bit; another order of the rows does not."""
     (first, a), (second, b) = (train(seed, config(), dtype=dtype) for _ in range(2))
@@ -220,7 +186,7 @@ def test_same_seed_same_bits(dtype: type, seed: int) -> None:
 
 
 @given(seed=SEEDS)
-@settings(deadline=None, derandomize=True, max_examples=20)
+@settings(max_examples=20)
 def test_data_are_rounded_to_the_type_of_the_parameters_first(seed: int) -> None:
     """A float32 net trains on float64 data as it does on the same data in float32, bit for bit: step and epochs."""
     start, X, y = draw(seed)
@@ -231,15 +197,6 @@ def test_data_are_rounded_to_the_type_of_the_parameters_first(seed: int) -> None
         run = epochs(params, data, y, data[:7], y[:7], config(), np.random.default_rng(seed))
         results.append((value, list(run), [array.tobytes() for array in params]))
     assert results[0] == results[1]
-
-
-def test_float32_and_float64_agree() -> None:
-    """The same training in float32 and float64 gives the same figures within float32's rounding, each in its type."""
-    (single, a), (double, b) = (train(0, config(), dtype=dtype) for dtype in DTYPES)
-    for x, y in zip(a, b, strict=True):
-        assert dataclasses.astuple(x) == pytest.approx(dataclasses.astuple(y), rel=1e-4)
-    assert {array.dtype for array in single} == {np.dtype(np.float32)}
-    assert {array.dtype for array in double} == {np.dtype(np.float64)}
 
 
 def test_figures_are_plain_numbers_and_frozen() -> None:
@@ -254,7 +211,7 @@ def test_figures_are_plain_numbers_and_frozen() -> None:
 
 
 @given(seed=SEEDS, asked=st.integers(1, 3))
-@settings(deadline=None, derandomize=True, max_examples=20)
+@settings(max_examples=20)
 def test_the_caller_may_stop_early(seed: int, asked: int) -> None:
     """Asking for fewer epochs gives the figures and parameters of a shorter training; nothing runs ahead."""
     stopped, run = train(seed, config(epochs=4))
@@ -278,17 +235,6 @@ def test_only_the_parameters_change() -> None:
     assert all(a is b for a, b in zip(params, kept, strict=True))
 
 
-def test_the_validation_set_does_not_train() -> None:
-    """Another validation set changes the validation figures and nothing else, not even the order of the rows."""
-    (first, X, y), (second, *_) = draw(0), draw(0)
-    _, X_val, y_val = draw(1)
-    a = list(epochs(first, X, y, X[:7], y[:7], config(), np.random.default_rng(0)))
-    b = list(epochs(second, X, y, X_val, y_val, config(), np.random.default_rng(0)))
-    assert same_bits(first, second)
-    assert [(e.train_loss, e.train_accuracy) for e in a] == [(e.train_loss, e.train_accuracy) for e in b]
-    assert [e.val_loss for e in a] != [e.val_loss for e in b]
-
-
 # Absurd learning rates
 
 ABSURD = [(np.float32, 1e5), (np.float32, 1e300), (np.float64, 1e200)]
@@ -296,7 +242,7 @@ ABSURD = [(np.float32, 1e5), (np.float32, 1e300), (np.float64, 1e200)]
 
 @pytest.mark.parametrize(("dtype", "learning_rate"), ABSURD)
 @given(seed=SEEDS)
-@settings(deadline=None, derandomize=True, max_examples=20)
+@settings(max_examples=20)
 def test_a_training_that_blows_up_says_so_in_its_figures(dtype: type, learning_rate: float, seed: int) -> None:
     """An absurd learning rate gives figures that are not finite, no warning and no error, and trains on to the end."""
     settings_ = config(learning_rate=learning_rate, epochs=8, learning_rate_decay=1.0)

@@ -14,8 +14,7 @@ from mlflow import MlflowClient
 from optuna.trial import FrozenTrial
 
 import netcore
-from netcore.core import Epoch, TrainConfig, init_params, sgd_step
-from netcore.core.net import Workspace
+from netcore.core import Epoch, TrainConfig, init_params
 from netcore.core.sgd import Step, reference
 from netcore.question.spec import load_spec
 from netcore.records.folder import StudyFolder
@@ -25,31 +24,16 @@ from netcore.search.history import History
 from netcore.tracking.client import connect
 from netcore.tracking.sync import Sync
 from netcore.training.step import compiled
-
-STUDY = """
-[study]
-trials = {trials}
-sampler = "random"
-[data]
-source = "iris"
-[training]
-epochs = 30
-batch_size = 50
-[space]
-learning_rate = {{ low = 1e-3, high = 0.1, log = true }}
-hidden_size = 4
-reg = 0.0
-learning_rate_decay = 0.95
-"""
+from studies import write_study
 
 both_steps = pytest.mark.parametrize("how", [reference, compiled])
 
 
-def write_study(folder: Path, trials: int) -> Path:
+def write_counted(folder: Path, trials: int, sampler: str = "random") -> Path:
     """Write a study of so many trials, none of which is stopped."""
-    path = folder / f"counted-{trials}.toml"
-    path.write_text(STUDY.format(trials=trials), encoding="utf-8")
-    return path
+    study, training = f"trials = {trials}, sampler = '{sampler}'", "epochs = 30, batch_size = 50"
+    rates = "{ low = 1e-3, high = 0.1, log = true }"
+    return write_study(folder / f"counted-{trials}.toml", study=study, training=training, learning_rate=rates)
 
 
 def peak_of(work: Callable[[], object]) -> int:
@@ -97,44 +81,7 @@ def test_no_step_leaves_anything_behind(how: Step) -> None:
     assert peak_of(lambda: [bytes(100) for _ in range(600)]) > 60_000  # so it would be seen
 
 
-def test_a_step_with_a_workspace_makes_no_array_of_the_nets_size() -> None:
-    """`sgd_step` makes arrays of less than five numbers for each row of the batch, and the same for a larger net."""
-    rng, rows = np.random.default_rng(0), 20_000
-    given, anew = [], []
-    for D, H in ((4, 8), (30, 50)):
-        params = init_params(rng, D, H, 10)
-        X, y = rng.standard_normal((rows, D), np.float32), rng.integers(0, 10, rows)
-        work = partial(sgd_step, params, X, y, learning_rate=0.01, reg=1e-3)
-        anew.append(peak_of(work))
-        given.append(peak_of(partial(work, workspace=Workspace.for_rows(rows, params))))
-    assert given[1] < given[0] + 1024
-    assert given[0] < 5 * 4 * rows
-    assert anew[1] > 50 * 4 * rows  # so it would be seen
-
-
 # Calls of MLflow
-
-
-class Counted:
-    """MLflow's client, whose calls go through and are counted."""
-
-    def __init__(self, client: MlflowClient) -> None:
-        self._client = client
-        self.calls: Counter[str] = Counter()
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
-        method = getattr(self._client, name)
-
-        def call(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
-            self.calls[name] += 1
-            return method(*args, **kwargs)
-
-        return call
-
-    def spent(self) -> Counter[str]:
-        """Return the calls since the last time."""
-        calls, self.calls = self.calls, Counter()
-        return calls
 
 
 @pytest.mark.slow
@@ -143,24 +90,25 @@ def test_a_trial_is_four_calls_of_mlflow(tmp_path: Path, monkeypatch: pytest.Mon
     """A finished trial of 30 epochs is sent in four calls; once it is there, it takes none, and a sync only reads."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    client, again = Counted(connect()), []
+    calls = counting(monkeypatch, *((MlflowClient, name) for name in vars(MlflowClient) if not name.startswith("_")))
+    again = []
     for trials in (3, 6):
-        netcore.run_study(write_study(tmp_path, trials), workers=1, confirm=False)
+        netcore.run_study(write_counted(tmp_path, trials), workers=1, confirm=False)
         folder = StudyFolder(tmp_path / "results" / f"counted-{trials}")
         records = folder.committed()
         assert {(record.result.state, len(record.result.curve)) for record in records} == {(State.FINISHED, 30)}
-        syncing = Sync(client, folder)  # type: ignore[arg-type]  # it is one in all that counts
-        client.spent()
+        syncing = Sync(connect(), folder)
+        for record in records:
+            calls.clear()
+            syncing.add(record)
+            assert calls == {"create_run": 1, "log_batch": 1, "log_inputs": 1, "set_terminated": 1}
+        syncing.finish(records, complete=True)
+        syncing = Sync(connect(), folder)
+        calls.clear()
         for record in records:
             syncing.add(record)
-            assert client.spent() == {"create_run": 1, "log_batch": 1, "log_inputs": 1, "set_terminated": 1}
         syncing.finish(records, complete=True)
-        client.spent()
-        syncing = Sync(client, folder)  # type: ignore[arg-type]
-        for record in records:
-            syncing.add(record)
-        syncing.finish(records, complete=True)
-        again.append(client.spent())
+        again.append(dict(calls))
     assert {name.partition("_")[0] for name in again[0]} <= {"get", "search"}
     assert again[0] == again[1], "a sync with nothing to do makes calls for each trial"
 
@@ -170,9 +118,7 @@ def test_a_trial_is_four_calls_of_mlflow(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_proposal_copies_no_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many trials are known, a proposal makes and copies as many of Optuna's trials."""
-    path = write_study(tmp_path, 4)
-    path.write_text(path.read_text(encoding="utf-8").replace("random", "tpe"), encoding="utf-8")
-    spec = load_spec(path)
+    spec = load_spec(write_counted(tmp_path, 4, "tpe"))
     calls = counting(monkeypatch, (FrozenTrial, "__init__"), (FrozenTrial, "__reduce_ex__"))
     history, made = History(spec), []
     for number in range(60):
@@ -189,7 +135,7 @@ def test_a_proposal_copies_no_trials(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_run_keeps_no_curve_of_a_committed_trial(tmp_path: Path) -> None:
     """However many trials are committed, a run holds the curves of those in flight, and of the one just given."""
-    with Run(load_spec(write_study(tmp_path, 40)), results=tmp_path, workers=1) as run:
+    with Run(load_spec(write_counted(tmp_path, 40)), results=tmp_path, workers=1) as run:
         before = epochs_held()
         for number, _ in enumerate(run.search(confirm=False)):
             if number in {20, 39}:

@@ -5,7 +5,6 @@
 
 import hashlib
 import io
-import json
 import struct
 import time
 import tracemalloc
@@ -18,8 +17,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from formats import npy, npy_header
 from models import trained
-from recorded import sealed
+from recorded import facts, repacked, sealed, with_facts
 
 from netcore.archive import array_of, pack, unpack
 from netcore.data import load_dataset
@@ -53,27 +53,20 @@ def test_the_bound_bites() -> None:
         np.empty(BOUND, np.uint8)
 
 
-def claims(shape: tuple[int, ...], descr: str = "<f8", content: bytes = b"") -> bytes:
-    """Return an .npy whose header claims a shape."""
-    buffer = io.BytesIO()
-    np.lib.format.write_array_header_1_0(buffer, {"descr": descr, "fortran_order": False, "shape": shape})
-    return buffer.getvalue() + content
-
-
 def raw(text: str) -> bytes:
     """Return an .npy with this header."""
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode("latin-1")
 
 
 ARRAYS: dict[str, bytes] = {
-    "8 TB": claims((10**12,)),
-    "800 MB": claims((10**8,)),
-    "more than 64 bits": claims((2**40, 2**40)),
-    "rows of nothing": claims((10**12, 0)),
-    "nothing of rows": claims((0, 10**12)),
-    "letters of no size": claims((10**12,), "<U0"),
-    "bytes of no size": claims((10**12,), "|V0"),
-    "objects": claims((3,), "|O", bytes(24)),
+    "8 TB": npy_header((10**12,)),
+    "800 MB": npy_header((10**8,)),
+    "more than 64 bits": npy_header((2**40, 2**40)),
+    "rows of nothing": npy_header((10**12, 0)),
+    "nothing of rows": npy_header((0, 10**12)),
+    "letters of no size": npy_header((10**12,), "<U0"),
+    "bytes of no size": npy_header((10**12,), "|V0"),
+    "objects": npy_header((3,), "|O", bytes(24)),
     "negative": raw("{'descr': '<f8', 'fortran_order': False, 'shape': (-1,)}\n"),
     "yes": raw("{'descr': '<f8', 'fortran_order': False, 'shape': (True,)}\n"),
     "no tuple": raw("{'descr': '<f8', 'fortran_order': False, 'shape': 3}\n"),
@@ -84,8 +77,8 @@ ARRAYS: dict[str, bytes] = {
     "indented": raw("  {\n      'a': (\n"),
     "no header": b"\x93NUMPY\x01\x00",
     "version 3": b"\x93NUMPY\x03\x00" + bytes(8),
-    "too much": claims((3,), content=bytes(25)),
-    "too little": claims((3,), content=bytes(23)),
+    "too much": npy_header((3,), content=bytes(25)),
+    "too little": npy_header((3,), content=bytes(23)),
 }
 """Members whose header does not describe their data."""
 
@@ -97,9 +90,9 @@ def test_an_array_is_what_is_there(records: dict[str, Record], folded: Record, w
     with bounded():
         for name in CURVES:
             with pytest.raises(RecordError, match=r"^x.npz: does not hold a record \(.*\)"):
-                Record.from_bytes(pack({**unpack(record.to_bytes(), ""), f"{name}.npy": ARRAYS[what]}), "x.npz")
+                Record.from_bytes(repacked(record, {f"{name}.npy": ARRAYS[what]}), "x.npz")
         with pytest.raises(RecordError, match=r"^x.npz: does not hold a record \(.*\)"):
-            Record.from_bytes(pack({**unpack(folded.to_bytes(), ""), "fold_val_loss.npy": ARRAYS[what]}), "x.npz")
+            Record.from_bytes(repacked(folded, {"fold_val_loss.npy": ARRAYS[what]}), "x.npz")
         for name in ("W1", "b2", "preprocessing.scale"):
             with pytest.raises(RecordError, match=r"^m.npz: does not contain a model \(.*\)"):
                 Model.from_bytes(pack({**unpack(model.to_bytes(), ""), f"{name}.npy": ARRAYS[what]}), "m.npz")
@@ -107,9 +100,9 @@ def test_an_array_is_what_is_there(records: dict[str, Record], folded: Record, w
 
 def test_rows_of_nothing_are_no_folds(records: dict[str, Record]) -> None:
     """Folds without an epoch are refused, because rows of no bytes could be of any number."""
-    nothing = {f"{name}.npy": claims((0,)) for name in CURVES}
-    nothing |= {f"fold_{name}.npy": claims((10**12, 0)) for name in METRICS}
-    data = pack({**unpack(records["failed"].to_bytes(), ""), **nothing})
+    nothing = {f"{name}.npy": npy_header((0,)) for name in CURVES}
+    nothing |= {f"fold_{name}.npy": npy_header((10**12, 0)) for name in METRICS}
+    data = repacked(records["failed"], nothing)
     with bounded(), pytest.raises(RecordError, match="does not hold a record"):
         Record.from_bytes(data, "x.npz")
 
@@ -191,15 +184,18 @@ BOMBS: dict[str, Callable[[], bytes]] = {
 """Files of at most some megabytes."""
 
 
+def record_of_weights(record: Record, weights: bytes) -> Record:
+    """Return a record that says that these bytes are its weights."""
+    changed = {**facts(record), "weights_sha256": hashlib.sha256(weights).hexdigest()}
+    return Record.from_bytes(with_facts(record, changed), "x.npz")
+
+
 @pytest.mark.parametrize("what", BOMBS)
 def test_an_archive_takes_what_it_has(records: dict[str, Record], what: str) -> None:
     """An archive with false sizes is refused as a record, a model and weights, within the bound."""
     data = BOMBS[what]()
     assert len(data) < 6 * 2**20
-    facts = json.loads(unpack(records["finished"].to_bytes(), "")["record.json"])
-    facts["weights_sha256"] = hashlib.sha256(data).hexdigest()
-    of_it = pack({**unpack(records["finished"].to_bytes(), ""), "record.json": json.dumps(facts).encode()})
-    record = Record.from_bytes(of_it, "x.npz")
+    record = record_of_weights(records["finished"], data)
     with bounded():
         for read in (Record.from_bytes, Model.from_bytes, lambda data, place: unpack_weights(data, record, place)):
             with pytest.raises(RecordError, match=r"^x.npz: "):
@@ -210,13 +206,15 @@ def test_weights_are_arrays_of_numbers(records: dict[str, Record]) -> None:
     """Forged weights whose record has their SHA-256 are refused if they contain objects or text."""
     params = trained("iris", hidden_size=3)[0].params
     members = unpack(pack_weights(params), "")
-    for content in (ARRAYS["objects"], ARRAYS["8 TB"], claims((3,), "<U1", bytes(12)), claims((), "<f8", bytes(8))):
+    for content in (
+        ARRAYS["objects"],
+        ARRAYS["8 TB"],
+        npy_header((3,), "<U1", bytes(12)),
+        npy_header((), "<f8", bytes(8)),
+    ):
         data = pack({**members, "b1.npy": content})
-        facts = json.loads(unpack(records["finished"].to_bytes(), "")["record.json"])
-        facts["weights_sha256"] = hashlib.sha256(data).hexdigest()
-        of_it = pack({**unpack(records["finished"].to_bytes(), ""), "record.json": json.dumps(facts).encode()})
         with pytest.raises(RecordError, match="does not hold weights"):
-            unpack_weights(data, Record.from_bytes(of_it, "x.npz"), "w.npz")
+            unpack_weights(data, record_of_weights(records["finished"], data), "w.npz")
 
 
 def test_arrays_are_read_as_they_were_written() -> None:
@@ -228,6 +226,4 @@ def test_arrays_are_read_as_they_were_written() -> None:
         assert again.dtype == array.dtype
         assert not again.flags.writeable
     columns = np.asfortranarray(np.arange(6.0).reshape(2, 3))
-    buffer = io.BytesIO()
-    np.save(buffer, columns)
-    np.testing.assert_array_equal(array_of(buffer.getvalue()), columns)
+    np.testing.assert_array_equal(array_of(npy(columns)), columns)

@@ -59,10 +59,9 @@ def test_shapes(
     assert all(X.dtype == np.float32 and X.flags.c_contiguous for X, _ in parts(dataset))
 
 
-@pytest.mark.parametrize("source", ["digits"])
-def test_stratified(source: str) -> None:
+def test_stratified() -> None:
     """Each class has its share of every part, to within two rows."""
-    dataset = loaded(source)
+    dataset = loaded("digits")
     everything = np.concatenate([y for _, y in parts(dataset)])
     shares = np.bincount(everything) / len(everything)
     for _, y in parts(dataset):
@@ -80,18 +79,6 @@ def test_every_row_is_used_once() -> None:
     order = np.argsort(numbers)
     np.testing.assert_array_equal(np.concatenate([y for _, y in parts(dataset)])[order], raw.y)
     assert [len(y) for _, y in parts(dataset)] == [30, 12, 18]
-
-
-@pytest.mark.parametrize("source", ["digits", "iris"])
-def test_standardised_by_the_training_part(source: str) -> None:
-    """Every feature has mean 0 and deviation 1 over the training rows (0 if constant), and not over the others."""
-    dataset = load_dataset(source, validation=0.2, test=0.2, seed=0, dtype=np.float64)
-    np.testing.assert_allclose(dataset.X_train.mean(axis=0), 0, atol=1e-12)
-    deviation = dataset.X_train.std(axis=0)
-    assert np.all(np.isclose(deviation, 1) | (deviation == 0))
-    assert np.abs(dataset.X_val.mean(axis=0)).max() > 1e-3
-    assert np.isfinite(dataset.X_val).all()
-    assert np.isfinite(dataset.X_test).all()
 
 
 def drawn(seed: int) -> list[list[int]]:
@@ -132,7 +119,7 @@ def test_the_digest_covers_every_field(field: str) -> None:
     assert digest_of(dataclasses.replace(dataset, **{field: other})) != dataset.digest
 
 
-@settings(deadline=None, derandomize=True, max_examples=10)
+@settings(max_examples=10)
 @given(st.integers(0, 2**63 - 1))
 def test_the_split_is_a_function_of_its_seed(seed: int) -> None:
     """The same seed draws the same rows, another seed draws others for every part."""

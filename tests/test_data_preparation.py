@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from formats import write_cifar
+from models import TREES
 from numpy.typing import NDArray
 
 import netcore
@@ -16,39 +17,21 @@ from netcore.data.sources import PREPARATION, read_source
 from netcore.data.split import split
 from netcore.question.spec import StudySpec, dataset_of, load_spec
 from netcore.records.record import Record, unpack_weights
+from studies import write_study
 
-STUDY = """
-[study]
-trials = 2
-[data]
-{data}
-[training]
-epochs = 2
-batch_size = 8
-dtype = "{dtype}"
-[space]
-learning_rate = 1e-6
-hidden_size = [5, 6]
-reg = 1e-3
-learning_rate_decay = 1.0
-"""
-CIFAR = 'source = "cifar10"\npath = "{folder}/cifar"\n'
 SOURCES = {
-    "pictures less their mean": CIFAR + 'standardize = "pixel-mean"',
-    "numbers in folds": 'source = "wine"\nfolds = 3',
-    "a table in folds": 'source = "table"\npath = "{folder}/trees.csv"\ntarget = "species"\nfolds = 3',
+    "pictures less their mean": 'source = "cifar10", path = "{folder}/cifar", standardize = "pixel-mean"',
+    "numbers in folds": 'source = "wine", folds = 3',
+    "a table in folds": f'source = "table", path = "{TREES}", target = "species", folds = 3',
 }
 
 
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write pictures, grey and coloured, and a table with numbers, categories and gaps."""
-    folder = tmp_path_factory.mktemp("files")
+def write_spec(folder: Path, source: str, dtype: str = "float32") -> StudySpec:
+    """Write the data of a source and a study of them; return its spec."""
     write_cifar(folder / "cifar", rows=20)
-    trees = pd.read_csv(Path(__file__).parents[1] / "studies" / "data" / "trees.csv")
-    assert trees.isna().any().sum() > 1
-    trees.to_csv(folder / "trees.csv", index=False)
-    return folder
+    data, training = SOURCES[source].format(folder=folder), f"epochs = 2, batch_size = 8, dtype = '{dtype}'"
+    file = write_study(folder / "x.toml", study="trials = 2", data=data, training=training, learning_rate="1e-6")
+    return load_spec(file)
 
 
 def raw_parts(spec: StudySpec) -> dict[str, Any]:
@@ -73,16 +56,13 @@ def prepared(record: Record, raw: Any) -> NDArray[Any]:  # noqa: ANN401
 @pytest.mark.parametrize(
     ("source", "dtype"), [*((source, "float32") for source in list(SOURCES)[:2]), ("a table in folds", "float64")]
 )
-def test_a_record_and_its_weights_are_all_that_new_rows_need(
-    files: Path, tmp_path: Path, source: str, dtype: str
-) -> None:
+def test_a_record_and_its_weights_are_all_that_new_rows_need(tmp_path: Path, source: str, dtype: str) -> None:
     """Raw rows, prepared by the record's figures, are to the bit what the trial saw; so are the net's scores for them.
 
     All at once or one by one.
     """
-    text = STUDY.format(data=SOURCES[source].format(folder=files), dtype=dtype)
-    (tmp_path / "x.toml").write_text(text, encoding="utf-8")
-    spec = load_spec(tmp_path / "x.toml")
+    assert pd.read_csv(TREES).isna().any().sum() > 1
+    spec = write_spec(tmp_path, source, dtype)
     netcore.run_study(spec, results=tmp_path, workers=1)
     record = Record.from_bytes((tmp_path / "x" / "trials" / "000001.npz").read_bytes(), "1")
     weights = unpack_weights((tmp_path / "x" / "weights" / "000001.npz").read_bytes(), record, "1")
@@ -98,8 +78,7 @@ def test_a_record_and_its_weights_are_all_that_new_rows_need(
 
 def test_what_was_fitted_matters(tmp_path: Path) -> None:
     """The claim above can fail: the figures of another fold give other rows."""
-    (tmp_path / "x.toml").write_text(STUDY.format(data=SOURCES["numbers in folds"], dtype="float32"), encoding="utf-8")
-    spec = load_spec(tmp_path / "x.toml")
+    spec = write_spec(tmp_path, "numbers in folds")
     dataset = dataset_of(spec)
     raw = raw_parts(spec)["train"]
     other = preprocessing.apply(dataset.others[0].preprocessing, raw)

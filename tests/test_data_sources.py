@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 from commands import netcore_command
-from formats import CIFAR_FILES, idx_file, pixels, write_cifar, write_idx
+from formats import CIFAR_FILES, IMAGES, LABELS, idx_file, npy_header, pixels, write_cifar, write_idx
 from numpy.typing import NDArray
 
 from netcore import run_study
 from netcore.data import Dataset, load_dataset
 from netcore.data.sources import find_data
 from netcore.errors import DataError
+from studies import write_study
 
 REAL = Path(os.environ.get("NETCORE_DATA", "nowhere"))  # before the fixtures clear it
 
@@ -88,7 +89,6 @@ def test_idx_reads_what_was_written(tmp_path: Path, packed: bool) -> None:
     assert (len(dataset.y_train), len(dataset.y_val)) == (24, 6)
 
 
-IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 BAD_IDX: dict[str, tuple[str, bytes | None, str]] = {
     "missing": (IMAGES, None, f"must contain {IMAGES} or {IMAGES}.gz; the folder needs the four official files"),
     "empty": (IMAGES, b"", "is empty; download the file again"),
@@ -289,18 +289,11 @@ def test_bad_arrays(tmp_path: Path, what: str) -> None:
     assert said in line
 
 
-def header(shape: object, descr: object = "<f8") -> bytes:
-    """Write the header of an .npy file that claims a shape."""
-    text = repr({"descr": descr, "fortran_order": False, "shape": shape}).encode()
-    text += b" " * (117 - len(text)) + b"\n"
-    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
-
-
 @pytest.mark.parametrize("packed", [zipfile.ZIP_DEFLATED, None])
 @pytest.mark.parametrize("shape", [(2**40, 1), (3, 4), (-1, 4), "x"])
 def test_a_header_that_claims_too_much(tmp_path: Path, packed: int | None, shape: object) -> None:
-    """A file of 236 bytes that claims 8 TiB is refused at once; so is any shape that the file does not hold."""
-    data = header(shape) + b"\0" * 100
+    """A small file that claims 8 TiB is refused at once; so is any shape that the file does not hold."""
+    data = npy_header(shape, content=bytes(100))
     path = tmp_path / "x.npz"
     if packed is None:
         path = tmp_path / "x"
@@ -394,24 +387,6 @@ def test_parts_are_shares_or_numbers(tmp_path: Path, validation: float, test: fl
 # As a user meets it
 
 
-STUDY = """
-[study]
-trials = 1
-[data]
-source = "idx"
-path = "tiny"
-{more}
-[training]
-epochs = 1
-batch_size = 5
-[space]
-learning_rate = 0.1
-hidden_size = 3
-reg = 0.0
-learning_rate_decay = 1.0
-"""
-
-
 def test_a_study_on_files_beside_it(tmp_path: Path) -> None:
     """The path is relative to the study file, wherever the command is run; it runs, and is known when it goes on.
 
@@ -419,14 +394,15 @@ def test_a_study_on_files_beside_it(tmp_path: Path) -> None:
     """
     folder = tmp_path / "studies"
     write_idx(folder / "tiny")
-    (folder / "mine.toml").write_text(STUDY.format(more="validation = 6"))
-    done = netcore_command("check", folder / "mine.toml", cwd=tmp_path)
+    data = "source = 'idx', path = 'tiny', validation = 6"
+    study = write_study(folder / "mine.toml", study="trials = 1", data=data, training="epochs = 1, batch_size = 5")
+    done = netcore_command("check", study, cwd=tmp_path)
     assert done.stdout == "mine: 1 trials of 1 epochs on tiny (24 rows to train, 6 to validate, 12 to test)\n"
     for trials in (1, 2):
-        tables = run_study(folder / "mine.toml", results=tmp_path / "found", trials=trials, workers=1)
+        tables = run_study(study, results=tmp_path / "found", trials=trials, workers=1)
         assert len(tables.trials) == trials
     (folder / "tiny" / f"{IMAGES}.gz").write_bytes(b"")
-    done = netcore_command("run", folder / "mine.toml", cwd=tmp_path)
+    done = netcore_command("run", study, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"error: {folder}/tiny/{IMAGES}.gz: is empty; download the file again\n"
     assert not (tmp_path / "results").exists()

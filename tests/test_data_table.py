@@ -249,7 +249,6 @@ def test_bad_csv(tmp_path: Path, what: str) -> None:
     [
         ({"drop": ("kind",)}, "column 'kind' is the target and also in data.drop; remove it from drop"),
         ({"drop": ("color",)}, "has no column data.drop = 'color'; did you mean 'colour'?"),
-        ({"target": "king"}, "has no column data.target = 'king'; did you mean 'kind'?"),
     ],
 )
 def test_bad_columns(tmp_path: Path, keys: dict[str, Any], said: str) -> None:

@@ -27,8 +27,10 @@ from netcore.core import (
 from netcore.core.net import IntArray
 from netcore.core.params import FloatArray
 
-every_seed = given(seed=st.integers(0, 2**32 - 1))
-fast = settings(deadline=None, derandomize=True, max_examples=30)
+
+def every_seed(test: Callable[[int], None]) -> Callable[[], None]:
+    """Run a test for thirty seeds."""
+    return settings(max_examples=30)(given(seed=st.integers(0, 2**32 - 1))(test))
 
 
 class Case(NamedTuple):
@@ -101,7 +103,6 @@ def gradient_check(f: Callable[[], float], params: Params, gradient: Params) -> 
 
 
 @every_seed
-@fast
 def test_softmax_jacobian(seed: int) -> None:
     """∂p_k/∂z_j is diag(p) - p pᵀ, diagonal and off-diagonal, within 1e-9 of central differences."""
     z = np.random.default_rng(seed).normal(0, 2, 4)
@@ -109,7 +110,6 @@ def test_softmax_jacobian(seed: int) -> None:
 
 
 @every_seed
-@fast
 def test_softmax_jacobian_is_symmetric_and_sums_to_zero(seed: int) -> None:
     """Softmax's Jacobian equals its transpose, and each of its rows and columns sums to zero."""
     J = jacobian(softmax(np.random.default_rng(seed).normal(0, 2, 4)))
@@ -119,7 +119,6 @@ def test_softmax_jacobian_is_symmetric_and_sums_to_zero(seed: int) -> None:
 
 
 @every_seed
-@fast
 def test_p_minus_onehot(seed: int) -> None:
     """For one sample the Jacobian times -e_y / p_y is p - e_y, and that is the gradient of -log p_y by the scores."""
     rng = np.random.default_rng(seed)
@@ -130,7 +129,6 @@ def test_p_minus_onehot(seed: int) -> None:
 
 
 @every_seed
-@fast
 def test_log_probability_without_overflow(seed: int) -> None:
     """Log p_y = z_y - m - log Σ exp(z - m) with m the largest score: the form in which the code computes eq. 5."""
     z = np.random.default_rng(seed).normal(0, 20, 5)
@@ -139,7 +137,6 @@ def test_log_probability_without_overflow(seed: int) -> None:
 
 
 @every_seed
-@fast
 def test_loss_is_the_equation(seed: int) -> None:
     """The code's loss is eq. 5 as it stands: mean over the samples, plus reg times both sums of squares, without ½."""
     params, X, y, reg, _, _, p2, _ = draw(seed)
@@ -149,7 +146,6 @@ def test_loss_is_the_equation(seed: int) -> None:
 
 
 @every_seed
-@fast
 def test_chain_rule_with_every_jacobian_written_out(seed: int) -> None:
     """Multiplying out every Jacobian of the chain, the full softmax one included, gives the code's gradient."""
     params, X, y, reg, z1, p1, p2, onehot = draw(seed)
@@ -185,7 +181,6 @@ def equations_6_to_11(case: Case) -> Params:
 
 
 @every_seed
-@fast
 def test_equations_6_to_11_pass_the_check(seed: int) -> None:
     """Eq. 6-11 are within 1e-7 of central differences of the loss, and the code's gradient is theirs."""
     case = draw(seed)
@@ -197,7 +192,6 @@ def test_equations_6_to_11_pass_the_check(seed: int) -> None:
 
 
 @every_seed
-@fast
 def test_rows_of_dz2_sum_to_zero(seed: int) -> None:
     """Each row of dz2 sums to zero, and so does each row of the data's part of dW2, and db2."""
     case = draw(seed)
@@ -208,7 +202,6 @@ def test_rows_of_dz2_sum_to_zero(seed: int) -> None:
 
 
 @every_seed
-@fast
 def test_the_gradient_is_a_mean_over_the_samples(seed: int) -> None:
     """A batch's gradient is the mean of its samples' gradients, so giving every sample twice changes nothing."""
     params, X, y, reg = draw(seed)[:4]
@@ -221,7 +214,6 @@ def test_the_gradient_is_a_mean_over_the_samples(seed: int) -> None:
 
 
 @every_seed
-@fast
 def test_the_penalty_adds_two_reg_w(seed: int) -> None:
     """The gradient with the penalty less the gradient without it is 2 reg W: the 2 stays because there is no ½."""
     params, X, y, reg = draw(seed)[:4]
@@ -234,7 +226,6 @@ def test_the_penalty_adds_two_reg_w(seed: int) -> None:
 
 
 @every_seed
-@fast
 def test_biases_are_not_penalised(seed: int) -> None:
     """However large the biases, the penalty is that of the weights, and it adds nothing to the biases' gradient."""
     params, X, y, reg = draw(seed)[:4]
@@ -266,7 +257,6 @@ def test_short_note_transposed_bias_does_not_fit() -> None:
 
 
 @every_seed
-@fast
 def test_short_note_softmax_sums_to_c_not_to_the_last_class(seed: int) -> None:
     """S4: with the sum ending at the class asked for, the first class always has 1 and a row sums to more than 1."""
     z2 = np.random.default_rng(seed).normal(0, 2, (5, 3))
@@ -278,7 +268,6 @@ def test_short_note_softmax_sums_to_c_not_to_the_last_class(seed: int) -> None:
 
 
 @every_seed
-@fast
 def test_short_note_loss_is_ours(seed: int) -> None:
     """S5: reading p2 for its p_i and W1 for its V1, the short note's loss is eq. 5."""
     params, X, y, reg, _, _, p2, _ = draw(seed)
@@ -287,7 +276,6 @@ def test_short_note_loss_is_ours(seed: int) -> None:
 
 
 @every_seed
-@fast
 def test_short_note_bias_gradients_are_right_once_averaged(seed: int) -> None:
     """S6, S8: p2 - onehot is one row for each sample, not the shape of b2; averaged over N it is db2, and so for b1."""
     params, X, y, reg, z1, _, p2, onehot = draw(seed)
@@ -317,7 +305,6 @@ def test_short_note_columns_stand_side_by_side() -> None:
 
 
 @every_seed
-@fast
 def test_short_note_weight_gradients_lack_the_mean_and_the_penalty(seed: int) -> None:
     """S7, S10: with the shapes mended they are N times the gradient without 2 reg W, and fail the check."""
     params, X, y, reg, z1, p1, p2, onehot = draw(seed)
@@ -375,7 +362,6 @@ def long_note_gradients(case: Case, dz2: FloatArray | None = None) -> Params:
 
 
 @every_seed
-@fast
 def test_long_note_loss_is_constant(seed: int) -> None:
     """L1, L6: the sum of the softmax outputs is 1 for each sample, whatever the parameters; N for the batch."""
     case = draw(seed)
@@ -386,7 +372,6 @@ def test_long_note_loss_is_constant(seed: int) -> None:
 
 
 @every_seed
-@fast
 def test_long_note_loss_has_gradient_zero(seed: int) -> None:
     """L1, L6: central differences of the long note's loss are zero by every parameter, within 1e-9, as is Jᵀ 1."""
     case = draw(seed)
@@ -398,7 +383,6 @@ def test_long_note_loss_has_gradient_zero(seed: int) -> None:
 
 
 @every_seed
-@fast
 def test_long_note_knows_no_labels(seed: int) -> None:
     """L1-L20 never mention y; the gradient of the cross-entropy changes with y, so no formula without y can be it."""
     case = draw(seed)
@@ -411,7 +395,6 @@ def test_long_note_knows_no_labels(seed: int) -> None:
 
 
 @every_seed
-@fast
 def test_long_note_derivative_by_the_probabilities(seed: int) -> None:
     """L8: 1 is right for the sum of the outputs; for -log p_y it is -1 / p_y at y and 0 elsewhere."""
     rng = np.random.default_rng(seed)
@@ -421,7 +404,6 @@ def test_long_note_derivative_by_the_probabilities(seed: int) -> None:
 
 
 @every_seed
-@fast
 def test_long_note_has_the_diagonal_only(seed: int) -> None:
     """L9: p (1 - p) is the diagonal of softmax's Jacobian; the entries beside it are -p_k p_j, and none is zero."""
     z = np.random.default_rng(seed).normal(0, 1, 3)
@@ -433,7 +415,6 @@ def test_long_note_has_the_diagonal_only(seed: int) -> None:
 
 
 @every_seed
-@fast
 def test_long_note_off_diagonal_terms_cancel_the_diagonal(seed: int) -> None:
     """L7, L11: summed over all paths from a score to the loss, what was left out is exactly -p_j (1 - p_j)."""
     p = softmax(np.random.default_rng(seed).normal(0, 2, 3))
@@ -443,7 +424,6 @@ def test_long_note_off_diagonal_terms_cancel_the_diagonal(seed: int) -> None:
 
 
 @every_seed
-@fast
 def test_long_note_gradient_is_not_that_of_its_own_loss(seed: int) -> None:
     """L11, L19: the formula is far from zero, which is what the gradient of the loss it names is."""
     case = draw(seed, biases=False)
@@ -454,7 +434,6 @@ def test_long_note_gradient_is_not_that_of_its_own_loss(seed: int) -> None:
 
 
 @every_seed
-@fast
 def test_long_note_gradient_is_not_that_of_the_cross_entropy(seed: int) -> None:
     """L11, L19: nor is it the cross-entropy's, nor any multiple of it, summed over the samples or averaged.
 
@@ -472,7 +451,6 @@ def test_long_note_gradient_is_not_that_of_the_cross_entropy(seed: int) -> None:
 
 
 @every_seed
-@fast
 def test_long_note_gradient_is_the_gradient_of_nothing(seed: int) -> None:
     """L9: no function of the scores has p (1 - p) as its gradient: its matrix of derivatives is not symmetric.
 
@@ -489,7 +467,6 @@ def test_long_note_gradient_is_the_gradient_of_nothing(seed: int) -> None:
 
 
 @every_seed
-@fast
 def test_long_note_rows_of_q_do_not_sum_to_zero(seed: int) -> None:
     """L9: p (1 - p) sums to 1 - Σ p² > 0, but the gradient of any function of the probabilities sums to zero."""
     rng = np.random.default_rng(seed)
@@ -516,7 +493,6 @@ def test_long_note_outer_product_has_the_right_shape() -> None:
 
 
 @every_seed
-@fast
 def test_long_note_inverted_derivative_does_not_exist(seed: int) -> None:
     """L16: ∂o_in/∂o_out cannot be had: softmax's Jacobian has rank C - 1, since a common shift moves no output.
 
@@ -532,7 +508,6 @@ def test_long_note_inverted_derivative_does_not_exist(seed: int) -> None:
 
 
 @every_seed
-@fast
 def test_long_note_each_output_hears_every_score(seed: int) -> None:
     """L16: ∂L_k/∂h_out is Σ_j w_j p_k (δ_kj - p_j), over all scores j; the note keeps the term j = k."""
     case = draw(seed, rows=1, biases=False)
@@ -577,7 +552,6 @@ def test_long_note_matrix_form_loses_the_mask() -> None:
 
 
 @every_seed
-@fast
 def test_long_note_is_mended_by_one_exchange(seed: int) -> None:
     """Put (p2 - onehot) / N where p (1 - p) stood in L11 and L19, and both pass the check for the weights."""
     case = draw(seed, biases=False)
@@ -589,7 +563,6 @@ def test_long_note_is_mended_by_one_exchange(seed: int) -> None:
 
 
 @every_seed
-@fast
 def test_long_note_step_lowers_every_score(seed: int) -> None:
     """A step of W2 against the formula lowers every score of every sample, true class or not: q > 0 and h >= 0."""
     case = draw(seed, biases=False)

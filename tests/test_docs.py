@@ -243,14 +243,6 @@ def test_the_snippet_on_new_rows_runs() -> None:
     assert printed(snippets(DATA) + "print(X.shape)", ROOT) == "(5, 17)\n"
 
 
-@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.name)
-def test_study_files_open_with_their_question(path: Path) -> None:
-    """Every study file opens with its question, its command, its time and its expected result."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    found = [line.split()[1] for line in lines[:4] if re.match(r"# \w+: +\S", line)]
-    assert found == ["Question:", "Command:", "Takes:", "Expect:"]
-
-
 def slug(heading: str) -> str:
     """Return the anchor of a heading, as GitHub makes it."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")

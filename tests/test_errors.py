@@ -1,7 +1,7 @@
 """Claims about netcore.errors: the line of a problem, and the exit code of each kind of error."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from netcore.errors import DataError, InputError, NetcoreError, Problem, RecordError, WorkError, nearest
@@ -59,7 +59,6 @@ def test_nearest(word: str, known: list[str], remedy: str) -> None:
     assert nearest(word, known) == remedy
 
 
-@settings(deadline=None, derandomize=True)
 @given(st.text(max_size=20), st.lists(st.text(max_size=20), max_size=8))
 def test_nearest_does_not_depend_on_the_order(word: str, known: list[str]) -> None:
     """The remedy does not depend on the order of the known words."""

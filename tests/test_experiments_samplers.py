@@ -27,8 +27,8 @@ def searched(spec: StudySpec) -> samplers.Search:
 def spec_of(folder: Path, sampler: str, *, stopping: bool = True) -> StudySpec:
     """Return a study in which trials finish, are pruned and diverge."""
     text = write_mixed(folder).read_text().replace(", 1_000_000_000_000_000", "")
-    text = text.replace("window = 4", f'window = 4\nsampler = "{sampler}"')
-    (folder / "x.toml").write_text(text if stopping else text.split("[stopping]")[0])
+    text = text.replace("window = 4", f"window = 4, sampler = '{sampler}'")
+    (folder / "x.toml").write_text(text if stopping else text.partition("stopping = ")[0])
     return load_spec(folder / "x.toml")
 
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netcore.errors import InputError, NetcoreError, WorkError
@@ -53,7 +53,7 @@ def python(code: str, *arguments: object) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
 
 
-@settings(deadline=None, derandomize=True, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25)
 @given(st.binary(max_size=2000))
 def test_writes_exactly_the_bytes(tmp_path: Path, data: bytes) -> None:
     """The file has exactly the bytes written, and replaces the old one."""

@@ -35,29 +35,18 @@ from netcore.search.history import quiet_optuna
 from netcore.seeds import Purpose, generator, seed_sequence
 from netcore.training.step import compiled
 from netcore.workers.trial import run_trial
+from studies import write_study
 
-STUDY = """
-[study]
-seed = 3
-trials = 24
-window = 4
-max_failures = 60
-metric = "{metric}"
-[data]
-source = "iris"
-folds = 3
-[training]
-epochs = 5
-batch_size = 10
-[space]
-learning_rate = {{ low = 1e-3, high = 1e4, log = true }}
-hidden_size = [4, 8, 1_000_000_000_000_000]
-reg = {{ low = 1e-6, high = 1e-1, log = true }}
-learning_rate_decay = 0.95
-[stopping]
-rungs = [2, 3]
-after = 3
-"""
+STUDY = {
+    "study": "seed = 3, trials = 24, window = 4, max_failures = 60",
+    "data": "source = 'iris', folds = 3",
+    "training": "epochs = 5, batch_size = 10",
+    "learning_rate": "{ low = 1e-3, high = 1e4, log = true }",
+    "hidden_size": "[4, 8, 1_000_000_000_000_000]",
+    "reg": "{ low = 1e-6, high = 1e-1, log = true }",
+    "stopping": "rungs = [2, 3], after = 3",
+}
+"""What its study file changes in that of `studies.py`: trials of every state, in folds."""
 EXCLUDED = "`validation` and `folds` exclude one another"
 UNFIT = "cannot be split so that every class is in each part"
 FEWER = "set fewer data.folds, or remove the rows of small classes"
@@ -70,8 +59,7 @@ Folded = tuple[StudySpec, Path, StudyTables]
 def folded(tmp_path_factory: pytest.TempPathFactory) -> Folded:
     """Return a study with folds and trials of every state: spec, results folder, tables. Tests must not change it."""
     folder = tmp_path_factory.mktemp("folded")
-    (folder / "folded.toml").write_text(STUDY.format(metric="val_loss"), encoding="utf-8")
-    spec = load_spec(folder / "folded.toml")
+    spec = load_spec(write_study(folder / "folded.toml", **STUDY))
     return spec, folder / "results", netcore.run_study(spec, results=folder / "results", workers=2)
 
 
@@ -173,7 +161,7 @@ def test_more_folds_than_rows_of_a_class(folds: int, why: str) -> None:
     [
         ("folds = 1", "error: x.toml: data.folds: must be greater than or equal to 2, got 1\n"),
         (
-            "folds = 3\nvalidation = 0.3",
+            "folds = 3, validation = 0.3",
             f"error: x.toml: data: {EXCLUDED}, got validation=0.3, folds=3; leave one of them out\n",
         ),
         ("folds = 50", f"error: iris: {UNFIT} (class 'setosa' has 50 rows, 51 are needed); {FEWER}\n"),
@@ -181,7 +169,7 @@ def test_more_folds_than_rows_of_a_class(folds: int, why: str) -> None:
 )
 def test_mistakes(tmp_path: Path, data: str, said: str) -> None:
     """Each mistake is one line, and exit code 2."""
-    (tmp_path / "x.toml").write_text(STUDY.format(metric="val_loss").replace("folds = 3", data), encoding="utf-8")
+    write_study(tmp_path / "x.toml", **{**STUDY, "data": f"source = 'iris', {data}"})
     done = quick("check", "x.toml", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (2, said)
 

@@ -1,7 +1,7 @@
 """Whatever stands in a study file: a spec that proposes, or netcore's own errors in printable lines.
 
-Fifteen in every run; ten thousand with `make fuzz`. Study files are damaged in their bytes, their tokens and their
-structure, beginning with those of studies/.
+Twenty-five of each kind in every run; ten thousand with `make fuzz`. The study files of studies/ are damaged in their
+bytes, their tokens and their structure; others are made of any keys and values, or of any bytes.
 """
 
 import json
@@ -9,34 +9,36 @@ import time
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import date
+from datetime import time as clock
 from pathlib import Path
 from typing import Any
 
 import pytest
 from formats import damage
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netcore.errors import InputError, NetcoreError
 from netcore.question.spec import StudySpec, load_spec
 from netcore.search.history import History
+from studies import SECTIONS, SPACE
 
 STUDIES = sorted((Path(__file__).parents[1] / "studies").glob("*.toml"))
-HEALTH = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
-FEW = settings(deadline=None, derandomize=True, max_examples=15, suppress_health_check=HEALTH)
-MANY = settings(deadline=None, max_examples=10_000, suppress_health_check=HEALTH, database=None)
+FEW = settings(max_examples=25)
+MANY = settings(derandomize=False, database=None, max_examples=2_500)
 
 NUMBERS = st.sampled_from([0, 1, -1, 2, 64, 10**6, 2**31, 2**63 - 1, 2**63, 10**30, 0.5, 1e-308, 1e308, -0.0, 1e-9])
 TEXTS = st.sampled_from(
     ["", "x", "val_loss", "digits", "iris", "grid", "qmc", "../x", "a\nb", "\x1b[0m", "\u202e", "é"]
 )
+KEYS = st.sampled_from(
+    ["low", "high", "log", "name", "rungs", "start", "stopping", "x", "", *SECTIONS, *SPACE]
+) | st.text(max_size=5)
 VALUES = st.recursive(
-    st.booleans() | NUMBERS | TEXTS | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
-    lambda inner: (
-        st.lists(inner, max_size=4)
-        | st.dictionaries(st.sampled_from(["low", "high", "log", "name", "x", ""]), inner, max_size=3)
-    ),
-    max_leaves=6,
+    st.booleans() | NUMBERS | TEXTS | st.floats() | st.text(max_size=5) | st.dates() | st.times() | st.datetimes(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=8,
 )
 
 
@@ -64,7 +66,9 @@ def toml(value: Any) -> str:  # noqa: ANN401  # whatever stands in a study file
         return "{" + ", ".join(f"{json.dumps(key)} = {toml(inner)}" for key, inner in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(toml, value)) + "]"
-    return json.dumps(value)
+    if isinstance(value, date | clock):
+        return value.isoformat()
+    return json.dumps(value) if isinstance(value, str) else repr(value).lower()
 
 
 def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:  # noqa: ANN401  # any JSON value
@@ -94,11 +98,6 @@ def changed(value: Any, data: st.DataObject, others: st.SearchStrategy[Any] = VA
                 inner[last] = data.draw(others)
 
 
-def by_bytes(text: bytes, data: st.DataObject) -> bytes:
-    """Damage bytes."""
-    return damage(text, data)
-
-
 def by_tokens(text: bytes, data: st.DataObject) -> bytes:
     """Swap, double, drop, or exchange words."""
     words = text.decode().replace("\n", " \n ").split(" ")
@@ -110,23 +109,34 @@ def by_tokens(text: bytes, data: st.DataObject) -> bytes:
     return " ".join(words).encode(errors="replace")
 
 
+def document(tables: dict[str, Any]) -> bytes:
+    """Write a TOML file."""
+    return "".join(f"{json.dumps(key)} = {toml(value)}\n" for key, value in tables.items()).encode(errors="replace")
+
+
 def by_structure(text: bytes, data: st.DataObject) -> bytes:
     """Change what it says, and write that as a right TOML file."""
     tables = tomllib.loads(text.decode())
     changed(tables, data)
-    return "".join(f"{json.dumps(key)} = {toml(value)}\n" for key, value in tables.items()).encode(errors="replace")
+    return document(tables)
+
+
+def by_nothing(_: bytes, data: st.DataObject) -> bytes:
+    """Write any keys and values, or any bytes."""
+    return data.draw(st.dictionaries(KEYS, VALUES, max_size=6).map(document) | st.binary(max_size=300))
 
 
 WAYS: dict[str, Callable[[bytes, st.DataObject], bytes]] = {
-    "bytes": by_bytes,
+    "bytes": damage,
     "tokens": by_tokens,
     "structure": by_structure,
+    "nothing": by_nothing,
 }
 
 
-def check_study(folder: Path, data: st.DataObject) -> None:
+def check_study(folder: Path, way: str, data: st.DataObject) -> None:
     """Damage a study file, and read it; where it is one still, its first trials are proposed."""
-    path, way = data.draw(st.sampled_from(STUDIES)), data.draw(st.sampled_from(sorted(WAYS)))
+    path = data.draw(st.sampled_from(STUDIES))
     (folder / "x.toml").write_bytes(WAYS[way](path.read_bytes(), data))
     with soon():
         try:
@@ -141,17 +151,19 @@ def check_study(folder: Path, data: st.DataObject) -> None:
             assert all(value >= 0 for value in history.propose(number))
 
 
+@pytest.mark.parametrize("way", WAYS)
 @FEW
 @given(data=st.data())
-def test_a_damaged_study_file_is_read_or_refused(tmp_path: Path, data: st.DataObject) -> None:
-    """Fifteen: a spec that proposes, or lines that say what is wrong."""
-    check_study(tmp_path, data)
+def test_a_damaged_study_file_is_read_or_refused(tmp_path: Path, way: str, data: st.DataObject) -> None:
+    """A damaged study file gives a spec that proposes, or lines that say what is wrong."""
+    check_study(tmp_path, way, data)
 
 
 @pytest.mark.fuzz
 @pytest.mark.timeout(7200)
+@pytest.mark.parametrize("way", WAYS)
 @MANY
 @given(data=st.data())
-def test_ten_thousand_damaged_study_files_are_read_or_refused(tmp_path: Path, data: st.DataObject) -> None:
-    """Ten thousand of them."""
-    check_study(tmp_path, data)
+def test_ten_thousand_damaged_study_files_are_read_or_refused(tmp_path: Path, way: str, data: st.DataObject) -> None:
+    """Ten thousand of them, a quarter of each kind."""
+    check_study(tmp_path, way, data)

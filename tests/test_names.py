@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from commands import quick, refused
 
-import netcore
 from netcore.errors import InputError, NetcoreError
 from netcore.question.spec import load_spec
 from netcore.records.folder import StudyFolder, find_study
@@ -41,21 +40,6 @@ def one_line(error: NetcoreError) -> None:
     """Check that an error is one line, exit code 2, that a terminal only shows."""
     assert error.exit_code == 2
     assert str(error).replace("\u00a0", " ").isprintable()
-
-
-@pytest.mark.parametrize("what", NAMES)
-def test_a_study_s_name_is_one_folder(tmp_path: Path, what: str) -> None:
-    """In a study file: refused by the rule of names, and nothing is written."""
-    text = (
-        'data.source = "iris"\nspace = { learning_rate = 0.1, hidden_size = 3, reg = 0.0, learning_rate_decay = 1.0 }\n'
-    )
-    escaped = json.dumps(NAMES[what].replace("\udcff", "\ufffd"))
-    (tmp_path / "s.toml").write_text(f"study = {{ name = {escaped}, trials = 1 }}\n{text}", encoding="utf-8")
-    before = listing(tmp_path)
-    with pytest.raises(InputError, match="a name is 1 to 64 letters") as caught:
-        netcore.run_study(tmp_path / "s.toml", results=tmp_path / "results", workers=1)
-    one_line(caught.value)
-    assert listing(tmp_path) == before
 
 
 @pytest.mark.parametrize("what", sorted(set(NAMES) - {"above", "nothing"}))

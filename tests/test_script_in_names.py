@@ -20,6 +20,7 @@ from netcore.records.record import Record
 from netcore.results.plots import draw_all
 from netcore.results.report import write_report
 from netcore.tracking.pages import fenced, markdown_escaped, question_of
+from studies import write_study
 
 NAUGHTY = [
     "<script>evil=1</script>",
@@ -36,27 +37,6 @@ NAUGHTY = [
     "$\\mathrm{x}$",
     "<meta http-equiv=refresh content='0;url=http://127.0.0.1:9/'>",
 ]
-STUDY = """
-# Question: {question}
-[study]
-trials = 3
-window = 1
-[data]
-source = "table"
-path = "rows.csv"
-target = "kind"
-[training]
-epochs = 2
-batch_size = 20
-[space]
-learning_rate = [0.05, 0.1, 0.2]
-hidden_size = 4
-reg = 0.0
-learning_rate_decay = 1.0
-[confirm]
-finalists = 1
-seeds = 1
-"""
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +50,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
     columns: dict[str, Any] = {name: rng.standard_normal(rows) for name in NAUGHTY}
     columns |= {"cat": rng.permutation(kinds), "kind": kinds}
     pd.DataFrame(columns).to_csv(home / "rows.csv", index=False)
-    (home / "naughty.toml").write_text(STUDY.format(question=" ".join(NAUGHTY)))
-    netcore.run_study(home / "naughty.toml", results=home / "results", workers=1)
+    study = write_study(
+        home / "naughty.toml",
+        " ".join(NAUGHTY),
+        study="trials = 3, window = 1",
+        data="source = 'table', path = 'rows.csv', target = 'kind'",
+        training="epochs = 2, batch_size = 20",
+        confirm="finalists = 1, seeds = 1",
+    )
+    netcore.run_study(study, results=home / "results", workers=1)
     made = StudyFolder(home / "results" / "naughty")
     worst = min(made.committed(), key=lambda record: record.result.value).number
     for number in {0, 1, 2} - {worst}:

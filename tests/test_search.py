@@ -98,7 +98,7 @@ def test_fewer_trials_and_a_lost_record_lose_no_other(mixed: Mixed, tmp_path: Pa
 @pytest.mark.parametrize("sampler", ["qmc", pytest.param("random", marks=pytest.mark.slow)])
 def test_samplers_without_history_keep_the_promise_too(tmp_path: Path, sampler: str) -> None:
     """Random and quasi-random studies are equal with 1 and 2 workers, and in two goes."""
-    text = write_mixed(tmp_path, 20).read_text().replace("window = 4", f'window = 4\nsampler = "{sampler}"')
+    text = write_mixed(tmp_path, 20).read_text().replace("window = 4", f"window = 4, sampler = '{sampler}'")
     (tmp_path / "mixed.toml").write_text(text)
     spec = load_spec(tmp_path / "mixed.toml")
     whole = netcore.run_study(spec, results=tmp_path / "a", workers=2, confirm=False)
@@ -110,7 +110,7 @@ def test_samplers_without_history_keep_the_promise_too(tmp_path: Path, sampler: 
 @needs_gp
 def test_a_gaussian_process_keeps_the_promise_too(tmp_path: Path) -> None:
     """A study of `gp` is equal with 1 and 2 workers, in one go and in three, and with a record lost."""
-    text = write_mixed(tmp_path, 40).read_text().replace("window = 4", 'window = 4\nsampler = "gp"')
+    text = write_mixed(tmp_path, 40).read_text().replace("window = 4", "window = 4, sampler = 'gp'")
     (tmp_path / "mixed.toml").write_text(text)
     spec = load_spec(tmp_path / "mixed.toml")
     whole = netcore.run_study(spec, results=tmp_path / "a", workers=2)
@@ -197,7 +197,7 @@ def test_what_may_change_may_change(mixed: Mixed, tmp_path: Path) -> None:
     """Trials, limits and what is kept may change; all weights asked for afterwards come back by training."""
     folder = copy_of(mixed, tmp_path)
     text = (
-        mixed[0].text.decode().replace("max_failures = 60", 'max_failures = 50\nweights = "all"\ntrial_timeout = 99.0')
+        mixed[0].text.decode().replace("max_failures = 60", "max_failures = 50, weights = 'all', trial_timeout = 99.0")
     )
     (tmp_path / "mixed.toml").write_text(text)
     notices, new = continued(load_spec(tmp_path / "mixed.toml"), tmp_path / "results")
@@ -302,7 +302,7 @@ def test_a_trial_that_came_back_as_another_is_noticed(mixed: Mixed, tmp_path: Pa
 @pytest.mark.slow
 def test_an_idle_run_asks_nothing(mixed: Mixed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A complete study asks no sampler again, even after records have served in another history than their own."""
-    text = mixed[0].text.decode().replace("window = 4", 'window = 4\nsampler = "random"').split("[stopping]")[0]
+    text = mixed[0].text.decode().replace("window = 4", "window = 4, sampler = 'random'").partition("stopping")[0]
     (tmp_path / "mixed.toml").write_text(text)
     spec = load_spec(tmp_path / "mixed.toml").with_trials(20)
     tables = netcore.run_study(spec, results=tmp_path / "results", workers=2)

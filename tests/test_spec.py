@@ -2,13 +2,10 @@
 
 import json
 from collections.abc import Mapping
-from datetime import date, datetime, time
 from pathlib import Path
 
 import pydantic
 import pytest
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
 
 from netcore.data import SOURCES
 from netcore.errors import InputError
@@ -412,7 +409,7 @@ def test_valid_names(tmp_path: Path, name: str) -> None:
     assert load(tmp_path, toml({"study.name": f'"{name}"'})).name == name
 
 
-@pytest.mark.parametrize("name", ["../x", "a/b", "", "..", "a" * 65, "a\\b", ".hidden", "a b", "a\0", "a\n", "а", "١"])  # noqa: RUF001
+@pytest.mark.parametrize("name", ["../x", "/x", "", "..", "a" * 65, "a\\b", ".a", "-a", "a b", "a\0", "a\n", "а", "١"])  # noqa: RUF001
 def test_names_that_leave_the_results_folder(tmp_path: Path, name: str) -> None:
     """A name that is a path, hidden or too long, or has look-alike letters, is refused."""
     said = mistakes(tmp_path, toml({"study.name": json.dumps(name)}))
@@ -544,61 +541,3 @@ def test_schema_describes_every_key() -> None:
     text = json.dumps(sections["SpaceSection"]["properties"]["hidden_size"])
     (ranged,) = [node for name, node in schema["$defs"].items() if name.startswith("Range") and name in text]
     assert (ranged["properties"]["low"]["type"], ranged["properties"]["low"]["minimum"]) == ("integer", 1)
-
-
-# Any content
-
-SCALARS = (
-    st.none().map(lambda _: "nan")
-    | st.integers(-(2**70), 2**70).map(str)
-    | st.floats().map(lambda x: repr(x) if "e" not in repr(x) or "." in repr(x) else repr(x).replace("e", ".0e"))
-    | st.booleans().map(lambda b: str(b).lower())
-    | st.text(max_size=8).map(lambda text: json.dumps(text, ensure_ascii=True) if text.isascii() else '"x"')
-    | st.dates(date(1, 1, 1)).map(str)
-    | st.times().map(time.isoformat)
-    | st.datetimes().map(datetime.isoformat)
-)
-KEYS = st.sampled_from(
-    [
-        *("study", "data", "training", "space", "stopping", "start", "low", "high", "log", "range", "choice", "fixed"),
-        *("name", "seed", "trials", "metric", "sampler", "window", "source", "epochs", "rungs", "keep", "after", "zzz"),
-        *HYPERPARAMETERS,
-    ]
-) | st.text(max_size=5)
-
-
-def _table(items: dict[str, str]) -> str:
-    return "{" + ", ".join(f"{json.dumps(key)} = {value}" for key, value in items.items()) + "}"
-
-
-VALUES = st.recursive(
-    SCALARS,
-    lambda inner: (
-        st.lists(inner, max_size=4).map(lambda items: "[" + ", ".join(items) + "]")
-        | st.dictionaries(KEYS, inner, max_size=4).map(_table)
-    ),
-    max_leaves=8,
-)
-DOCUMENTS = st.dictionaries(KEYS, st.dictionaries(KEYS, VALUES, max_size=5).map(_table) | VALUES, max_size=6).map(
-    lambda items: "".join(f"{json.dumps(key)} = {value}\n" for key, value in items.items())
-)
-FUZZ = settings(
-    deadline=None, derandomize=True, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-
-
-@FUZZ
-@given(DOCUMENTS.map(str.encode) | st.binary(max_size=300))
-@example(b"\xef\xbb\xbf" + toml().encode())
-def test_any_bytes_are_read_or_refused(tmp_path: Path, content: bytes) -> None:
-    """Any TOML and any bytes give a spec or an InputError of printable lines, one for each mistake."""
-    assert all(line.isprintable() for line in mistakes(tmp_path, content))
-
-
-@FUZZ
-@given(st.data())
-def test_any_value_in_a_valid_file_is_read_or_refused(tmp_path: Path, data: st.DataObject) -> None:
-    """Any value of one key in an otherwise valid file gives a spec or an InputError of printable lines."""
-    table = data.draw(st.sampled_from([*WHOLE, "stopping"]))
-    key = data.draw(st.sampled_from(list(WHOLE.get(table, {"rungs": "", "keep": ""}))))
-    assert all(line.isprintable() for line in mistakes(tmp_path, toml({f"{table}.{key}": data.draw(VALUES)})))

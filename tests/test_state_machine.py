@@ -321,7 +321,7 @@ class Tracked(Machine):
         assert [problem for check in self._checks() for problem in check.problems] == []
 
 
-SETTINGS = settings(deadline=None, print_blob=True, database=None, suppress_health_check=list(HealthCheck))
+SETTINGS = settings(derandomize=False, print_blob=True, database=None, suppress_health_check=list(HealthCheck))
 FEW = settings(SETTINGS, derandomize=True, max_examples=3, stateful_step_count=12)
 ONE = settings(FEW, max_examples=1, stateful_step_count=10)
 

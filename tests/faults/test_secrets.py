@@ -36,7 +36,7 @@ ADDRESSES = ["http://me:{}@127.0.0.1:1", "postgresql://me:{}@127.0.0.1:1/mlflow"
 @pytest.mark.parametrize("address", ADDRESSES[: 3 if os.environ.get("NETCORE_FAULTS") == "all" else 1])
 def test_a_password_is_nowhere_to_be_read(address: str, tmp_path: Path) -> None:
     """run, sync, verify, report, list and ui with a server that is not there: no output, file or argument holds it."""
-    (tmp_path / "filed.toml").write_text(ARRAYS.replace('"arrays"', '"iris"').replace('path = "rows.npz"\n', ""))
+    (tmp_path / "filed.toml").write_text(ARRAYS.replace('"arrays", path = "rows.npz"', '"iris"'))
     environment = {**os.environ, "MLFLOW_TRACKING_URI": address.format(quote(PASSWORD, ""))}
     command = [sys.executable, "-c", COMMANDS]
     arguments: set[str] = set()
