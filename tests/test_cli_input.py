@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import resource
 import shutil
 import subprocess
 import sys
@@ -133,31 +132,6 @@ def test_results_by_the_environment(tmp_path: Path) -> None:
     """Without --results, NETCORE_RESULTS names the folder of the results."""
     said = quick("list", cwd=tmp_path, NETCORE_RESULTS="elsewhere").stdout
     assert said == "no studies in elsewhere; `netcore run digits` makes one\n"
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(os.name != "posix", reason="needs the limit of a process on the size of its files")
-def test_no_space(tmp_path: Path) -> None:
-    """A system that takes no more bytes ends the run with exit code 1 and one line that names the file."""
-    (tmp_path / "x.toml").write_text(STUDY)
-    plain = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}  # it writes, too
-    done = subprocess.run(
-        [sys.executable, "-m", "netcore", "run", "x.toml", "--workers", "1"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1600, 1600)),
-        env={**plain, "MLFLOW_TRACKING_URI": "sqlite:///elsewhere.db"},
-    )
-    assert done.returncode == 1, done.stderr
-    assert "Traceback" not in done.stderr
-    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1
-    assert re.match(r"error: results/x/\S+: cannot be written \(File too large\); fix the cause, ", lines[0])
-    assert not list(tmp_path.rglob("*.partial"))
-    assert all(path.stat().st_size <= 1600 for path in (tmp_path / "results").rglob("*") if path.is_file())
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's full device")
