@@ -54,7 +54,8 @@ def trained(
 
 def run_study_with(folder: Path, name: str, data: str, model: Model) -> Path:
     """Run a study of two trials, let it have a model, and give its folder, in `folder`/results."""
-    path = write_study(folder / f"{name}.toml", study="trials = 2", data=data, training="epochs = 2")
+    question = "which net tells them apart?"
+    path = write_study(folder / f"{name}.toml", question, study="trials = 2", data=data, training="epochs = 2")
     netcore.run_study(path, results=folder / "results", workers=1, confirm=False)
     made = folder / "results" / name
     (made / MODEL).write_bytes(model.to_bytes())

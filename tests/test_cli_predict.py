@@ -28,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a folder with two studies that have a model, `digits` and `trees`, and one that has none. Look only."""
     made = tmp_path_factory.mktemp("predict")
     run_study_with(made, "digits", 'source = "digits"', trained("digits")[0])
-    data = f'source = "table"\npath = "{TREES}"\ntarget = "species"\ndrop = ["plot"]'
+    data = f'source = "table", path = "{TREES}", target = "species", drop = ["plot"]'
     run_study_with(made, "trees", data, trained("table", **TREE_KEYS)[0])
     shutil.copytree(made / "results" / "digits", made / "results" / "bare")
     (made / "results" / "bare" / MODEL).unlink()

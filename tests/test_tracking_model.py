@@ -32,7 +32,7 @@ from netcore.tracking.follow import sync
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::UserWarning")
 
-TREE_DATA = f'source = "table"\npath = "{TREES}"\ntarget = "species"\ndrop = ["plot"]'
+TREE_DATA = f'source = "table", path = "{TREES}", target = "species", drop = ["plot"]'
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +152,7 @@ def test_metrics_data_set_and_version_are_linked_to_the_model(shipped: Path) -> 
     assert json.loads(logged.tags["mlflow.modelVersions"]) == [{"name": "digits", "version": 1}]
     tags = {name.removeprefix("netcore."): tag for name, tag in registered.tags.items()}
     assert tags["logged_model"] == logged.model_id
-    assert tags["final.model"] == hashlib.sha256(content).hexdigest()
+    assert tags["model"] == hashlib.sha256(content).hexdigest()
     assert tags["data_digest"] == digest
     assert (tags["metric"], tags["value"], tags["seeds"]) == ("val_loss", "0.5", "5")
     assert registered.description == "trial 1, val_loss 0.5000 with fresh seeds, test accuracy 0.7500"
