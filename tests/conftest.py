@@ -150,6 +150,16 @@ def workers_of(pid: int | None = None) -> list[psutil.Process]:
     return workers
 
 
+def training_workers(pid: int | None = None) -> list[psutil.Process]:
+    """Return those workers of a process that have received a job: a worker maps the prepared data for its first one."""
+    training = []
+    for worker in workers_of(pid):
+        with suppress(psutil.Error):  # it has ended meanwhile
+            if any(".npy" in mapped.path for mapped in worker.memory_maps()):
+                training.append(worker)
+    return training
+
+
 @pytest.fixture(scope="session")
 def records() -> dict[str, Record]:
     """Return one record of each state."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import job_of, on_disk, workers_of
+from conftest import job_of, on_disk, training_workers, workers_of
 from injection import Forge, Process, survivors, tables_of, write_study
 
 import netcore
@@ -46,7 +46,7 @@ def the_worker() -> psutil.Process:
 
 
 def trains(worker: psutil.Process) -> bool:
-    """Wait until a worker is busy; say whether it was."""
+    """Wait until a worker that waited for a job trains; return whether it did. Waiting costs no CPU time."""
     before, patience = worker.cpu_times().user, time.monotonic() + 60
     while worker.cpu_times().user < before + 0.1:
         if time.monotonic() > patience:
@@ -190,11 +190,6 @@ def test_a_study_does_not_notice_its_workers_end(
     record_property("measured", f"{attempts} trials trained twice")
 
 
-def busy(process: Process) -> bool:
-    """Say whether one of its workers is past its start, and trains."""
-    return any(worker.cpu_times().user > 1.0 for worker in workers_of(process.pid))
-
-
 @pytest.mark.rounds(1, 5)
 def test_a_worker_goes_with_its_parent(forge: Forge, tmp_path: Path, rounds: int, record_property: Told) -> None:
     """A worker whose parent is killed ends, in the middle of a trial that would take hours."""
@@ -203,7 +198,7 @@ def test_a_worker_goes_with_its_parent(forge: Forge, tmp_path: Path, rounds: int
     for _ in range(rounds):
         process = forge.start("search", "tiny.toml", cwd=tmp_path)
         process.go()
-        process.wait_for(partial(busy, process))
+        process.wait_for(partial(training_workers, process.pid))
         process.signal(signal.SIGKILL)
         assert process.end().code == -signal.SIGKILL
         assert survivors(process.mark) == []
