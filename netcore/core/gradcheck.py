@@ -11,8 +11,6 @@ from numpy.typing import ArrayLike
 
 from netcore.core.params import FloatArray
 
-__all__ = ["numerical_gradient", "relative_error"]
-
 
 def numerical_gradient(f: Callable[[FloatArray], float], x: FloatArray, h: float = 1e-5) -> FloatArray:
     """Return the gradient of `f` at `x` by central differences, (f(x + h) - f(x - h)) / 2h for each entry.

@@ -13,11 +13,14 @@
     dW1 = Xᵀ dz1 + 2 reg W1                              (eq. 10)   (D, H)
     db1 = sum_i dz1                                      (eq. 11)   (H,)
 
+The loss is a mean over the samples, in nats. The penalty has no 1/2 and excludes the biases.
+
+Source: two course notes on Stanford's CS231n, assignment 1. Names and eq. 1-5 are those of the short note (S1-S5 in
+docs/derivation.md); eq. 6-11 correct its gradients (S6-S10), which lack the mean over N and the penalty. The longer
+note's loss, the sum of the softmax outputs (L1), is always 1 and is not used. docs/derivation.md derives every step.
+
 A net without hidden units (H = 0, `W2` of shape (D, C)) is softmax regression: eq. 3 uses X instead of p1, and eq. 1, 2
 and 9-11 do not apply.
-
-The loss is a mean over the samples, in nats. The penalty has no 1/2 and excludes the biases. Source: the course
-notes of Stanford's CS231n, assignment 1; derived step by step in docs/derivation.md.
 """
 
 from typing import Any, NamedTuple
@@ -27,19 +30,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from netcore.core.params import FloatArray, Params
 
-__all__ = [
-    "IntArray",
-    "Workspace",
-    "data_loss_and_gradients",
-    "evaluate",
-    "loss",
-    "loss_and_gradients",
-    "penalty",
-    "predict",
-    "probabilities",
-    "scores",
-]
-
 IntArray = NDArray[np.integer[Any]]
 
 _CHUNK = 4096
@@ -47,14 +37,21 @@ _CHUNK = 4096
 
 
 def scores(params: Params, X: ArrayLike) -> FloatArray:
-    """Return the scores z2 (eq. 1-3), shape (N, C), of inputs `X`, shape (N, D), in the type of the parameters."""
+    """Return the scores z2 (eq. 1-3), shape (N, C), of inputs `X`, shape (N, D), in the type of the parameters.
+
+    Raises:
+        ValueError: `X` has another number of columns than `W1` has rows.
+    """
     X = np.asarray(X, params.W1.dtype)
     p1 = np.maximum(0, X @ params.W1 + params.b1) if params.hidden_size else X  # eq. 1, 2
     return p1 @ params.W2 + params.b2  # eq. 3
 
 
 def probabilities(params: Params, X: ArrayLike) -> FloatArray:
-    """Return the probability of each class (eq. 4), shape (N, C), for `X`, shape (N, D); scores may have any size."""
+    """Return the probability of each class (eq. 4), shape (N, C), for `X`, shape (N, D); each row sums to 1.
+
+    Subtracting a row's largest score first changes nothing in eq. 4, and no exponential overflows.
+    """
     p2 = scores(params, X)
     p2 -= p2.max(axis=1, keepdims=True)
     np.exp(p2, out=p2)
@@ -98,17 +95,31 @@ def evaluate(params: Params, X: ArrayLike, y: IntArray) -> tuple[float, float]:
     total, right = 0.0, 0
     for start in range(0, len(X), _CHUNK):
         z2 = scores(params, X[start : start + _CHUNK])
-        truth = y[start : start + _CHUNK]
-        right += int(np.count_nonzero(z2.argmax(axis=1) == truth))
-        z2 -= z2.max(axis=1, keepdims=True)
-        true = z2[np.arange(len(z2)), truth]
-        np.exp(z2, out=z2)
-        total += len(z2) * float(np.mean(np.log(z2.sum(axis=1)) - true))
+        data_loss, right_here, _ = _cross_entropy(z2, y[start : start + _CHUNK], np.arange(len(z2)))
+        total += len(z2) * data_loss
+        right += right_here
     return total / len(X), right / len(X)
 
 
+def _cross_entropy(z2: FloatArray, y: IntArray, rows: NDArray[np.intp]) -> tuple[float, int, FloatArray]:
+    """Replace the scores `z2`, shape (N, C), by exp(z2 - max z2); return the loss, the right rows, and the row sums.
+
+    The loss is the first term of eq. 5. A row is right if its largest score is that of its true class. The sums have
+    shape (N, 1); dividing by them gives the probabilities (eq. 4). `rows` is 0 … N-1.
+
+    After subtracting the row's largest score, no exponential overflows and one is 1, so the logarithm of the sum is
+    finite too: log p2[i, y_i] = z2[i, y_i] - log sum_c exp z2[i, c] holds for scores of any size.
+    """
+    right = int(np.count_nonzero(z2.argmax(axis=1) == y))
+    z2 -= z2.max(axis=1, keepdims=True)
+    true = z2[rows, y]
+    np.exp(z2, out=z2)
+    sums = z2.sum(axis=1, keepdims=True)
+    return float(np.mean(np.log(sums[:, 0]) - true)), right, sums
+
+
 class Workspace(NamedTuple):
-    """The buffers of one training step over N rows: allocated once per training, overwritten at each step."""
+    """The buffers of a training step over at most N rows: allocated once per training, overwritten at each step."""
 
     rows: NDArray[np.intp]
     """The numbers 0 … N-1, shape (N,): with `y`, the indices of the true classes."""
@@ -127,7 +138,7 @@ class Workspace(NamedTuple):
 
     @classmethod
     def for_rows(cls, rows: int, params: Params) -> "Workspace":
-        """Return buffers for batches of `rows` rows."""
+        """Return buffers for batches of at most `rows` rows."""
         (_, H), (_, C), dtype = params.W1.shape, params.W2.shape, params.W1.dtype
         return cls(
             rows=np.arange(rows),
@@ -139,16 +150,6 @@ class Workspace(NamedTuple):
             scratch=Params(*map(np.empty_like, params)),
         )
 
-    def first(self, rows: int) -> "Workspace":
-        """Return views of these buffers for a shorter batch."""
-        return self._replace(
-            rows=self.rows[:rows],
-            p1=self.p1[:rows],
-            p2=self.p2[:rows],
-            dz1=self.dz1[:rows],
-            active=self.active[:rows],
-        )
-
 
 def data_loss_and_gradients(
     params: Params, X: FloatArray, y: IntArray, reg: float, workspace: Workspace
@@ -156,10 +157,14 @@ def data_loss_and_gradients(
     """Write the gradient of L (eq. 6-11) to `workspace.gradient`; return the cross-entropy and the right rows' number.
 
     The returned loss is eq. 5 *without* the penalty; the gradient is *with* it. `X` is (N, D) in the type of the
-    parameters, `y` is (N,), and N is the workspace's number of rows. Only a few arrays of shape (N,) are allocated.
+    parameters, `y` is (N,). Only a few arrays of shape (N,) are allocated.
+
+    Raises:
+        ValueError: the workspace has fewer than N rows.
     """
-    rows, p1, p2, dz1, active, gradient, scratch = workspace
-    N = len(rows)
+    N = len(X)
+    rows, p1, p2, dz1, active = (buffer[:N] for buffer in workspace[:5])
+    gradient, scratch = workspace.gradient, workspace.scratch
 
     if params.hidden_size:
         np.matmul(X, params.W1, out=p1)  # eq. 1
@@ -170,16 +175,8 @@ def data_loss_and_gradients(
     np.matmul(p1, params.W2, out=p2)  # eq. 3
     p2 += params.b2
 
-    # Eq. 4 and 5. After subtracting the row's largest score, no exponential overflows and one is 1, so the logarithm of
-    # the sum is finite too: log p2[i, y_i] = z2[i, y_i] - log sum_c exp z2[i, c] holds for scores of any size.
-    right = int(np.count_nonzero(p2.argmax(axis=1) == y))
-    p2 -= p2.max(axis=1, keepdims=True)
-    true = p2[rows, y]
-    np.exp(p2, out=p2)
-    total = p2.sum(axis=1, keepdims=True)
-    p2 /= total
-    data_loss = float(np.mean(np.log(total[:, 0]) - true))
-
+    data_loss, right, sums = _cross_entropy(p2, y, rows)  # eq. 5
+    p2 /= sums  # eq. 4
     dz2 = p2  # eq. 6, in place: the probabilities are not needed again
     dz2[rows, y] -= 1
     dz2 /= N
@@ -191,10 +188,7 @@ def data_loss_and_gradients(
         dz1 *= active
         np.matmul(X.T, dz1, out=gradient.W1)  # eq. 10
         np.add.reduce(dz1, axis=0, out=gradient.b1)  # eq. 11
-    for weights, derivative, product in (
-        (params.W1, gradient.W1, scratch.W1),
-        (params.W2, gradient.W2, scratch.W2),
-    ):
+    for weights, derivative, product in ((params.W1, gradient.W1, scratch.W1), (params.W2, gradient.W2, scratch.W2)):
         np.multiply(weights, 2 * reg, out=product)
         derivative += product
     return data_loss, right

@@ -10,8 +10,6 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["FloatArray", "Params", "StandardNormal", "init_params"]
-
 FloatArray = NDArray[np.floating[Any]]
 
 

@@ -13,8 +13,6 @@ import numpy as np
 from netcore.core.net import IntArray, Workspace, data_loss_and_gradients, evaluate, penalty
 from netcore.core.params import FloatArray, Params
 
-__all__ = ["Epoch", "Step", "TrainConfig", "TrainEpoch", "epochs", "reference", "sgd_step"]
-
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -71,12 +69,15 @@ def sgd_step(
 
     The batch is `X`, shape (N, D), and `y`, shape (N,), classes 0 … C-1. L is eq. 5, penalty included. A `workspace`
     for N or more rows avoids allocating buffers.
+
+    Raises:
+        ValueError: the workspace has fewer than N rows.
     """
     X = np.asarray(X, params.W1.dtype)
     if workspace is None:
         workspace = Workspace.for_rows(len(X), params)
     before = penalty(params, reg)
-    data_loss, _ = _step(params, X, y, learning_rate, reg, workspace.first(len(X)))
+    data_loss, _ = _step(params, X, y, learning_rate, reg, workspace)
     return data_loss + before
 
 
@@ -120,8 +121,7 @@ def reference(
     batch_size = min(config.batch_size, N)
     X_train, X_val = np.asarray(X_train, dtype), np.asarray(X_val, dtype)
     X, y = np.empty((batch_size, D), dtype), np.empty(batch_size, y_train.dtype)
-    whole = Workspace.for_rows(batch_size, params)
-    short = whole.first(N % batch_size)
+    workspace = Workspace.for_rows(batch_size, params)
 
     def train(learning_rate: float, order: IntArray) -> tuple[float, float, float, float]:
         total_loss, total_right = 0.0, 0
@@ -132,7 +132,6 @@ def reference(
                 n = len(rows)
                 np.take(X_train, rows, axis=0, out=X[:n], mode="clip")  # mode="raise" would make another copy
                 np.take(y_train, rows, out=y[:n], mode="clip")
-                workspace = whole if n == batch_size else short
                 data_loss, right = _step(params, X[:n], y[:n], learning_rate, config.reg, workspace)
                 total_loss += n * data_loss
                 total_right += right
@@ -145,7 +144,11 @@ def reference(
 def _step(
     params: Params, X: FloatArray, y: IntArray, learning_rate: float, reg: float, workspace: Workspace
 ) -> tuple[float, int]:
-    """Update `params` in place; return the batch's cross-entropy before the step and the number of right rows."""
+    """Update `params` in place; return the batch's cross-entropy before the step and the number of right rows.
+
+    Each parameter loses `learning_rate` times the derivative of L by it (eq. 7, 8, 10, 11): gradient descent, without
+    momentum.
+    """
     learning_rate, reg = float(learning_rate), float(reg)  # a NumPy scalar would change the precision
     data_loss, right = data_loss_and_gradients(params, X, y, reg, workspace)
     for parameter, derivative in zip(params, workspace.gradient, strict=True):
