@@ -5,7 +5,7 @@ is a `Params` too.
 """
 
 import math
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -31,15 +31,8 @@ class Params(NamedTuple):
         return len(self.b1)
 
 
-class StandardNormal(Protocol):
-    """Anything that draws from N(0, 1): `np.random.Generator` or the legacy `np.random.RandomState`."""
-
-    def standard_normal(self, size: Any) -> Any:  # noqa: ANN401  # the two generators type their overloads differently
-        """Draw an array of shape `size`."""
-
-
 def init_params(
-    rng: StandardNormal,
+    rng: np.random.Generator | np.random.RandomState,
     input_size: int,
     hidden_size: int,
     output_size: int,
@@ -48,6 +41,9 @@ def init_params(
     dtype: DTypeLike = np.float32,
 ) -> Params:
     """Draw the initial parameters: normal weights, W1 before W2, and zero biases.
+
+    The shapes follow from D = `input_size`, H = `hidden_size` and C = `output_size`. `rng` is any generator with
+    `standard_normal(size)`: NumPy's, or the legacy one that the course uses.
 
     With `std=None` the standard deviations are those of He et al. 2015 ("Delving Deep into Rectifiers", eq. 10),
     sqrt(2 / fan-in): sqrt(2 / D) for W1 and sqrt(2 / H) for W2. A number is the standard deviation of both. Weights are
@@ -59,9 +55,4 @@ def init_params(
     std2 = math.sqrt(2.0 / fan_in) if std is None else std
     W1 = std1 * rng.standard_normal((input_size, hidden_size))
     W2 = std2 * rng.standard_normal((fan_in, output_size))
-    return Params(
-        W1=W1.astype(dtype),
-        b1=np.zeros(hidden_size, dtype),
-        W2=W2.astype(dtype),
-        b2=np.zeros(output_size, dtype),
-    )
+    return Params(W1.astype(dtype), np.zeros(hidden_size, dtype), W2.astype(dtype), np.zeros(output_size, dtype))

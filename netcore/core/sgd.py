@@ -57,13 +57,7 @@ Step = Callable[[Params, FloatArray, IntArray, FloatArray, IntArray, TrainConfig
 
 
 def sgd_step(
-    params: Params,
-    X: FloatArray,
-    y: IntArray,
-    *,
-    learning_rate: float,
-    reg: float,
-    workspace: Workspace | None = None,
+    params: Params, X: FloatArray, y: IntArray, *, learning_rate: float, reg: float, workspace: Workspace | None = None
 ) -> float:
     """Update `params` in place by one step of gradient descent; return the loss L *before* the step.
 

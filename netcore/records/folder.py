@@ -22,7 +22,7 @@ from netcore.errors import InputError, RecordError, nearest
 from netcore.files import TEMPORARY, cannot_write, flush_folder, is_file, make_folder, write_atomically
 from netcore.question.spec import StudySpec
 from netcore.records.record import Record, pack_weights, unpack_weights
-from netcore.records.study_json import read_resolved, read_test, read_times
+from netcore.records.study_json import Resolved, TestReading, Times, read_json
 
 _OLD = 3600.0
 
@@ -106,12 +106,11 @@ class StudyFolder:
         """
         write_atomically(self._record(record.number), record.to_bytes())
 
-    def superseded_records(self) -> Iterator[tuple[int, Record]]:
-        """Return the replaced records that can be read, with their numbers."""
+    def superseded_records(self) -> Iterator[Record]:
+        """Return the replaced records that can be read."""
         for path in sorted(self.superseded.glob("*.npz")):
             with suppress(RecordError):
-                record = Record.from_bytes(_read(path), path)
-                yield record.number, record
+                yield Record.from_bytes(_read(path), path)
 
     def supersede(self, number: int, *, weights: bool = True) -> Path:
         """Move a record to superseded/ and drop its weights; return the new path. Nothing is ever overwritten."""
@@ -157,11 +156,11 @@ class StudyFolder:
 
     def test_result(self) -> dict[str, Any] | None:
         """Return the final model's reading of the test set; None if there is none or the file is damaged."""
-        return read_test(self.test)
+        return read_json(self.test, TestReading)
 
     def times(self) -> dict[str, float] | None:
         """Return the seconds that all runs of this study took, by activity; None if they were not measured."""
-        return read_times(self._times)
+        return read_json(self._times, Times)
 
     def add_times(self, spent: dict[str, float]) -> None:
         """Add the seconds of another run."""
@@ -175,7 +174,10 @@ class StudyFolder:
         Raises:
             InputError: the file is missing or damaged.
         """
-        return read_resolved(self.resolved)
+        resolved = read_json(self.resolved, Resolved)
+        if resolved is None or not resolved["settings"]["study"]["name"]:
+            raise InputError.at(self.resolved, "is missing or damaged", remedy="`netcore run` writes it again")
+        return resolved
 
     def spec(self) -> StudySpec:
         """Return the study as it ran.

@@ -12,9 +12,10 @@ from typing import Annotated, Any, Self
 from annotated_types import Ge, Le, Len, Lt
 from pydantic import BaseModel, ConfigDict, TypeAdapter, model_validator
 
-from netcore.errors import InputError
 from netcore.question.spec import StudySpec
 
+Times = dict[str, Annotated[float, Ge(0), Lt(1e12)]]
+"""The content of times.json."""
 Count = Annotated[int, Ge(0), Le(2**53)]
 
 
@@ -45,7 +46,7 @@ class _Data(_Checked):
         return self
 
 
-class _Resolved(_Checked):
+class Resolved(_Checked):
     """The content of resolved.json."""
 
     settings: StudySpec
@@ -55,7 +56,7 @@ class _Resolved(_Checked):
     folder: str = ""
 
 
-class _Test(_Checked):
+class TestReading(_Checked):
     """The content of test.json."""
 
     trial: Count | None
@@ -76,34 +77,18 @@ class _Test(_Checked):
         return self
 
 
-def read_resolved(path: Path) -> dict[str, Any]:
-    """Return the content of resolved.json, the settings with their defaults.
+def read_json(path: Path, kind: Any) -> dict[str, Any] | None:  # noqa: ANN401  # a type that pydantic can check
+    """Return the content of a JSON file, with the defaults of `kind`: `Resolved`, `TestReading` or `Times`.
+
+    The result is None if the file is missing or its content is not of this type.
 
     Raises:
-        InputError: the file is missing or damaged.
+        PermissionError: the file exists but must not be read; it must not be overwritten either.
     """
-    resolved = _read(path, _Resolved)
-    if resolved is None or not resolved["settings"]["study"]["name"]:
-        raise InputError.at(path, "is missing or damaged", remedy="`netcore run` writes it again")
-    return resolved
-
-
-def read_test(path: Path) -> dict[str, Any] | None:
-    """Return the content of test.json; None if the file is missing or damaged."""
-    return _read(path, _Test)
-
-
-def read_times(path: Path) -> dict[str, float] | None:
-    """Return the content of times.json; None if the file is missing or damaged."""
-    return _read(path, dict[str, Annotated[float, Ge(0), Lt(1e12)]])
-
-
-def _read(path: Path, kind: Any) -> dict[str, Any] | None:  # noqa: ANN401  # a type that pydantic can check
-    """Return the content of a JSON file; None if the file is missing or its content is not of this type."""
     try:
         adapter = TypeAdapter(kind)
         return adapter.dump_python(adapter.validate_json(path.read_bytes(), strict=True), mode="json")  # type: ignore[no-any-return]
-    except PermissionError:  # the file exists and must not be overwritten
+    except PermissionError:
         raise
     except (OSError, ValueError):
         return None

@@ -32,7 +32,11 @@ TOLD_AS = {
 
 
 class History:
-    """The committed trials of a study and those in flight."""
+    """The committed trials of a study and those in flight.
+
+    Trials are added in the order of their numbers: first `commit_next` for records that were committed before, then
+    `in_flight` for those that were not, then `propose` and `commit` in turn.
+    """
 
     def __init__(self, spec: StudySpec) -> None:
         self._metric = spec.study.metric
@@ -42,7 +46,7 @@ class History:
             self._study = optuna.create_study(study_name=spec.name, direction=spec.study.metric.direction)
 
     def propose(self, number: int) -> Hyperparameters:
-        """Propose trial `number`, the next one, which is in flight from now on."""
+        """Propose trial `number`, the next one, from the trials added so far; it is in flight from now on."""
         outright = self._sampling.outright(number)
         if outright is not None:
             self.in_flight(outright)

@@ -1,8 +1,11 @@
 """How important each hyperparameter is: PED-ANOVA, with a bootstrap interval.
 
 PED-ANOVA (Watanabe, Bansal and Hutter 2023, arXiv:2304.10255) compares the distribution of a hyperparameter among the
-best trials with its distribution among all finished ones; the more they differ, the more important it is. The result
-holds for the finished trials, which a sampler does not spread evenly over the space; results always say so.
+best trials with its distribution among all finished ones; the more they differ, the more important it is. With the
+densities p_best and p_all of a hyperparameter, its importance is the Pearson divergence of the two, the mean of
+(p_best / p_all - 1)² over p_all; the importances of a study are scaled to a sum of 1.
+
+The result holds for the finished trials, which a sampler does not spread evenly over the space; results always say so.
 """
 
 import warnings

@@ -13,11 +13,11 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
+from functools import partial
 
 from netcore.data import Dataset
 from netcore.errors import InputError, RecordError, WorkError
 from netcore.progress import Notice
-from netcore.question.hyperparameters import Hyperparameters
 from netcore.question.spec import StudySpec
 from netcore.records.folder import StudyFolder
 from netcore.records.job import State, TrialJob
@@ -44,6 +44,7 @@ class Search:
     ) -> None:
         self._spec, self._dataset, self._folder, self._engine = spec, dataset, folder, engine
         self._retrain, self._retry_failed = retrain, retry_failed
+        self._job = partial(TrialJob.of, spec, digest=dataset.digest)
         self._records: dict[int, Record] = {}
         self._best: list[Record] = []
         self._failures: list[int] = []
@@ -94,8 +95,9 @@ class Search:
                 yield Notice(f"{problem.place}: {problem.rule}; moved to {target}; the trial is trained again")
                 continue
             # Hyperparameters and thresholds are compared when the trial is asked, everything else here.
-            asked = self._job(number, record.job.hyperparameters, record.job.thresholds, record.job.history_hash)
-            if record.job != asked:
+            job = record.job
+            asked = self._job(number, job.hyperparameters, job.thresholds, history_hash=job.history_hash)
+            if job != asked:
                 yield self._set_aside(record, asked)
             elif self._retry_failed and record.result.state is State.FAILED:
                 target = self._folder.supersede(number)
@@ -116,7 +118,7 @@ class Search:
         """Propose a trial; use its record if there is one and it matches, else train it."""
         begun = time.perf_counter()
         known = self._known[max(0, number - self._spec.study.window + 1)]
-        job = self._job(number, self._history.propose(number), self._history.thresholds(), known)
+        job = self._job(number, self._history.propose(number), self._history.thresholds(), history_hash=known)
         self.seconds["asking"] += time.perf_counter() - begun
         record = self._records.get(number)
         if record and record.job != job:
@@ -172,8 +174,8 @@ class Search:
         The failed trial's record is in superseded/, so the plain command finishes an interrupted `--retry-failed`.
         """
         latest = record.number - self._spec.study.window
-        failed = (n for n, old in self._folder.superseded_records() if old.result.state is State.FAILED)
-        return record.job.history_hash != asked.history_hash and any(number <= latest for number in failed)
+        failed = (old for old in self._folder.superseded_records() if old.result.state is State.FAILED)
+        return record.job.history_hash != asked.history_hash and any(old.number <= latest for old in failed)
 
     def _committed(self, number: int) -> Iterator[Record]:
         """Yield a committed trial; if too many have failed, wait for the trials in flight, then raise."""
@@ -193,8 +195,3 @@ class Search:
             f"{len(self._failures)}: {', '.join(map(str, self._failures))}",
             f"`netcore show {self._folder.path} {last}` shows why; the same command with `--retry-failed` tries again",
         )
-
-    def _job(
-        self, number: int, hyperparameters: Hyperparameters, thresholds: dict[int, float], history_hash: str
-    ) -> TrialJob:
-        return TrialJob.of(self._spec, number, hyperparameters, thresholds, self._dataset.digest, history_hash)

@@ -25,7 +25,7 @@ class Objective:
         self._dataset = dataset_of(spec)
 
     def __call__(self, trial: Trial) -> float:
-        """Train one net.
+        """Train one net, seeded by the study file's seed and the trial's number; return its best validation metric.
 
         Raises:
             TrialPruned: the study's pruner stopped it, or its loss was not finite.

@@ -1,8 +1,14 @@
 """How trial n is proposed: a function of the study's seed, the number n and, for `tpe` and `gp`, the trials known.
 
-No sampler state is ever stored. `random`, `qmc` and `grid` compute the n-th proposal directly. `tpe` and `gp` are
-Optuna's samplers, created and seeded for each trial; the study file's [space] tells them what to search, and two
-changes, both through Optuna's public interface, adapt them to netcore.
+`random`  a uniform point of the unit cube (`Space.at`)
+`qmc`     the n-th point of a scrambled Sobol sequence, which covers the cube more evenly (Sobol 1967, Owen 1998)
+`grid`    the n-th combination of the lists in [space]
+`tpe`     the candidate x with the largest l(x) / g(x): l is the density of the best trials, g that of all others and of
+          those in flight (Bergstra et al. 2011, "Algorithms for Hyper-Parameter Optimization", NeurIPS)
+`gp`      the point with the largest expected improvement under a Gaussian process (Jones et al. 1998)
+
+`tpe` and `gp` are Optuna's samplers, created and seeded for each trial, so no sampler state is ever stored. The study
+file's [space] tells them what to search, and two changes through Optuna's public interface adapt them to netcore.
 """
 
 from typing import Any
@@ -19,18 +25,8 @@ from netcore.search.space import Space, as_real, into
 from netcore.seeds import Purpose, generator, seed_sequence
 
 SAMPLER_ARGUMENTS: dict[str, dict[str, Any]] = {
-    "tpe": {
-        "n_startup_trials": 10,
-        "n_ei_candidates": 24,
-        "multivariate": True,
-        "group": False,
-        "constant_liar": True,
-    },
-    "gp": {
-        "n_startup_trials": 10,
-        "deterministic_objective": False,
-        "warn_independent_sampling": True,
-    },
+    "tpe": {"n_startup_trials": 10, "n_ei_candidates": 24, "multivariate": True, "group": False, "constant_liar": True},
+    "gp": {"n_startup_trials": 10, "deterministic_objective": False, "warn_independent_sampling": True},
     "random": {},
     "qmc": {"scramble": True},
     "grid": {},
@@ -53,7 +49,10 @@ class Sampling:
         self._start = [self.space.complete(self.space.searched(section)) for section in spec.start]
 
     def outright(self, number: int) -> Hyperparameters | None:
-        """Return the proposal of trial `number` if it depends on no other trial, else None."""
+        """Return the proposal of trial `number` if it depends on no other trial, else None (`tpe` and `gp`).
+
+        The [[start]] tables are the first trials; the sampler's own sequence begins after them.
+        """
         if number < len(self._start):
             return self._start[number]
         if self._kind in {"tpe", "gp"}:
@@ -72,7 +71,7 @@ class Sampling:
         return self.space.at(sobol.random(1)[0])
 
     def informed(self, number: int) -> BaseSampler:
-        """Return the Optuna sampler that proposes trial `number` from the trials known."""
+        """Return the Optuna sampler that proposes trial `number` from the trials known, seeded for this trial alone."""
         seed = int(seed_sequence(self._seed, number, Purpose.SAMPLER).generate_state(1)[0])
         sampler = _Gp if self._kind == "gp" else _Tpe
         return sampler(self.space.distributions, seed=seed, **SAMPLER_ARGUMENTS[self._kind])

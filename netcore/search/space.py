@@ -5,17 +5,13 @@ hyperparameters: this module adds those that the study file fixes.
 """
 
 import math
+from itertools import islice, product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from optuna import Trial
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from netcore.question.hyperparameters import HYPERPARAMETERS, Hyperparameters
 from netcore.question.space_section import Range, SpaceSection, StartSection
@@ -47,13 +43,14 @@ class Space:
         return self.complete({name: _at(distribution, float(u)) for (name, distribution), u in items})
 
     def combination(self, number: int) -> Hyperparameters:
-        """Return the n-th combination of a grid; the last hyperparameter changes fastest, like an odometer's wheel."""
-        searched = {}
-        for name, distribution in reversed(self.distributions.items()):
-            choices = _choices(distribution)
-            number, index = divmod(number, len(choices))
-            searched[name] = choices[index]
-        return self.complete(searched)
+        """Return the n-th combination of a grid, counted from 0; the last hyperparameter changes fastest.
+
+        Raises:
+            TypeError: a hyperparameter is searched in a range instead of a list.
+        """
+        combinations = product(*map(_choices, self.distributions.values()))
+        values = next(islice(combinations, number, None))
+        return self.complete(dict(zip(self.distributions, values, strict=True)))
 
 
 def as_real(distribution: BaseDistribution) -> BaseDistribution:
@@ -98,7 +95,11 @@ def _choices(distribution: BaseDistribution) -> tuple[Any, ...]:
 
 
 def _at(distribution: BaseDistribution, u: float) -> Any:  # noqa: ANN401  # as in `into`
-    """Return the value at the share u of a distribution: of its choices, its length, or its logarithmic length."""
+    """Return the value at the share u, in [0, 1), of a distribution.
+
+    A list of n choices gives number floor(u n), a range low + u (high - low), and a logarithmic range
+    exp(log low + u (log high - log low)) = low^(1 - u) high^u. Whole numbers are rounded (`as_real`).
+    """
     real = as_real(distribution)
     if not isinstance(real, FloatDistribution):
         choices = _choices(real)

@@ -1,9 +1,10 @@
 """The stopping rule: the stopping variant of ASHA (Li et al. 2020, "A System for Massively Parallel Hyperparameter
 Tuning", MLSys; arXiv:1810.05934).
 
-At each rung (an epoch named in the study file) a trial continues only if its best value so far is among the better
-share, `keep`, of the trials that had reached that rung when the trial was *proposed*. The thresholds are numbers that
-travel with the job, so a worker needs nothing else.
+At each rung r (an epoch named in the study file) a trial continues only if its best value so far is among the better
+share, `keep`, of the trials that had reached that rung when the trial was *proposed*. With b_i, the best value of trial
+i over its first r epochs, the threshold is the quantile of all b_i at `keep` if lower is better, else at 1 - `keep`.
+The thresholds are numbers that travel with the job, so a worker needs nothing else.
 """
 
 import numpy as np
@@ -30,7 +31,10 @@ class Stopping:
                 values.append(self._metric.best_so_far(result.curve, rung))
 
     def thresholds(self) -> dict[int, float]:
-        """Return the threshold of each rung that enough trials have reached: a trial that is worse there is pruned."""
+        """Return the threshold of each rung that `after` trials have reached: a trial that is worse there is pruned.
+
+        Keys are epochs, values are in the unit of the metric. The quantile interpolates linearly (`np.quantile`).
+        """
         if self._section is None:
             return {}
         share = 1 - self._section.keep if self._metric.maximize else self._section.keep

@@ -73,11 +73,9 @@ class DaskEngine:
             raise InputError.at("--dask", f"no scheduler answers ({_first_line(error)})", address, remedy) from error
         try:
             self._check_workers(dataset)
-        except BaseException as error:
+        except Exception as error:
             self.__exit__()
-            if isinstance(error, Exception):
-                raise self._plain(error) from error
-            raise
+            raise self._plain(error) from error
 
     def __enter__(self) -> Self:
         return self

@@ -8,14 +8,14 @@ pool whose workers share one pipe, a worker killed while it writes takes other w
 """
 
 import os
-import queue
 import signal
 import threading
 import time
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing import resource_tracker
 from pathlib import Path
+from threading import get_ident
 from typing import Self
 
 from netcore.data import Dataset
@@ -43,15 +43,14 @@ class LocalEngine:
 
     def __init__(self, workers: int, *, timeout: float, dtype: str = "float32") -> None:
         self._timeout, self._dtype = timeout, dtype
-        self._jobs: queue.SimpleQueue[tuple[TrialJob, Path, Future[Trained]] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._closed = False
-        self._workers: list[Worker | None] = [None] * workers
-        """One for each thread; None until it is started, and after it was lost."""
+        self._workers: dict[int, Worker] = {}
+        """By thread: its worker, until it is lost."""
         resource_tracker.ensure_running()  # here, because its start unblocks SIGINT in the thread that starts it
-        self._threads = [threading.Thread(target=self._run_jobs, args=(n,), daemon=True) for n in range(workers)]
-        for thread in self._threads:
-            thread.start()
+        self._threads = ThreadPoolExecutor(workers, initializer=_block_interrupts)
+        for _ in range(workers):
+            self._threads.submit(self._worker)  # starts early; the first job meets an error again
 
     def __enter__(self) -> Self:
         return self
@@ -60,13 +59,10 @@ class LocalEngine:
         """End all workers now. Running trials are abandoned; nothing else is lost."""
         with self._lock:  # no worker is started after this
             self._closed = True
-            workers = list(filter(None, self._workers))
+            workers = list(self._workers.values())
         for worker in workers:
             worker.end()
-        for _thread in self._threads:
-            self._jobs.put(None)
-        for thread in self._threads:
-            thread.join()
+        self._threads.shutdown(cancel_futures=True)
 
     def submit(self, job: TrialJob, dataset: Dataset, /) -> Future[Trained]:
         """Run a trial as soon as a worker is free. The data must be on disk: only their path is sent.
@@ -76,45 +72,33 @@ class LocalEngine:
         """
         if dataset.path is None:
             raise ValueError("the workers map the data: they must be on disk")
-        future: Future[Trained] = Future()
-        self._jobs.put((job, dataset.path, future))
-        return future
+        return self._threads.submit(self._trained, job, dataset.path)
 
     def news(self) -> list[str]:
         """Return nothing: no worker joins or leaves."""
         return []
 
-    def _run_jobs(self, place: int) -> None:
-        """Take jobs from the queue and run each to its end, with one worker at a time."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # workers inherit it: Ctrl-C is for this process
-        with suppress(WorkError, LostError):  # start early; the first job meets the error again
-            self._worker(place)
-        while (task := self._jobs.get()) is not None and not self._closed:
-            job, data, future = task
-            try:
-                future.set_result(self._trained(place, job, data))
-            except Exception as error:  # noqa: BLE001  # the thread that waits for the future must see it
-                self._end(place)  # its pipe may hold the answer to another question
-                future.set_exception(error)
-
-    def _trained(self, place: int, job: TrialJob, data: Path) -> Trained:
-        """Train a job, again if its worker is lost.
+    def _trained(self, job: TrialJob, data: Path) -> Trained:
+        """Train a job with this thread's worker, again with another one if the worker is lost.
 
         Raises:
             WorkError: no worker can be started, or the data are missing.
             LostError: the engine was closed meanwhile.
         """
         for attempt in range(1, ATTEMPTS + 1):
-            worker, started, begun = self._worker(place), time.time(), time.monotonic()
+            worker, started, begun = self._worker(), time.time(), time.monotonic()
             try:
                 return worker.train(job, data, attempt, timeout=self._timeout)
             except LostError as error:
-                self._end(place)
                 lost = error.trained(started, time.monotonic() - begun)
+                self._end()
+            except Exception:
+                self._end()  # its pipe may hold the answer to another question
+                raise
         return lost
 
-    def _worker(self, place: int) -> Worker:
-        """Return a thread's worker; start one if there is none, or if it died while it waited.
+    def _worker(self) -> Worker:
+        """Return this thread's worker; start one if there is none, or if it died while it waited.
 
         A worker that is killed before it is ready costs no trial an attempt.
 
@@ -122,15 +106,15 @@ class LocalEngine:
             WorkError: no worker can be started.
             LostError: the engine was closed meanwhile.
         """
-        worker = self._workers[place]
+        worker = self._workers.get(get_ident())
         if worker and not worker.is_dead():
             return worker
         for _ in range(_STARTS):
-            self._end(place)
+            self._end()
             with self._lock:
                 if self._closed:
                     raise LostError("worker died", "the engine was closed")
-                worker = self._workers[place] = Worker(self._dtype)
+                worker = self._workers[get_ident()] = Worker(self._dtype)
             with suppress(LostError):
                 worker.wait_until_ready()
                 return worker
@@ -140,8 +124,12 @@ class LocalEngine:
             remedy="free some memory, or start fewer with `--workers`; then run the same command again to continue",
         )
 
-    def _end(self, place: int) -> None:
-        """End a thread's worker, if it has one."""
-        if worker := self._workers[place]:
+    def _end(self) -> None:
+        """End this thread's worker, if it has one."""
+        if worker := self._workers.pop(get_ident(), None):
             worker.end()
-            self._workers[place] = None
+
+
+def _block_interrupts() -> None:
+    """Block SIGINT in this thread. Its workers inherit that: Ctrl-C is for the main process, which ends them."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
