@@ -1,4 +1,8 @@
-"""`netcore verify` and `netcore replay`: compare a study with its records, and its records with new trainings."""
+"""`netcore verify` and `netcore replay`: compare a study with its records, and its records with new trainings.
+
+`netcore.check` does both and returns what it finds; here it is printed. The exit code is 1 if anything differs. Nothing
+is written, unless `verify --fix` rebuilds the derived files.
+"""
 
 from collections.abc import Callable
 from pathlib import Path

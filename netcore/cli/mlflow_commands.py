@@ -1,4 +1,8 @@
-"""`netcore sync` and `netcore ui`: records to MLflow, and MLflow to the eye."""
+"""`netcore sync` and `netcore ui`: write records to MLflow, and open MLflow in a browser.
+
+`netcore run` syncs by itself: it starts `netcore sync --follow` as a process of its own, which writes each trial to
+MLflow while the search trains the next. The plain command is for after MLflow was unreachable.
+"""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,8 @@
-"""`netcore predict` and `netcore data`: rows of data, in files."""
+"""`netcore predict` and `netcore data`: rows of data, in files.
+
+`predict` takes unprepared rows and prints their classes, by the final model of a study. `data` lists the sources that a
+study file may name, shows what one contains and how it is split, and downloads image sets.
+"""
 
 from functools import partial
 from pathlib import Path

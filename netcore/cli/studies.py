@@ -1,4 +1,8 @@
-"""`netcore list`, `show`, `check`: look at studies, and change nothing."""
+"""`netcore list`, `show`, `check`: look at studies, and change nothing.
+
+`list` and `show` read the records in the results folder. `check` reads a study file and its data, as `netcore run`
+does before its first trial: a file that `check` accepts is accepted by `run`.
+"""
 
 from functools import partial
 from pathlib import Path

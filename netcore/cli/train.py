@@ -1,4 +1,10 @@
-"""`netcore run`, `confirm`, `audit`: train, then write everything that follows. `report` does only the writing."""
+"""`netcore run`, `confirm`, `audit`: train, then write everything that follows. `report` does only the writing.
+
+    Run.search, .confirm or .audit  ->  derived files  ->  MLflow has caught up  ->  the outcome, printed
+
+`netcore.run` trains and yields each record at its commit; here the progress is shown. A process of its own sends the
+records to MLflow meanwhile. The exit code is 1 if MLflow still lacks some at the end: the study itself is complete.
+"""
 
 import math
 import time

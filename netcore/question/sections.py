@@ -1,4 +1,8 @@
-"""The tables [study], [training], [stopping] and [confirm] of a study file: keys, types, bounds and defaults."""
+"""The tables [study], [training], [stopping] and [confirm] of a study file: keys, types, bounds and defaults.
+
+The string below a field describes its key in the JSON Schema (`netcore check --schema`); docs/study-file.md lists the
+same keys. Metrics, hyperparameters and data sources have modules of their own.
+"""
 
 import re
 from itertools import pairwise

@@ -88,6 +88,7 @@ def start_misfits(space: SpaceSection, start: tuple[StartSection, ...]) -> Itera
 
 
 def _start_misfits(place: str, setting: object, value: float | None) -> Iterator[Problem]:
+    """Find whether one value, None if it is not given, is outside its range, list or fixed number."""
     got = "nothing" if value is None else repr(value)
     if isinstance(setting, Range):
         if value is None or not setting.low <= value <= setting.high:

@@ -42,6 +42,7 @@ def read_curves(members: dict[str, bytes]) -> tuple[tuple[Epoch, ...], tuple[tup
 
 
 def _curve(arrays: dict[str, NDArray[Any]]) -> tuple[Epoch, ...]:
+    """Return the epochs of `CURVES` as arrays, each of shape (epochs,)."""
     if any(array.dtype != np.float64 or array.ndim != 1 for array in arrays.values()):
         raise ValueError("a curve is a row of float64 numbers")
     columns = zip(*(arrays[name].tolist() for name in CURVES), strict=True)
@@ -49,6 +50,7 @@ def _curve(arrays: dict[str, NDArray[Any]]) -> tuple[Epoch, ...]:
 
 
 def _folds(arrays: dict[str, NDArray[Any]], curve: tuple[Epoch, ...]) -> tuple[tuple[Epoch, ...], ...]:
+    """Return the curve of each fold from `METRICS` as arrays of shape (folds, epochs); learning rates are `curve`'s."""
     # Without an epoch, a few bytes could claim any number of folds.
     if not curve or any(array.ndim != 2 or array.shape[1] != len(curve) for array in arrays.values()):  # noqa: PLR2004
         raise ValueError("the curves of folds have a row for each fold and a column for each epoch")

@@ -84,6 +84,7 @@ class _Drawn(optuna.Study):
 
 
 def _shares(study: _Drawn, trials: list[FrozenTrial], names: list[str]) -> dict[str, float]:
+    """Return the importance of each hyperparameter by these trials; their sum is 1."""
     study.drawn = trials
     evaluator = PedAnovaImportanceEvaluator(
         target_quantile=max(0.1, _BEST / len(trials)), region_quantile=1.0, evaluate_on_local=True

@@ -72,6 +72,7 @@ def into(distribution: BaseDistribution, value: Any) -> Any:  # noqa: ANN401  # 
 
 
 def _distribution(value: Range[Any] | tuple[Any, ...]) -> BaseDistribution:
+    """Return Optuna's form of a range or a list."""
     if isinstance(value, tuple):
         return CategoricalDistribution(value)
     if isinstance(value.low, int):

@@ -39,6 +39,8 @@ _REMEDY = "install the versions of requirements.lock there"
 
 
 class _Task(NamedTuple):
+    """A trial on its way: what was submitted, the future to resolve, and the attempt, counted from 1."""
+
     job: TrialJob
     dataset: Dataset
     future: Future[Trained]
@@ -112,12 +114,14 @@ class DaskEngine:
         self._data_of(dataset)
 
     def _check(self, worker: str, there: Any) -> None:  # noqa: ANN401  # or whatever it raised
+        """Compare a worker's environment with this one, once."""
         with self._lock:
             if worker not in self._checked:
                 self._notes += _compared(worker, there, environment())
                 self._checked.add(worker)
 
     def _send(self, task: _Task) -> None:
+        """Submit a trial to the cluster; `_answered` takes its answer."""
         try:
             data = self._data_of(task.dataset)
             arguments = (task.job, data, environment(), self._timeout, task.attempt)

@@ -1,4 +1,8 @@
-"""Start the engine that a run asks for: processes of this machine, or the workers of a Dask cluster."""
+"""Start the engine that a run asks for: processes of this machine, or the workers of a Dask cluster.
+
+`netcore.run` and `netcore.check.replay` call `engine_for` with the options --workers and --dask; the engine that they
+get has one verb, `submit`. This process is limited to one BLAS thread for as long as the engine runs.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,8 +24,8 @@ _MOST_WORKERS = 1_024
 def engine_for(spec: StudySpec, dataset: Dataset, workers: int | None, dask: str | None) -> Iterator[Engine]:
     """Start `workers` processes on this machine or, if `dask` is a scheduler's address, connect to that cluster.
 
-    This process is limited to one BLAS thread too: it makes proposals and splits, and its sums must keep their order.
-    The libraries that bring threads are loaded by now; the limit would miss one that is loaded later.
+    One BLAS thread, because this process makes proposals and splits, and its sums must keep their order. The libraries
+    that bring threads are loaded by now; the limit would miss one that is loaded later.
 
     Raises:
         InputError: both are given, or the cluster does not fit.
