@@ -163,7 +163,8 @@ def data_loss_and_gradients(
         ValueError: the workspace has fewer than N rows.
     """
     N = len(X)
-    rows, p1, p2, dz1, active = (buffer[:N] for buffer in workspace[:5])
+    rows, active = workspace.rows[:N], workspace.active[:N]
+    p1, p2, dz1 = workspace.p1[:N], workspace.p2[:N], workspace.dz1[:N]
     gradient, scratch = workspace.gradient, workspace.scratch
 
     if params.hidden_size:
