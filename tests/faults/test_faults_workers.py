@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 from conftest import job_of, on_disk, training_workers, workers_of
-from injection import Forge, Process, survivors, tables_of, write_study
+from injection import Forge, survivors, tables_of, write_study
 
 import netcore
 from netcore.data import Dataset
