@@ -16,7 +16,7 @@ TREE_KEYS: dict[str, Any] = {"path": str(TREES), "target": "species", "drop": ["
 
 
 def facts(dataset: Dataset, **others: Any) -> dict[str, Any]:  # noqa: ANN401
-    """Give what a confirmation writes down of a net."""
+    """Return what a confirmation records about a net."""
     return {
         "study": dataset.name,
         "metric": "val_loss",

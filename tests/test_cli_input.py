@@ -13,7 +13,7 @@ import pytest
 from commands import netcore_command, quick, refused
 
 import netcore
-from studies import study_text, write_study
+from studies import ARRAYS, study_text, write_study
 
 HEAVY = {"mlflow", "optuna", "pandas", "matplotlib", "sklearn", "scipy", "numpy", "pydantic", "pyarrow", "rich"}
 COMMANDS = "audit check confirm data list predict replay report run show sync ui verify"
@@ -22,7 +22,7 @@ NOTHING_WRITTEN = {"x.toml"}
 
 
 def names(folder: Path) -> set[str]:
-    """Give the names of what lies in a folder."""
+    """Return the names in a folder."""
     return {path.name for path in folder.iterdir()}
 
 
@@ -211,6 +211,17 @@ def test_a_damaged_record_is_an_error_for_those_who_read(own: Path, command: str
     assert record.read_bytes() == damaged
 
 
+def test_a_changed_study_file_is_refused(own: Path) -> None:
+    """A study file that has become another question is refused with the remedy, and nothing is written."""
+    before = {path: path.read_bytes() for path in own.rglob("*") if path.is_file() and path.suffix != ".toml"}
+    (own / "x.toml").write_text(ARRAYS.replace("epochs = 2", "epochs = 5"))
+    assert refused(quick("run", "x.toml", cwd=own)) == (
+        "x: results/x answers another question: training.epochs was 2, is 5"
+        "; give it another name, or `--fresh` moves the old folder aside"
+    )
+    assert {path: path.read_bytes() for path in own.rglob("*") if path.is_file() and path.suffix != ".toml"} == before
+
+
 def test_fresh_twice_after_an_old_folder_was_deleted(own: Path) -> None:
     """`--fresh` finds a free place for the old folder, whichever earlier ones have been deleted."""
     from netcore.question.spec import load_spec
@@ -273,7 +284,7 @@ def test_help_lists_the_commands(tmp_path: Path) -> None:
 
 
 def loaded(*line: str, cwd: Path) -> set[str]:
-    """Give the top-level names of everything a Python process imports."""
+    """Return the top-level names of everything a Python process imports."""
     done = subprocess.run(
         [sys.executable, "-X", "importtime", *line], cwd=cwd, capture_output=True, text=True, check=True
     )

@@ -25,7 +25,7 @@ FORMATS = ["csv", "parquet", "pictures.npy", "npz", "named.npz", "idx3-ubyte.gz"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a folder with two studies that have a model, `digits` and `trees`, and one that has none. Look only."""
+    """Return a folder with two studies that have a model, `digits` and `trees`, and one that has none. Look only."""
     made = tmp_path_factory.mktemp("predict")
     run_study_with(made, "digits", 'source = "digits"', trained("digits")[0])
     data = f'source = "table", path = "{TREES}", target = "species", drop = ["plot"]'
@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def model_of(folder: Path, study: str) -> Model:
-    """Give a study's model."""
+    """Return a study's model."""
     return read_model(folder / "results" / study / MODEL)
 
 
@@ -91,7 +91,7 @@ def test_a_table_may_have_other_columns_and_they_are_named(folder: Path, tmp_pat
 
 @pytest.fixture(scope="module")
 def codes(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    """Give a net that learned from codes, some of which look like numbers, and from yes and no."""
+    """Return a net that learned from codes, some of which look like numbers, and from yes and no."""
     made = tmp_path_factory.mktemp("codes") / "codes.csv"
     lines = [
         f"{('01', '1', '02', 'A1')[row % 4]},{('true', 'false')[row // 4 % 2]},{'ab'[row % 2]}" for row in range(80)
@@ -163,7 +163,7 @@ def test_no_mlflow_is_needed(folder: Path) -> None:
 
 
 def refusal(folder: Path, *arguments: object) -> str:
-    """Give the one line with which a command is refused."""
+    """Return the one line with which a command is refused."""
     done = quick("predict", *arguments, cwd=folder)
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = (line for line in done.stderr.splitlines() if not line.startswith("note: "))

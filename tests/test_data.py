@@ -38,7 +38,7 @@ def toy(counts: tuple[int, ...] = (30, 20, 10), *, seed: int = 0) -> RawData:
 
 
 def parts(dataset: Dataset) -> list[tuple[FloatArray, Any]]:
-    """Give features and labels of the three parts."""
+    """Return features and labels of the three parts."""
     return [(getattr(dataset, f"X_{part}"), getattr(dataset, f"y_{part}")) for part in PARTS]
 
 
@@ -82,7 +82,7 @@ def test_every_row_is_used_once() -> None:
 
 
 def drawn(seed: int) -> list[list[int]]:
-    """Give the numbers of the rows that a seed puts into training, validation and test, of 60 rows."""
+    """Return the numbers of the rows that a seed puts into training, validation and test, of 60 rows."""
     numbered = toy()._replace(X=np.tile(np.arange(60.0)[:, None], 4))
     tagged = [X[:, 0] for X, _ in parts(prepare(numbered, validation=0.2, test=0.2, seed=seed, dtype=np.float64))]
     everything = np.sort(np.concatenate(tagged))

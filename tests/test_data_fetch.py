@@ -70,11 +70,11 @@ class Server(ThreadingHTTPServer):
 
     @property
     def address(self) -> str:
-        """Give what stands before the names of the files."""
+        """Return the address in front of the names of the files."""
         return f"http://127.0.0.1:{self.server_address[1]}/"
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401  # as it is declared
-        """Say nothing: clients that leave early are what is tested."""
+        """Print nothing: clients that leave early are what is tested."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -113,7 +113,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
 
 @pytest.fixture
@@ -132,19 +132,19 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 @pytest.fixture
 def tiny(server: Server, tmp_path: Path) -> ImageSet:
-    """Give a set of four small files in the real format, which the server has."""
+    """Return a set of four small files in the real format, which the server has."""
     folder = write_idx(tmp_path / "published")
     server.files = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
     return ImageSet("tiny", server.address, tuple(pin(*file) for file in server.files.items()))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Give all files below a folder."""
+    """Return all files below a folder."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def refusal(kind: type[NetcoreError], images: ImageSet, data: Path, **options: float) -> str:
-    """Give the printable lines with which a fetch ends, and see that its exit code is that of its kind."""
+    """Return the printable lines with which a fetch ends, after checking its kind."""
     with pytest.raises(NetcoreError) as refused:
         fetch(images, data, **options)
     assert type(refused.value) is kind
@@ -239,18 +239,6 @@ def test_what_came_before_a_failure_stays(tiny: ImageSet, tmp_path: Path) -> Non
     line = refusal(WorkError, images, tmp_path)
     assert f"or copy {tiny.files[3].name} into" in line
     assert contents(tmp_path / "tiny").keys() == {file.name for file in tiny.files[:3]}
-
-
-def test_no_network(tmp_path: Path, tiny: ImageSet) -> None:
-    """Where nobody listens, the line says so and names all files and the folder."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    line = refusal(WorkError, replace(tiny, address=f"http://127.0.0.1:{port}/"), tmp_path)
-    names = ", ".join(file.name for file in tiny.files)
-    assert f"/{tiny.files[0].name}: cannot be downloaded (no network, " in line
-    assert f"copy {names} into {tmp_path}/tiny" in line
-    assert contents(tmp_path / "tiny") == {}
 
 
 def start(address: str, folder: Path, limit: int = 0) -> "subprocess.Popen[str]":

@@ -35,7 +35,7 @@ def write_spec(folder: Path, source: str, dtype: str = "float32") -> StudySpec:
 
 
 def raw_parts(spec: StudySpec) -> dict[str, Any]:
-    """Give the raw rows of each part; of folds, the first fold's. Those of a table come as pandas reads them."""
+    """Return the raw rows of each part; of folds, the first fold's. Those of a table come as pandas reads them."""
     keys = spec.data.model_dump()
     how = {name: keys.pop(name) for name in PREPARATION if name in keys}
     raw = read_source(**keys)

@@ -34,7 +34,7 @@ def load(source: str, path: Path, **keys: Any) -> Dataset:  # noqa: ANN401
 
 
 def refusal(source: str, path: Path, **keys: Any) -> str:  # noqa: ANN401
-    """Give the one printable line with which data are refused."""
+    """Return the one printable line with which data are refused."""
     with pytest.raises(DataError) as refused:
         load(source, path, **keys)
     line = str(refused.value)

@@ -53,7 +53,7 @@ def load(path: Path, **keys: Any) -> Dataset:  # noqa: ANN401
 
 
 def refusal(path: Path, **keys: Any) -> str:  # noqa: ANN401
-    """Give the one printable line with which a table is refused, without its folder."""
+    """Return the one printable line with which a table is refused, without its folder."""
     with pytest.raises(DataError) as refused:
         load(path, **keys)
     line = str(refused.value)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
-from commands import netcore_command, quick
+from commands import netcore_command
 from conftest import fingerprint
 from sklearn.model_selection import StratifiedKFold
 
@@ -47,7 +47,6 @@ STUDY = {
     "stopping": "rungs = [2, 3], after = 3",
 }
 """What its study file changes in that of `studies.py`: trials of every state, in folds."""
-EXCLUDED = "`validation` and `folds` exclude one another"
 UNFIT = "cannot be split so that every class is in each part"
 FEWER = "set fewer data.folds, or remove the rows of small classes"
 SPACE = {"learning_rate": 0.1, "hidden_size": 6, "reg": 1e-3, "learning_rate_decay": 0.9}
@@ -127,18 +126,6 @@ def test_each_fold_is_prepared_by_its_own_training_part() -> None:
     assert dataset.X_test.tobytes() == ((raw.X_test - fitted["mean"]) / fitted["scale"]).tobytes()
 
 
-def test_folds_are_part_of_the_digest() -> None:
-    """Another number of folds, another seed, or a change in any fold gives another digest."""
-    digests = {load_dataset("iris", seed=seed, folds=k).digest for seed in (0, 1) for k in (None, 2, 3)}
-    assert len(digests) == 6
-    raw = numbered()
-    split = partial(prepare, test=0.2, folds=3, seed=0, standardize="none")
-    for row in range(66):
-        X = np.array(raw.X)
-        X[row] += 0.5
-        assert split(raw._replace(X=X)).digest != split(raw).digest
-
-
 @pytest.mark.parametrize(
     ("folds", "why"),
     [
@@ -154,24 +141,6 @@ def test_more_folds_than_rows_of_a_class(folds: int, why: str) -> None:
 
 
 # What the study file says
-
-
-@pytest.mark.parametrize(
-    ("data", "said"),
-    [
-        ("folds = 1", "error: x.toml: data.folds: must be greater than or equal to 2, got 1\n"),
-        (
-            "folds = 3, validation = 0.3",
-            f"error: x.toml: data: {EXCLUDED}, got validation=0.3, folds=3; leave one of them out\n",
-        ),
-        ("folds = 50", f"error: iris: {UNFIT} (class 'setosa' has 50 rows, 51 are needed); {FEWER}\n"),
-    ],
-)
-def test_mistakes(tmp_path: Path, data: str, said: str) -> None:
-    """Each mistake is one line, and exit code 2."""
-    write_study(tmp_path / "x.toml", **{**STUDY, "data": f"source = 'iris', {data}"})
-    done = quick("check", "x.toml", cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (2, said)
 
 
 def test_a_batch_as_large_as_the_smallest_training_part() -> None:

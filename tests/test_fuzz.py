@@ -44,14 +44,14 @@ VALUES = st.recursive(
 
 @contextmanager
 def soon() -> Iterator[None]:
-    """See that nothing hangs; the bound is far beyond what a busy machine takes."""
+    """Check that nothing hangs; the bound is far beyond what a busy machine takes."""
     begun = time.monotonic()
     yield
     assert time.monotonic() - begun < 60
 
 
 def refused(error: NetcoreError) -> None:
-    """See that an error is lines that a terminal only shows."""
+    """Check that an error is printable lines."""
     assert error.exit_code == 2
     assert all(str(problem).replace("\u00a0", " ").isprintable() for problem in error.problems)
     assert error.problems
@@ -72,7 +72,7 @@ def toml(value: Any) -> str:  # noqa: ANN401  # whatever stands in a study file
 
 
 def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:  # noqa: ANN401  # any JSON value
-    """Give the places of all values inside."""
+    """Return the places of all values inside."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, inner in items:
         yield (*at, key)

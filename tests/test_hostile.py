@@ -35,7 +35,7 @@ class Canary:
         self.path = path
 
     def __reduce__(self) -> tuple[Any, tuple[str]]:
-        """Say how to unpickle: by making the folder."""
+        """Return how to unpickle: by making the folder."""
         return os.mkdir, (str(self.path),)
 
 
@@ -216,7 +216,7 @@ ADMITTED = {
 
 
 def trusted(source: str) -> set[str]:
-    """Name what a module imports or calls that would run what it reads."""
+    """Return what a module imports or calls that would run what it reads."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):

@@ -32,13 +32,13 @@ CASES: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def digits() -> Model:
-    """Give a net that reads digits."""
+    """Return a net that reads digits."""
     return trained("digits")[0]
 
 
 @pytest.fixture(scope="module")
 def trees() -> Model:
-    """Give a net that tells trees apart."""
+    """Return a net that tells trees apart."""
     return trained("table", **TREE_KEYS)[0]
 
 
@@ -117,12 +117,12 @@ def test_missing_values_and_new_categories_are_answered(trees: Model) -> None:
 
 
 def table(**changes: Any) -> pd.DataFrame:  # noqa: ANN401
-    """Give the first rows of the trees, with changes."""
+    """Return the first rows of the trees, with changes."""
     return pd.read_csv(TREES).head(3).assign(**changes)
 
 
 def far(number: float) -> np.ndarray[Any, Any]:
-    """Give two rows, the second with a number of one's choice."""
+    """Return two rows, the second with a number of one's choice."""
     rows = np.zeros((2, 64))
     rows[1, 3] = number
     return rows
@@ -135,7 +135,7 @@ NOT_FINITE = (
 
 
 def tiny(weight: float = 0.0) -> Model:
-    """Give a net of one input, one hidden unit and two classes."""
+    """Return a net of one input, one hidden unit and two classes."""
     weights = np.full((1, 1), weight)
     params = Params(weights, np.zeros(1), np.repeat(weights, 2, axis=1), np.zeros(2))
     return Model(params, Preprocessing(), ("a", "b"), ("x",), None, {})
@@ -210,17 +210,17 @@ def test_a_truncated_or_altered_file_is_refused(digits: Model) -> None:
 
 
 def members_of(model: Model) -> dict[str, Any]:
-    """Give the members of a model's file, as bytes."""
+    """Return the members of a model's file, as bytes."""
     return unpack(model.to_bytes(), "here")
 
 
 def about(model: Model, **changes: object) -> dict[str, bytes]:
-    """Give a model's model.json with changes."""
+    """Return a model's model.json with changes."""
     return {"model.json": json.dumps({**json.loads(members_of(model)["model.json"]), **changes}).encode()}
 
 
 def fitted(model: Model, **changes: object) -> dict[str, bytes]:
-    """Give a model's preprocessing.json with changes."""
+    """Return a model's preprocessing.json with changes."""
     facts = json.loads(members_of(model)["preprocessing.json"])
     return {"preprocessing.json": json.dumps({**facts, **changes}).encode()}
 

@@ -41,7 +41,7 @@ NAUGHTY = [
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
-    """Give a study of which everything that has a name has such a one: classes, columns, categories, its question,
+    """Return a study in which every name is such a text: classes, columns, categories, its question,
     a failed trial's message, versions, the times of its run; its report is written.
     """
     home = tmp_path_factory.mktemp("naughty")

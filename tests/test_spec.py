@@ -85,37 +85,6 @@ def test_a_name_is_looked_up_in_studies(monkeypatch: pytest.MonkeyPatch) -> None
     assert load_spec("digits") == load_spec(ROOT / "studies" / "digits.toml")
 
 
-def test_defaults(tmp_path: Path) -> None:
-    """Only [data] and [space] must be given; all other settings have these defaults."""
-    text = toml()
-    text = text[text.index("[data]") : text.index("[training]")] + text[text.index("[space]") :]
-    assert load(tmp_path, text).model_dump(exclude={"space"}) == {
-        "study": {
-            "name": "x",
-            "seed": 0,
-            "trials": 100,
-            "metric": "val_loss",
-            "sampler": "tpe",
-            "window": 8,
-            "weights": "best",
-            "max_failures": 3,
-            "trial_timeout": 3600.0,
-        },
-        "data": {
-            "source": "iris",
-            "validation": 0.2,
-            "folds": None,
-            "test": 0.2,
-            "seed": 0,
-            "standardize": "feature",
-        },
-        "training": {"epochs": 30, "batch_size": 100, "dtype": "float32"},
-        "stopping": None,
-        "start": (),
-        "confirm": {"finalists": 3, "seeds": 10},
-    }
-
-
 def test_three_forms_of_a_hyperparameter(tmp_path: Path) -> None:
     """A table is a range, a list is a choice, a bare number fixes; a float may be written without a dot."""
     space = load(tmp_path, toml({"space.reg": "0", "space.learning_rate": "[1, 0.5]"})).space
@@ -198,6 +167,7 @@ ONE_MISTAKE: list[tuple[dict[str, str | None], str]] = [
     ({"study.trial_timeout": "0"}, "study.trial_timeout: must be greater than 0, got 0"),
     ({"training.epochs": "0"}, "training.epochs: must be greater than or equal to 1, got 0"),
     ({"data.validation": "0"}, "data.validation: must be greater than or equal to 1, got 0"),
+    ({"data.folds": "1"}, "data.folds: must be greater than or equal to 2, got 1"),
     ({"data.validation": "0.0"}, "data.validation: must be greater than 0, got 0.0"),
     ({"data.test": "1.0"}, "data.test: must be less than 1, got 1.0"),
     ({"data.source": "'idx'", "data.path": "''"}, "data.path: String should have at least 1 character, got ''"),
@@ -223,6 +193,10 @@ ONE_MISTAKE: list[tuple[dict[str, str | None], str]] = [
     (
         {"data.validation": "0.5", "data.test": "0.5"},
         "data: `validation + test < 1` must hold, got validation=0.5, test=0.5",
+    ),
+    (
+        {"data.folds": "3", "data.validation": "0.3"},
+        ("data: `validation` and `folds` exclude one another, got validation=0.3, folds=3; leave one of them out"),
     ),
     (
         {**TABLE, "data.drop": "['a', 'kind']"},
