@@ -3,7 +3,6 @@
 import json
 import math
 import sqlite3
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+import recorded
 from commands import netcore_command
 from conftest import fingerprint
 from sklearn.model_selection import StratifiedKFold
@@ -49,7 +49,7 @@ STUDY = {
 """What its study file changes in that of `studies.py`: trials of every state, in folds."""
 UNFIT = "cannot be split so that every class is in each part"
 FEWER = "set fewer data.folds, or remove the rows of small classes"
-SPACE = {"learning_rate": 0.1, "hidden_size": 6, "reg": 1e-3, "learning_rate_decay": 0.9}
+USUAL = Hyperparameters(0.1, 6, 1e-3, 0.9)
 
 Folded = tuple[StudySpec, Path, StudyTables]
 
@@ -81,14 +81,10 @@ def rows(X: np.ndarray[Any, Any]) -> list[int]:
     return sorted(X[:, 0].astype(int).tolist())
 
 
-def job(*, metric: str = "val_loss", folds: int = 3, **changes: Any) -> TrialJob:  # noqa: ANN401
-    """Make a job of six epochs of iris in folds, but for the changes asked for."""
-    study = {"name": "x", "seed": 4, "metric": metric}
-    training = {"epochs": 6, "batch_size": 10}
-    data = {"source": "iris", "folds": folds}
-    spec = StudySpec.model_validate({"study": study, "data": data, "training": training, "space": SPACE})
-    asked = {**SPACE, **{name: changes.pop(name) for name in list(changes) if name in SPACE}}
-    return replace(TrialJob.of(spec, 2, Hyperparameters(**asked), {}, "digest", ""), **changes)
+def job(**changes: Any) -> TrialJob:  # noqa: ANN401
+    """Return a job of six epochs, with some fields changed."""
+    usual = {"hyperparameters": USUAL, "thresholds": {}, "epochs": 6, "batch_size": 10, "seed": 4}
+    return recorded.job(**{**usual, **changes})
 
 
 # The data
@@ -145,7 +141,7 @@ def test_more_folds_than_rows_of_a_class(folds: int, why: str) -> None:
 
 def test_a_batch_as_large_as_the_smallest_training_part() -> None:
     """The batch size is at most the rows of the smallest fold."""
-    study = {"study": {"name": "x"}, "data": {"source": "wine", "folds": 3}, "space": SPACE}
+    study = {"study": {"name": "x"}, "data": {"source": "wine", "folds": 3}, "space": USUAL._asdict()}
     smallest = min(len(fold.y_train) for fold in load_dataset("wine", seed=0, folds=3).folds)
     assert smallest < max(len(fold.y_train) for fold in load_dataset("wine", seed=0, folds=3).folds)
     dataset_of(StudySpec.model_validate({**study, "training": {"batch_size": smallest}}))
@@ -156,35 +152,32 @@ def test_a_batch_as_large_as_the_smallest_training_part() -> None:
 # The trial
 
 
-def alone(asked: TrialJob, fold: int) -> Iterator[tuple[Epoch, float]]:
-    """Train the net of one fold alone; yield each epoch with the validation loss of its weights."""
+def alone(asked: TrialJob, fold: int) -> tuple[Epoch, ...]:
+    """Train the net of one fold alone; return its curve."""
     part = iris(3).folds[fold]
-    weights, batches = (generator(4, 2, purpose, fold) for purpose in (Purpose.WEIGHTS, Purpose.BATCHES))
-    params = init_params(weights, 4, 6, 3)
-    config = TrainConfig(*asked.hyperparameters, epochs=6, batch_size=10)
-    for epoch in epochs(params, part.X_train, part.y_train, part.X_val, part.y_val, config, batches, step=compiled):
-        yield epoch, evaluate(params, part.X_val, part.y_val)[0]
+    weights, batches = (generator(4, asked.number, purpose, fold) for purpose in (Purpose.WEIGHTS, Purpose.BATCHES))
+    params, config = init_params(weights, 4, 6, 3), TrainConfig(*USUAL, epochs=6, batch_size=10)
+    data = part.X_train, part.y_train, part.X_val, part.y_val
+    return tuple(epochs(params, *data, config, batches, step=compiled))
 
 
 def test_each_fold_is_a_training_of_its_own() -> None:
     """A fold's net equals a net trained alone: its own weights, its own batches, its own rows."""
-    asked = job()
-    result = run_trial(asked, iris())
-    assert result.folds == tuple(tuple(epoch for epoch, _ in alone(asked, fold)) for fold in range(3))
+    result = run_trial(job(), iris())
+    assert result.folds == tuple(alone(job(), fold) for fold in range(3))
     assert len({fold[0].train_loss for fold in result.folds}) == 3
 
 
-@pytest.mark.parametrize("metric", ["val_loss", "val_accuracy"])
-def test_a_trial_is_judged_by_the_mean(metric: str) -> None:
+@pytest.mark.parametrize("metric", Metric)
+def test_a_trial_is_judged_by_the_mean(metric: Metric) -> None:
     """Its curve is the mean of the folds', its value the best of that curve; the weights are the first fold's."""
-    asked = job(metric=metric, learning_rate=2.0)
-    result = run_trial(asked, iris())
+    result = run_trial(job(metric=metric, hyperparameters=USUAL._replace(learning_rate=2.0)), iris())
     for epoch, of_folds in zip(result.curve, zip(*result.folds, strict=True), strict=True):
         for name in METRICS:
             np.testing.assert_allclose(getattr(epoch, name), np.mean([getattr(fold, name) for fold in of_folds]))
         assert epoch.learning_rate == of_folds[0].learning_rate
     assert result.state is State.FINISHED
-    assert result.value == Metric(metric).best_so_far(result.curve, 6)
+    assert result.value == metric.best_so_far(result.curve, 6)
     assert result.best_epoch == [getattr(epoch, metric) for epoch in result.curve].index(result.value) + 1
     assert result.weights is not None
     first = iris().folds[0]
@@ -192,14 +185,14 @@ def test_a_trial_is_judged_by_the_mean(metric: str) -> None:
     assert evaluate(result.weights, first.X_val, first.y_val) == pytest.approx((shown.val_loss, shown.val_accuracy))
 
 
-@pytest.mark.parametrize("metric", ["val_loss", "val_accuracy"])
-def test_a_rung_looks_at_the_mean(metric: str) -> None:
+@pytest.mark.parametrize("metric", Metric)
+def test_a_rung_looks_at_the_mean(metric: Metric) -> None:
     """A trial is stopped where the best mean is worse than the threshold, and all its nets stop there."""
     free = run_trial(job(metric=metric), iris())
-    best = Metric(metric).best_so_far(free.curve, 3)
+    best = metric.best_so_far(free.curve, 3)
     tie = run_trial(job(metric=metric, thresholds={3: best}), iris())
     assert (tie.state, tie.curve) == (State.FINISHED, free.curve)
-    worse = -math.inf if metric == "val_loss" else math.inf
+    worse = -math.inf if metric is Metric.VAL_LOSS else math.inf
     stopped = run_trial(job(metric=metric, thresholds={3: math.nextafter(best, worse)}), iris())
     assert (stopped.state, stopped.value) == (State.PRUNED, best)
     assert stopped.folds == tuple(fold[:3] for fold in free.folds)
