@@ -6,33 +6,40 @@ import os
 import shutil
 import signal
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import ExitStack, suppress
-from dataclasses import replace
-from functools import partial
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, TypeVar
 
 import psutil
 import pytest
 from browser import CHROMIUM, Browser, browser
 from hypothesis import HealthCheck, settings
-from recorded import one_of_each, with_folds
+from recorded import job, one_of_each, with_folds
 from synced import address, copy, make
 
 import netcore
-from netcore.data import Dataset
+from netcore.data import Dataset, load_dataset
 from netcore.data.prepared import prepared
 from netcore.question.hyperparameters import Hyperparameters
-from netcore.question.spec import EXTRAS, StudySpec, dataset_of, load_spec
-from netcore.records.job import TrialJob
+from netcore.question.spec import EXTRAS, StudySpec, load_spec
 from netcore.records.record import Record
 from netcore.results.tables import StudyTables
-from studies import run_arrays, write_study
+from netcore.workers.engine import Engine, Trained
+from studies import run_arrays, study_text
 
 if TYPE_CHECKING:
+    from injection import Forge, Whole
     from reports import Study
+
+T = TypeVar("T")
+
+Mixed = tuple[StudySpec, Path, StudyTables]
+"""The mixed study, uninterrupted: its spec, its results folder, its tables."""
 
 settings.register_profile(
     "the same examples in every run",
@@ -53,9 +60,17 @@ MIXED = {
 }
 """What its study file changes: learning rates that diverge, and a hidden size for which there is no memory."""
 
+WITHOUT_STOPPING = {"stopping = { rungs = [2, 4], after = 3 }\n": ""}
+
 MISSING = [name for name in EXTRAS["gp"] if find_spec(name) is None]
 needs_gp = pytest.mark.skipif(bool(MISSING), reason=f"needs {' and '.join(MISSING)}: the extra `gp` brings it")
 """For tests in which the Gaussian process proposes: the lock does not have what it needs."""
+
+
+def present(value: T | None) -> T:
+    """Return a value, after checking that there is one."""
+    assert value is not None
+    return value
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -63,16 +78,64 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--faults", action="store_true", help="inject every fault as often as `make faults` does")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Say so to modules whose cases depend on it, too."""
-    os.environ["NETCORE_FAULTS"] = "all" if config.getoption("faults") else ""
+def rounds_of(config: pytest.Config, marker: pytest.Mark | None) -> int:
+    """Return the rounds of a test: `@pytest.mark.rounds(few, many)`, of which `make faults` takes many."""
+    few, many = present(marker).args
+    return int(many if config.getoption("faults") else few)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make each round of a test that asks for its number a test of its own."""
+    if "turn" in metafunc.fixturenames:
+        marker = metafunc.definition.get_closest_marker("rounds")
+        metafunc.parametrize("turn", range(rounds_of(metafunc.config, marker)))
+
+
+def needs(what: str, *, there: bool) -> None:
+    """Skip a test if the machine lacks something that .ci/system-packages installs; with NETCORE_REQUIRE_ALL, fail."""
+    if not there and not os.environ.get("NETCORE_REQUIRE_ALL"):
+        pytest.skip(f"left out: it needs {what}")
+    assert there, f"NETCORE_REQUIRE_ALL is set, and there is no {what}"
+
+
+class Rounds:
+    """How often a test injects its fault, each time in a new folder; `tell` notes what `make faults` prints."""
+
+    def __init__(self, number: int, base: Path, tell: Callable[[str, object], None]) -> None:
+        self.number, self.base, self.tell = number, base, tell
+
+    def __iter__(self) -> Iterator[Path]:
+        """Yield the folders."""
+        for number in range(self.number):
+            folder = self.base / str(number)
+            folder.mkdir()
+            yield folder
+            shutil.rmtree(folder)
+        self.tell("injected", self.number)
 
 
 @pytest.fixture
-def rounds(request: pytest.FixtureRequest) -> int:
-    """Give how often a test injects its fault: `@pytest.mark.rounds(few, many)`, of which `make faults` takes many."""
-    few, many = request.node.get_closest_marker("rounds").args
-    return int(many if request.config.getoption("faults") else few)
+def rounds(request: pytest.FixtureRequest, tmp_path: Path, record_property: Callable[[str, object], None]) -> Rounds:
+    """Return the rounds of a test."""
+    number = rounds_of(request.config, request.node.get_closest_marker("rounds"))
+    return Rounds(number, tmp_path, record_property)
+
+
+@pytest.fixture(scope="session")
+def forge() -> "Iterator[Forge]":
+    """Return the process that the netcore processes of the faults are forked from."""
+    from injection import Forge
+
+    with Forge() as one:
+        yield one
+
+
+@pytest.fixture(scope="session")
+def whole(forge: "Forge", tmp_path_factory: pytest.TempPathFactory) -> "Whole":
+    """Return the study of the faults, searched without any fault."""
+    from injection import Whole
+
+    return Whole.of(forge, tmp_path_factory.mktemp("whole"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -112,19 +175,38 @@ def plain_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
         yield
 
 
-def write_mixed(folder: Path, trials: int = 40) -> Path:
-    """Write the study file in which everything happens."""
-    study = f"seed = 3, trials = {trials}, window = 4, max_failures = 60"
-    return write_study(folder / "mixed.toml", **MIXED, study=study)
+def write_mixed(folder: Path, trials: int = 40, changes: Mapping[str, str] = MappingProxyType({})) -> Path:
+    """Write the study file in which everything happens; `changes` are texts, and what to write instead of each."""
+    text = study_text(**MIXED, study=f"seed = 3, trials = {trials}, window = 4, max_failures = 60")
+    for old, new in changes.items():
+        assert old in text, old
+        text = text.replace(old, new)
+    (folder / "mixed.toml").write_text(text, encoding="utf-8")
+    return folder / "mixed.toml"
 
 
 _PREPARED = ExitStack()
 atexit.register(_PREPARED.close)
 
 
-def on_disk(spec: StudySpec) -> Dataset:
-    """Return a study's data as workers map them, for as long as the tests run."""
-    return _PREPARED.enter_context(prepared(partial(dataset_of, spec)))
+@cache
+def iris_on_disk() -> Dataset:
+    """Return iris as workers map it, for as long as the tests run."""
+    return _PREPARED.enter_context(
+        prepared(lambda put: load_dataset("iris", validation=0.2, test=0.2, seed=0, put=put))
+    )
+
+
+def submit(engine: Engine, number: int, *, epochs: int = 2, hidden_size: int = 8) -> Future[Trained]:
+    """Submit a job on iris; with 10 million epochs, its worker is still busy when a test acts on it."""
+    asked = Hyperparameters(0.01, hidden_size, 0.0, 1.0)
+    changes = {"number": number, "hyperparameters": asked, "thresholds": {}, "epochs": epochs}
+    return engine.submit(job(**changes), iris_on_disk())
+
+
+def trained(engine: Engine, number: int, *, epochs: int = 2, hidden_size: int = 8) -> Trained:
+    """Run such a job to its end."""
+    return submit(engine, number, epochs=epochs, hidden_size=hidden_size).result(240)
 
 
 def fingerprint(tables: StudyTables) -> str:
@@ -132,12 +214,6 @@ def fingerprint(tables: StudyTables) -> str:
     trials = tables.trials.drop(columns=["seconds", "started", "ended"])
     text = "\n".join(frame.to_csv(float_format="%.17g") for frame in (trials, tables.curves, tables.weights))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def job_of(spec: StudySpec, number: int, *, epochs: int = 2, hidden_size: int = 8) -> TrialJob:
-    """Return a job; with 10 million epochs, its worker is still busy when a test acts on it."""
-    job = TrialJob.of(spec, number, Hyperparameters(0.01, hidden_size, 0.0, 1.0), {}, "digest", "")
-    return replace(job, epochs=epochs)
 
 
 def workers_of(pid: int | None = None) -> list[psutil.Process]:
@@ -173,7 +249,7 @@ def folded() -> Record:
 
 
 @pytest.fixture(scope="session")
-def reported(mixed: tuple[StudySpec, Path, StudyTables], tmp_path_factory: pytest.TempPathFactory) -> "Study":
+def reported(mixed: Mixed, tmp_path_factory: pytest.TempPathFactory) -> "Study":
     """Return the mixed study, audited and reported, in a folder of its own. Tests must not change it."""
     from reports import audited_copy
 
@@ -182,20 +258,20 @@ def reported(mixed: tuple[StudySpec, Path, StudyTables], tmp_path_factory: pytes
 
 @pytest.fixture(scope="session")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a folder in which the study of `studies.py` has run, with all derived files. Look, do not touch."""
+    """Return a folder in which the study of `studies.py` has run, with all derived files; tests must not change it."""
     return run_arrays(tmp_path_factory.mktemp("ran"))
 
 
 @pytest.fixture
 def own(ran: Path, tmp_path: Path) -> Path:
-    """Give a copy of it, two folders deep, that a test may change."""
+    """Return a copy of it, two folders deep, that a test may change."""
     shutil.copytree(ran, tmp_path / "deep" / "own")
     return tmp_path / "deep" / "own"
 
 
 @pytest.fixture(scope="session")
-def mixed(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudySpec, Path, StudyTables]:
-    """Give the mixed study, uninterrupted: its spec, its results folder, its tables. Look, do not touch."""
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Mixed:
+    """Return the mixed study, which tests must not change."""
     folder = tmp_path_factory.mktemp("mixed")
     spec = load_spec(write_mixed(folder))
     return spec, folder / "results", netcore.run_study(spec, results=folder / "results", workers=2)
@@ -203,7 +279,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudySpec, Path, St
 
 @pytest.fixture(scope="session")
 def synced(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a folder with two studies and the MLflow that they were sent to (`synced.py`). Look, do not touch."""
+    """Return a folder with two studies and the MLflow that they were sent to; tests must not change it."""
     folder = tmp_path_factory.mktemp("synced")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -213,7 +289,7 @@ def synced(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def damaged(synced: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give a copy of it that may be touched, and be in it."""
+    """Return a copy of it that a test may change, as the current folder."""
     folder = copy(synced, tmp_path / "copy")
     monkeypatch.chdir(folder)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address(folder))
@@ -222,9 +298,7 @@ def damaged(synced: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """Give a browser."""
-    if not CHROMIUM and not os.environ.get("NETCORE_REQUIRE_ALL"):
-        pytest.skip("there is no Chromium here; .ci/system-packages installs it")
-    assert CHROMIUM, "NETCORE_REQUIRE_ALL is set, and there is no Chromium"
+    """Return a browser."""
+    needs("Chromium", there=bool(CHROMIUM))
     with browser(tmp_path_factory.mktemp("browser")) as started:
         yield started

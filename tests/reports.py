@@ -37,7 +37,6 @@ class Page(HTMLParser):
         self.alternatives: list[str] = []
         self.titles: list[str] = []
         self.ids: list[str] = []
-        self.policy = ""
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -48,7 +47,6 @@ class Page(HTMLParser):
         self.sources += [given[name] for name in ("src", "href", "srcset", "action") if name in given]
         self.titles += [given["title"]] if "title" in given else []
         self.ids += [given["id"]] if "id" in given else []
-        self.policy = self.policy or (given["content"] if "http-equiv" in given else "")
         self.alternatives += [given["alt"]] if "alt" in given else []
 
     def handle_data(self, data: str) -> None:

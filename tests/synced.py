@@ -3,7 +3,13 @@
 import shutil
 import sqlite3
 import warnings
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Run as MlflowRun
+from mlflow.entities import ViewType
 
 import netcore
 from netcore.question.spec import load_spec
@@ -89,10 +95,31 @@ def put(folder: StudyFolder, record: Record) -> None:
     (folder.trials / f"{record.number:06d}.npz").write_bytes(record.to_bytes())
 
 
+def with_result(record: Record, **changes: Any) -> Record:  # noqa: ANN401  # any field of a result
+    """Return a record of another result, with the digest of before."""
+    return replace(record, result=replace(record.result, **changes))
+
+
+def with_job(record: Record, **changes: Any) -> Record:  # noqa: ANN401  # any field of a job
+    """Return a record of another job, with the digest of before."""
+    return replace(record, job=replace(record.job, **changes))
+
+
+def with_metrics(record: Record, epoch: int, **metrics: float) -> Record:
+    """Return a record with other metrics in one epoch, and the digest of before."""
+    curve = [replace(each, **metrics) if each.epoch == epoch else each for each in record.result.curve]  # type: ignore[arg-type]
+    return with_result(record, curve=tuple(curve))
+
+
+def runs_in(client: MlflowClient, study: str, which: str = "", view: int = ViewType.ACTIVE_ONLY) -> list[MlflowRun]:
+    """Return a study's runs, of which MLflow's expression `which` chooses some."""
+    experiment = client.get_experiment_by_name(study)
+    assert experiment is not None
+    found: list[MlflowRun] = client.search_runs([experiment.experiment_id], which, view, max_results=1000)
+    return found
+
+
 def run_of(trial: int | str, name: str = "small", tag: str = "netcore.trial") -> str:
     """Return the id of a training's run, in the MLflow that the environment names."""
-    client = connect()
-    experiment = client.get_experiment_by_name(name)
-    assert experiment is not None
-    (run,) = client.search_runs([experiment.experiment_id], f"tags.`{tag}` = '{trial}'")
+    (run,) = runs_in(connect(), name, f"tags.`{tag}` = '{trial}'")
     return str(run.info.run_id)

@@ -16,6 +16,11 @@ NAN = float("nan")
 METRICS = ("train_loss", "val_loss", "train_accuracy", "val_accuracy")
 
 
+def plain(text: str) -> str:
+    """Return a text with ordinary spaces and minus signs."""
+    return text.replace("\u00a0", " ").replace("\u2212", "-")
+
+
 def a_trial(number: int, state: str, value: float, epochs: int) -> dict[str, Any]:
     """Return a row of the table of trials; the hyperparameters vary with the number."""
     return {

@@ -12,15 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from commands import netcore_command
-from conftest import fingerprint, job_of, on_disk, write_mixed
+from commands import netcore_command, refused
+from conftest import Mixed, fingerprint, iris_on_disk, submit, trained, write_mixed
 
 import netcore
 from netcore.errors import InputError, WorkError
-from netcore.question.spec import StudySpec
 from netcore.records.job import State
 from netcore.records.record import Record
-from netcore.results.tables import StudyTables
 from netcore.run import Run
 from netcore.workers import cluster
 from netcore.workers.cluster import DaskEngine
@@ -28,7 +26,6 @@ from netcore.workers.cluster import DaskEngine
 if TYPE_CHECKING:
     from distributed import Client
 
-Mixed = tuple[StudySpec, Path, StudyTables]
 
 ANOTHER_NUMPY = """
 import importlib.metadata
@@ -134,21 +131,19 @@ def test_all_workers_die_and_another_joins(mixed: Mixed, scheduler: str, tmp_pat
 
 
 @pytest.mark.slow
-def test_a_job_that_kills_its_workers_fails_alone(scheduler: str, mixed: Mixed, tmp_path: Path) -> None:
+def test_a_job_that_kills_its_workers_fails_alone(scheduler: str, tmp_path: Path) -> None:
     """After two attempts it has failed; the remaining worker trains the next job."""
-    spec = mixed[0]
-    dataset = on_disk(spec)
     with ExitStack() as stack:
         there = {name: stack.enter_context(a_worker(scheduler, tmp_path / name)) for name in "abc"}
-        engine = stack.enter_context(DaskEngine(scheduler, dataset, timeout=600))
-        doomed = engine.submit(job_of(spec, 0, epochs=10**7), dataset)
+        engine = stack.enter_context(DaskEngine(scheduler, iris_on_disk(), timeout=600))
+        doomed = submit(engine, 0, epochs=10**7)
         for _ in range(2):
             while (busy := worker_at_work(engine)) not in there:
                 time.sleep(0.05)
             there.pop(busy).kill()
         result, provenance = doomed.result(60)
         assert (result.state, result.failure, provenance.attempts) == (State.FAILED, "worker died", 2)
-        assert engine.submit(job_of(spec, 1, epochs=2), dataset).result(60).result.state is State.FINISHED
+        assert trained(engine, 1).result.state is State.FINISHED
 
 
 def worker_at_work(engine: DaskEngine) -> str:
@@ -160,14 +155,12 @@ def worker_at_work(engine: DaskEngine) -> str:
 
 
 @pytest.mark.slow
-def test_a_trial_that_takes_too_long_is_stopped(scheduler: str, mixed: Mixed, tmp_path: Path) -> None:
+def test_a_trial_that_takes_too_long_is_stopped(scheduler: str, tmp_path: Path) -> None:
     """Beyond trial_timeout a trial ends between two epochs; after two attempts it has failed; its worker lives."""
-    spec = mixed[0]
-    dataset = on_disk(spec)
-    with a_worker(scheduler, tmp_path / "a"), DaskEngine(scheduler, dataset, timeout=0.3) as engine:
-        late = engine.submit(job_of(spec, 0, epochs=10**7), dataset).result(120)
+    with a_worker(scheduler, tmp_path / "a"), DaskEngine(scheduler, iris_on_disk(), timeout=0.3) as engine:
+        late = trained(engine, 0, epochs=10**7)
         assert (late.result.failure, late.provenance.attempts) == ("timed out", 2)
-        assert engine.submit(job_of(spec, 1, epochs=1), dataset).result(120).result.state is State.FINISHED
+        assert trained(engine, 1, epochs=1).result.state is State.FINISHED
 
 
 @pytest.mark.slow
@@ -190,45 +183,41 @@ def test_a_worker_that_differs_is_named(scheduler: str, tmp_path: Path, first: s
 
 
 @pytest.mark.slow
-def test_one_that_differs_and_joins_later_is_named_too(scheduler: str, mixed: Mixed, tmp_path: Path) -> None:
+def test_one_that_differs_and_joins_later_is_named_too(scheduler: str, tmp_path: Path) -> None:
     """A worker of other versions that joins during the search trains nothing: the run stops and names it."""
-    spec = mixed[0]
-    dataset = on_disk(spec)
     with ExitStack() as stack:
         good = stack.enter_context(a_worker(scheduler, tmp_path / "good"))
-        engine = stack.enter_context(DaskEngine(scheduler, dataset, timeout=60))
-        assert engine.submit(job_of(spec, 0, epochs=1), dataset).result(60).result.state is State.FINISHED
+        engine = stack.enter_context(DaskEngine(scheduler, iris_on_disk(), timeout=60))
+        assert trained(engine, 0).result.state is State.FINISHED
         stack.enter_context(a_worker(scheduler, tmp_path / "bad", first=ANOTHER_NUMPY))
         good.kill()
         with pytest.raises(
             InputError, match=r"Dask worker tcp://\S+: must have the versions of this process, got numpy"
         ):
-            engine.submit(job_of(spec, 1, epochs=1), dataset).result(60)
+            trained(engine, 1)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(platform.machine() not in {"x86_64", "AMD64"}, reason="names an x86 processor")
-def test_a_worker_whose_blas_takes_another_processor_is_named(scheduler: str, mixed: Mixed, tmp_path: Path) -> None:
+def test_a_worker_whose_blas_takes_another_processor_is_named(scheduler: str, tmp_path: Path) -> None:
     """The last bits of its numbers may differ: the search says so once, at the start or when the worker joins."""
-    spec = mixed[0]
-    dataset = on_disk(spec)
     another = "import os; os.environ['OPENBLAS_CORETYPE'] = 'Sandybridge'"
     with ExitStack() as stack:
         alike = stack.enter_context(a_worker(scheduler, tmp_path / "alike"))
-        engine = stack.enter_context(DaskEngine(scheduler, dataset, timeout=60))
+        engine = stack.enter_context(DaskEngine(scheduler, iris_on_disk(), timeout=60))
         assert engine.news() == []
         stack.enter_context(a_worker(scheduler, tmp_path / "old", first=another))
         alike.kill()
         notes = []
         for number in range(2):
-            assert engine.submit(job_of(spec, number), dataset).result(60).result.state is State.FINISHED
+            assert trained(engine, number).result.state is State.FINISHED
             notes.append([note for note in engine.news() if ": blas is 'openblas " in note])
         (note,) = notes[0]
         assert notes[1] == []
         assert note.startswith("Dask worker tcp://127.0.0.1:")
         assert "Sandybridge" in note
         assert note.endswith("; bits may differ")
-        again = stack.enter_context(DaskEngine(scheduler, dataset, timeout=60))
+        again = stack.enter_context(DaskEngine(scheduler, iris_on_disk(), timeout=60))
         assert note in again.news()
 
 
@@ -251,24 +240,21 @@ def test_the_scheduler_dies(mixed: Mixed, tmp_path: Path) -> None:
     assert fingerprint(netcore.run_study(spec, results=tmp_path / "results", workers=2)) == fingerprint(tables)
 
 
-def test_no_cluster_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mixed: Mixed) -> None:
+def test_no_cluster_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No scheduler is exit code 2, a scheduler without workers exit code 1: one line each, with the remedy."""
-    dataset = on_disk(mixed[0])
     monkeypatch.setattr(cluster, "_PATIENCE", 1.0)
     for address in ("tcp://127.0.0.1:1", "nonsense://", "127.0.0.1:port"):
         with pytest.raises(InputError, match=r"--dask: no scheduler answers .*; give the address of `dask scheduler`"):
-            DaskEngine(address, dataset, timeout=60)
+            DaskEngine(address, iris_on_disk(), timeout=60)
     with (
         a_scheduler(tmp_path / "scheduler") as (address, _),
         pytest.raises(WorkError, match="has no worker; start some with `dask worker"),
     ):
-        DaskEngine(address, dataset, timeout=60)
+        DaskEngine(address, iris_on_disk(), timeout=60)
 
 
 def test_workers_of_a_cluster_are_not_counted_here(tmp_path: Path) -> None:
     """`--workers` beside `--dask` is a mistake, said before anything else."""
     write_mixed(tmp_path, 4)
     done = netcore_command("run", "mixed.toml", "--dask", "tcp://127.0.0.1:1", "--workers", "2", cwd=tmp_path)
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert "must be left out with a Dask cluster" in done.stderr
+    assert "must be left out with a Dask cluster" in refused(done)

@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from commands import netcore_command, quick
+import synced
+from commands import netcore_command, quick, refused
+from conftest import present
 from sklearn.datasets import load_iris
 
 import netcore
-from netcore.confirm.candidates import COURSE, candidates
+from netcore.confirm.candidates import COURSE, Candidate, candidates
 from netcore.confirm.confirmation import read_confirmation, winner_of
 from netcore.confirm.final_model import final_training
 from netcore.data import prepare
@@ -29,28 +31,8 @@ from netcore.results.winner import summarised
 from netcore.run import Run
 from netcore.seeds import Purpose, seed_sequence
 
-STUDY = """
-[study]
-trials = 12
-window = 2
-[data]
-source = "iris"
-[training]
-epochs = 6
-batch_size = 20
-[space]
-learning_rate = { low = 1e-2, high = 1.0, log = true }
-hidden_size = [4, 16]
-reg = 1e-4
-learning_rate_decay = 0.95
-[stopping]
-rungs = [2, 4]
-keep = 0.3
-after = 2
-[confirm]
-finalists = 2
-seeds = 3
-"""
+STUDY = synced.STUDY.replace("high = 1e4", "high = 1.0").replace(", 1_000_000_000_000_000", "")
+"""A study file: all trials but those that are pruned finish."""
 
 
 @pytest.fixture(scope="module")
@@ -73,10 +55,10 @@ def study_of(folder: Path) -> StudyFolder:
     return StudyFolder(folder / "results" / "small")
 
 
-def records_of(folder: Path) -> dict[str, list[Record]]:
+def found_in(folder: Path) -> dict[Candidate, list[Record]]:
     """Return the records of the confirmation by candidate."""
     study = study_of(folder)
-    return {c.name: records for c, records in read_confirmation(study.spec(), study.committed(), study).items()}
+    return read_confirmation(study.spec(), study.committed(), study)
 
 
 def digests(tables: StudyTables) -> list[str]:
@@ -109,13 +91,13 @@ def test_every_candidate_is_trained_with_every_seed(confirmed: tuple[Path, Study
 def test_it_is_trained_to_the_trial_s_best_epoch_and_judged_there(confirmed: tuple[Path, StudyTables]) -> None:
     """The value is that of the last epoch, which is the trial's best epoch: none is chosen on the validation rows."""
     trials = confirmed[1].trials.set_index("trial")
-    for name, records in records_of(confirmed[0].parent).items():
+    for candidate, records in found_in(confirmed[0].parent).items():
         for record in records:
             assert record.job.role is Role.CONFIRM
             assert record.result.value == record.result.curve[-1].val_loss
             assert record.result.best_epoch == len(record.result.curve) == record.job.epochs
-            if name.startswith("trial"):
-                assert record.job.epochs == trials.loc[int(name.split()[1]), "best_epoch"]
+            if candidate.trial is not None:
+                assert record.job.epochs == trials.loc[candidate.trial, "best_epoch"]
 
 
 def test_seeds_are_paired(confirmed: tuple[Path, StudyTables]) -> None:
@@ -127,14 +109,14 @@ def test_seeds_are_paired(confirmed: tuple[Path, StudyTables]) -> None:
         draw = int(seed_sequence(spec.study.seed, seed, Purpose.CONFIRM_SPLIT).generate_state(1)[0])
         split = dataset_of(spec, draw=draw)
         labels.append(split.X_val.tobytes())
-        back = (
-            split.X_test.astype(np.float64) * split.preprocessing.arrays["scale"] + split.preprocessing.arrays["mean"]
+        own, back = (
+            one.X_test.astype(np.float64) * one.preprocessing.arrays["scale"] + one.preprocessing.arrays["mean"]
+            for one in (study, split)
         )
-        own = study.X_test.astype(np.float64) * study.preprocessing.arrays["scale"] + study.preprocessing.arrays["mean"]
         np.testing.assert_allclose(back, own, atol=1e-5)
         fitted = {
             json.dumps({name: array.tolist() for name, array in records[seed].preprocessing.arrays.items()})
-            for records in records_of(confirmed[0].parent).values()
+            for records in found_in(confirmed[0].parent).values()
         }
         assert fitted == {json.dumps({name: array.tolist() for name, array in split.preprocessing.arrays.items()})}
     assert len(set(labels)) == 3
@@ -156,8 +138,7 @@ def test_it_goes_on_where_it_was_interrupted(confirmed: tuple[Path, StudyTables]
     lost.pop().write_bytes(b"damaged")
     for path in lost:
         path.unlink()
-    study = study_of(copied)
-    assert read_confirmation(study.spec(), study.committed(), study) == {}
+    assert found_in(copied) == {}
     tables = netcore.run_study(copied / "small.toml", results=copied / "results", workers=2)
     assert digests(tables) == digests(confirmed[1])
     assert kept.stat().st_mtime_ns == before
@@ -168,22 +149,18 @@ def test_the_winner_is_the_finalist_with_the_best_mean(confirmed: tuple[Path, St
     table = confirmed[1].confirmation
     means = table[table["kind"] == "finalist"].groupby("candidate")["val_loss"].mean()
     study = study_of(confirmed[0].parent)
-    winner = winner_of(read_confirmation(study.spec(), study.committed(), study))
-    assert winner is not None
+    winner = present(winner_of(found_in(confirmed[0].parent)))
     assert winner.name == means.idxmin()
-    assert (summary := summarised(confirmed[1])) is not None
-    assert summary.winner is not None
-    assert summary.winner.name == winner.name, "the report computes it from the table"
+    summary = present(summarised(confirmed[1]))
+    assert present(summary.winner).name == winner.name, "the report computes it from the table"
     losses = table[table["candidate"] == winner.name].set_index("seed")["val_loss"]
-    test = study.test_result()
-    assert test is not None
+    test = present(study.test_result())
     assert (test["candidate"], test["seed"]) == (winner.name, losses.sort_values().index[1])
 
 
 def test_a_baseline_never_wins(confirmed: tuple[Path, StudyTables]) -> None:
     """A baseline with the best mean of all is not the winner."""
-    study = study_of(confirmed[0].parent)
-    found = read_confirmation(study.spec(), study.committed(), study)
+    found = found_in(confirmed[0].parent)
     *finalists, softmax, _ = found
     assert winner_of({softmax: found[finalists[0]], finalists[1]: found[finalists[1]]}) == finalists[1]
 
@@ -191,10 +168,8 @@ def test_a_baseline_never_wins(confirmed: tuple[Path, StudyTables]) -> None:
 @pytest.mark.parametrize("seeds", [1, 2, 3])
 def test_the_final_model_is_of_the_median_seed(confirmed: tuple[Path, StudyTables], seeds: int) -> None:
     """It is the winner's net of its median seed; of two in the middle, the one with the lower value."""
-    study = study_of(confirmed[0].parent)
-    found = read_confirmation(study.spec(), study.committed(), study)
-    final = final_training({candidate: records[:seeds] for candidate, records in found.items()})
-    assert final is not None
+    found = found_in(confirmed[0].parent)
+    final = present(final_training({candidate: records[:seeds] for candidate, records in found.items()}))
     values = [record.result.value for record in found[final.candidate][:seeds]]
     assert final.record.result.value == np.quantile(values, 0.5, method="lower")
 
@@ -214,18 +189,16 @@ def test_softmax_regression_chooses_its_learning_rate(confirmed: tuple[Path, Stu
 
 def test_the_test_set_is_read_once(confirmed: tuple[Path, StudyTables], copied: Path) -> None:
     """Running again reads nothing; another final model is counted; it has the means of the latest confirmation."""
-    test = study_of(copied).test_result()
+    test = present(study_of(copied).test_result())
     netcore.run_study(copied / "small.toml", results=copied / "results", workers=2)
     assert test == study_of(copied).test_result()
-    assert test is not None
     assert (test["readings"], test["rows"], np.sum(test["confusion"])) == (1, 30, 30)
     assert test["right"] == np.trace(test["confusion"])
     spec = load_spec(copied / "small.toml").with_confirm(None, 4)
     tables = netcore.run_study(spec, results=copied / "results", workers=2)
     assert len(tables.confirmation) == 16
     assert set(digests(confirmed[1])) < set(digests(tables))
-    again = study_of(copied).test_result()
-    assert again is not None
+    again = present(study_of(copied).test_result())
     assert again["readings"] == (1 if again["digest"] == test["digest"] else 2)
     facts = read_model(study_of(copied).path / MODEL).facts
     losses = tables.confirmation.query("candidate == @facts['candidate']")["val_loss"]
@@ -266,14 +239,9 @@ def test_an_incomplete_search_is_not_confirmed(copied: Path) -> None:
     shutil.rmtree(study.path / "confirm")
     (study.trials / "000007.npz").unlink()
     before = study.resolved.read_bytes()
-    for command in ("confirm", "audit"):
-        refused = quick(command, "small", cwd=copied)
-        assert refused.returncode == 2
-        assert (
-            refused.stderr
-            == "error: small: its search must be complete, got 7 of 12 trials; `netcore run` continues it\n"
-        )
-    assert quick("confirm", "small", "--seeds", "1", cwd=copied).returncode == 2
+    for command in (["confirm"], ["audit"], ["confirm", "--seeds", "1"]):
+        line = refused(quick(*command, "small", cwd=copied))
+        assert line == "small: its search must be complete, got 7 of 12 trials; `netcore run` continues it"
     assert study.resolved.read_bytes() == before
     assert not (study.path / "confirm").exists()
 
@@ -282,14 +250,17 @@ def test_an_incomplete_search_is_not_confirmed(copied: Path) -> None:
     ("rates", "kinds"), [("[1e30, 2e30]", []), ("[1e30, 0.1]", ["finalist", "baseline", "baseline"])]
 )
 def test_where_trials_diverge(tmp_path: Path, rates: str, kinds: list[str]) -> None:
-    """Without a finished trial nothing is confirmed, with a notice; a single finished trial is the only finalist."""
+    """Without a finished trial there is no result, and a notice; a single finished trial is the only finalist."""
     text = STUDY.replace("{ low = 1e-2, high = 1.0, log = true }", rates).replace("[4, 16]", "4")
     text = text.replace("trials = 12", 'trials = 2\nsampler = "grid"').replace("seeds = 3", "seeds = 1")
     (tmp_path / "small.toml").write_text(text, encoding="utf-8")
     with Run(load_spec(tmp_path / "small.toml"), results=tmp_path / "results", workers=1) as run:
         notices = [str(step) for step in run.search() if not isinstance(step, Record)]
     assert any("nothing to confirm" in notice for notice in notices) is not bool(kinds)
-    assert netcore.load_study(run.folder.path).confirmation["kind"].tolist() == kinds
+    tables = netcore.load_study(run.folder.path)
+    assert tables.confirmation["kind"].tolist() == kinds
+    assert tables.trials[["value", "best_epoch"]].notna().to_numpy().any() == bool(kinds)
+    assert bool(len(tables.weights)) is bool(kinds)
     assert (run.folder.test_result() is None) is not bool(kinds)
 
 
@@ -332,12 +303,10 @@ def test_without_pruned_trials_there_is_nothing_to_audit(tmp_path: Path) -> None
 def test_deleting_test_json_does_not_undo_a_reading(copied: Path) -> None:
     """Without test.json the readings are still counted; without model.npz the same net is trained again."""
     study = study_of(copied)
-    model, before = (study.path / MODEL).read_bytes(), study.test_result()
+    model, before = (study.path / MODEL).read_bytes(), present(study.test_result())
     study.test.unlink()
     netcore.run_study(copied / "small.toml", results=copied / "results", workers=2)
-    again = study.test_result()
-    assert before is not None
-    assert again is not None
+    again = present(study.test_result())
     assert again["readings"] == before["readings"] + 1
     (study.path / MODEL).unlink()
     netcore.run_study(copied / "small.toml", results=copied / "results", workers=2)
@@ -350,7 +319,7 @@ def test_a_failure_of_the_machine_is_tried_again(confirmed: tuple[Path, StudyTab
     below = StudyFolder(next((copied / "results" / "small" / "confirm").glob("trial-*")))
     record = below.read(1)
     died = Record.of(record.job, failed("worker died", "killed"), record.provenance, record.preprocessing)
-    (below.trials / "000001.npz").write_bytes(died.to_bytes())
+    synced.put(below, died)
     tables = netcore.run_study(copied / "small.toml", results=copied / "results", workers=1)
     assert digests(tables) == digests(confirmed[1])
 

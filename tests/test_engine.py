@@ -11,36 +11,31 @@ from pathlib import Path
 
 import psutil
 import pytest
-from commands import netcore_command
-from conftest import fingerprint, job_of, on_disk, training_workers, workers_of
+from commands import netcore_command, refused
+from conftest import Mixed, fingerprint, submit, trained, training_workers, workers_of
 
 import netcore
 from netcore.errors import WorkError
-from netcore.question.spec import StudySpec
 from netcore.records.job import State
-from netcore.results.tables import StudyTables
 from netcore.run import Run
 from netcore.workers.local import LocalEngine, usable_cores
 
-Mixed = tuple[StudySpec, Path, StudyTables]
 FOR_HOURS = 10**7
 """Epochs."""
 
 
-def test_a_job_that_kills_every_worker_fails_alone(mixed: Mixed) -> None:
+def test_a_job_that_kills_every_worker_fails_alone() -> None:
     """A trial whose workers keep dying is failed after two attempts; the next trial trains as usual."""
-    spec = mixed[0]
-    dataset = on_disk(spec)
     with LocalEngine(1, timeout=60) as engine:
-        doomed = engine.submit(job_of(spec, 0, epochs=FOR_HOURS), dataset)
+        doomed = submit(engine, 0, epochs=FOR_HOURS)
         killer = threading.Thread(target=kill_training_workers_until, args=(doomed.done,))
         killer.start()
-        trained = doomed.result(240)  # two workers start, perhaps on a slow machine
+        lost = doomed.result(240)  # two workers start, perhaps on a slow machine
         killer.join()
-        assert (trained.result.state, trained.result.failure) == (State.FAILED, "worker died")
-        assert trained.provenance.attempts == 2
-        assert "exit code -9" in trained.result.traceback
-        innocent = engine.submit(job_of(spec, 1), dataset).result(240)
+        assert (lost.result.state, lost.result.failure) == (State.FAILED, "worker died")
+        assert lost.provenance.attempts == 2
+        assert "exit code -9" in lost.result.traceback
+        innocent = trained(engine, 1)
         assert (innocent.result.state, innocent.provenance.attempts) == (State.FINISHED, 1)
 
 
@@ -72,27 +67,23 @@ def test_data_removed_during_a_run_cost_no_trial(mixed: Mixed, tmp_path: Path, m
     assert fingerprint(tables) == fingerprint(mixed[2])
 
 
-def test_a_trial_that_stalls_is_ended(mixed: Mixed) -> None:
+def test_a_trial_that_stalls_is_ended() -> None:
     """A worker that is stopped (SIGSTOP) counts as stalled after the time-out; after two of them the trial failed."""
-    spec = mixed[0]
-    dataset = on_disk(spec)
     with LocalEngine(1, timeout=0.5) as engine:
-        trained = engine.submit(job_of(spec, 0, epochs=FOR_HOURS), dataset).result(60)
-        assert (trained.result.state, trained.result.failure) == (State.FAILED, "timed out")
-        assert "longer than trial_timeout = 0.5 s" in trained.result.traceback
-        engine.submit(job_of(spec, 1), dataset).result(60)
+        stalled = trained(engine, 0, epochs=FOR_HOURS).result
+        assert (stalled.state, stalled.failure) == (State.FAILED, "timed out")
+        assert "longer than trial_timeout = 0.5 s" in stalled.traceback
+        trained(engine, 1)
         workers_of()[0].suspend()
-        trained = engine.submit(job_of(spec, 2), dataset).result(60)
-        assert (trained.result.state, trained.provenance.attempts) == (State.FINISHED, 2)
+        again = trained(engine, 2)
+        assert (again.result.state, again.provenance.attempts) == (State.FINISHED, 2)
 
 
-def test_closing_an_engine_ends_its_workers_at_once(mixed: Mixed) -> None:
+def test_closing_an_engine_ends_its_workers_at_once() -> None:
     """No worker is left when the engine is closed, busy or not."""
-    spec = mixed[0]
-    dataset = on_disk(spec)
     with LocalEngine(2, timeout=60) as engine:
-        engine.submit(job_of(spec, 0), dataset).result(60)
-        engine.submit(job_of(spec, 1, epochs=FOR_HOURS), dataset)
+        trained(engine, 0)
+        submit(engine, 1, epochs=FOR_HOURS)
         children = workers_of()
         assert len(children) == 2
     assert not psutil.wait_procs(children, timeout=0)[1]
@@ -116,9 +107,7 @@ def test_the_same_study_cannot_run_twice_at_once(mixed: Mixed, tmp_path: Path) -
     with Run(mixed[0], results=tmp_path / "results"):
         second = netcore_command("run", "mixed.toml", cwd=tmp_path)
         listed = netcore_command("list", cwd=tmp_path)
-    assert second.returncode == 2
-    assert second.stderr.startswith("error: results/mixed: another `netcore run` of this study is under way")
-    assert second.stderr.count("\n") == 1
+    assert refused(second).startswith("results/mixed: another `netcore run` of this study is under way")
     assert not (tmp_path / "mlflow.db").exists()
     assert (listed.returncode, listed.stdout.split()[0]) == (0, "mixed")
 

@@ -7,10 +7,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from conftest import Mixed
 
-from netcore.question.spec import StudySpec
 from netcore.records.folder import StudyFolder
-from netcore.results.tables import StudyTables
 from netcore.workers.environment import _code, environment
 
 VERSION = version("netcore")
@@ -60,7 +59,7 @@ def test_without_git_there_is_the_version(checkout: Path, tmp_path: Path, monkey
     assert _code(checkout) == VERSION
 
 
-def test_every_record_contains_it(mixed: tuple[StudySpec, Path, StudyTables]) -> None:
+def test_every_record_contains_it(mixed: Mixed) -> None:
     """Each record names code, versions, processor and BLAS of the worker that trained it."""
     found = StudyFolder(mixed[1] / "mixed").read(0).provenance.environment
     assert found == environment()

@@ -1,14 +1,11 @@
 """A real cluster: PostgreSQL, an MLflow server that uses it, Dask; the tables are those of this machine alone."""
 
-import os
 import sys
 from pathlib import Path
 
+import cluster
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "experiments"))
-
-import cluster  # a script, found by its folder
+from conftest import needs
 
 STUDY = """
 study = { trials = 6 }
@@ -28,8 +25,7 @@ def test_a_study_on_the_cluster_is_that_of_this_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Trained by Dask's workers and tracked by the server, it has the same tables, and `netcore verify` agrees."""
-    if cluster.postgres_programs() is None and not os.environ.get("NETCORE_REQUIRE_ALL"):
-        pytest.skip("PostgreSQL is not installed; .ci/system-packages installs it")
+    needs("PostgreSQL", there=cluster.postgres_programs() is not None)
     (tmp_path / "tiny.toml").write_text(STUDY)
     monkeypatch.setattr(sys, "argv", ["cluster.py", str(tmp_path / "tiny.toml"), "--workers", "1"])
     with pytest.raises(SystemExit) as end:

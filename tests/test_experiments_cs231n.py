@@ -1,12 +1,12 @@
 """Claims about experiments/cs231n.py: it agrees with the course's numbers, split and loop, and sees what does not."""
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cs231n
 import numpy as np
 import pytest
 from formats import CIFAR_FILES, pixels, write_cifar
@@ -15,10 +15,6 @@ from PIL import Image
 from threadpoolctl import threadpool_limits
 
 from netcore.core import Params, loss_and_gradients
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "experiments"))
-
-import cs231n  # a script, found by its folder
 
 REAL = Path(os.environ.get("NETCORE_DATA", "nowhere"))  # before the fixtures clear it
 Floats = NDArray[np.float64]

@@ -5,13 +5,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import memory
 import pytest
 
 from netcore import load_study
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "experiments"))
-
-import memory  # a script, found by its folder
 
 MEGABYTE = 10**6
 

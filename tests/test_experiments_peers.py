@@ -6,7 +6,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 SCRIPTS = Path(__file__).parents[1] / "experiments"
-sys.path.insert(0, str(SCRIPTS))
 
 START = """
 import runpy, sys

@@ -1,21 +1,17 @@
 """Claims about experiments/samplers.py: it searches as netcore does, and stopping follows from full curves."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import write_mixed
+import samplers
+from conftest import WITHOUT_STOPPING, write_mixed
 from threadpoolctl import threadpool_limits
 
 import netcore
 from netcore.question.hyperparameters import HYPERPARAMETERS
 from netcore.question.sections import StoppingSection
 from netcore.question.spec import StudySpec, dataset_of, load_spec
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "experiments"))
-
-import samplers  # a script, found by its folder
 
 
 def searched(spec: StudySpec) -> samplers.Search:
@@ -26,10 +22,8 @@ def searched(spec: StudySpec) -> samplers.Search:
 
 def spec_of(folder: Path, sampler: str, *, stopping: bool = True) -> StudySpec:
     """Return a study in which trials finish, are pruned and diverge."""
-    text = write_mixed(folder).read_text().replace(", 1_000_000_000_000_000", "")
-    text = text.replace("window = 4", f"window = 4, sampler = '{sampler}'")
-    (folder / "x.toml").write_text(text if stopping else text.partition("stopping = ")[0])
-    return load_spec(folder / "x.toml")
+    changes = {", 1_000_000_000_000_000": "", "window = 4": f"window = 4, sampler = '{sampler}'"}
+    return load_spec(write_mixed(folder, changes=changes if stopping else changes | WITHOUT_STOPPING))
 
 
 @pytest.mark.slow

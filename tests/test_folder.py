@@ -1,6 +1,5 @@
 """Claims about netcore.records.folder: the content of a study's folder, its locks, and that nothing is overwritten."""
 
-import json
 import os
 import subprocess
 import sys
@@ -8,25 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from conftest import present
+from recorded import WHEN, job
 
 from netcore.core.params import Params, init_params
 from netcore.core.sgd import Epoch
 from netcore.errors import InputError, RecordError
 from netcore.files import TEMPORARY
-from netcore.question.hyperparameters import Hyperparameters
-from netcore.question.spec import StudySpec
 from netcore.records.folder import StudyFolder, find_study
-from netcore.records.job import State, TrialJob, TrialResult
-from netcore.records.record import Provenance, Record
+from netcore.records.job import State, TrialResult
+from netcore.records.record import Record
 from netcore.seeds import Purpose, generator
 
-SPEC = StudySpec.model_validate(
-    {
-        "study": {"name": "x"},
-        "data": {"source": "iris"},
-        "space": {"learning_rate": 0.1, "hidden_size": 3, "reg": 0.0, "learning_rate_decay": 0.9},
-    }
-)
 HOLDS_THE_LOCK = """
 import sys
 from pathlib import Path
@@ -44,9 +36,8 @@ def weights(number: int) -> Params:
 
 def record(number: int, *, value: float = 0.5) -> Record:
     """Return the record of a trial."""
-    job = TrialJob.of(SPEC, number, Hyperparameters(0.1, 3, 0.0, 0.9), {}, "d", "k")
     result = TrialResult(State.FINISHED, (Epoch(1, 0.1, value, value, 0.5, 0.5),), 1, value, weights(number))
-    return Record.of(job, result, Provenance(0.0, 1.0, 1, {}))
+    return Record.of(job(number=number), result, WHEN)
 
 
 @pytest.fixture
@@ -60,14 +51,6 @@ def folder(tmp_path: Path) -> StudyFolder:
 def files(folder: StudyFolder) -> dict[str, bytes]:
     """Return the content of each file in a study's folder, by its path."""
     return {str(path.relative_to(folder.path)): path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
-
-
-def test_names(folder: StudyFolder) -> None:
-    """The study has its folder's name; a record's file name is its trial's number in at least six digits."""
-    assert folder.name == "x"
-    folder.write(record(17))
-    folder.write(record(1_234_567))
-    assert set(files(folder)) == {"trials/000017.npz", "trials/1234567.npz"}
 
 
 def test_numbers(folder: StudyFolder) -> None:
@@ -94,14 +77,6 @@ def test_a_missing_record_is_named(folder: StudyFolder) -> None:
     assert str(caught.value) == f"{folder.trials / '000003.npz'}: cannot be read (No such file or directory)"
 
 
-def test_another_trial_s_record_is_refused(folder: StudyFolder) -> None:
-    """An undamaged record under another trial's name is refused."""
-    folder.write(record(3))
-    (folder.trials / "000003.npz").rename(folder.trials / "000004.npz")
-    with pytest.raises(RecordError, match="must be the record of trial 4, got that of trial 3"):
-        folder.read(4)
-
-
 @pytest.mark.parametrize(
     ("there", "committed"),
     [([], []), ([0], [0]), ([1], []), ([0, 1, 2], [0, 1, 2]), ([0, 1, 3, 4], [0, 1]), ([2, 0, 5], [0])],
@@ -111,15 +86,6 @@ def test_committed_is_the_prefix_without_a_gap(folder: StudyFolder, there: list[
     for number in there:
         folder.write(record(number))
     assert [one.number for one in folder.committed()] == committed
-
-
-def test_committed_does_not_skip_a_damaged_record(folder: StudyFolder) -> None:
-    """A damaged record among the committed ones is an error that names it, not the end of the study."""
-    for number in range(3):
-        folder.write(record(number))
-    (folder.trials / "000001.npz").write_bytes(b"")
-    with pytest.raises(RecordError, match=r"000001\.npz: is truncated or altered"):
-        folder.committed()
 
 
 def test_supersede_never_overwrites(folder: StudyFolder) -> None:
@@ -181,57 +147,29 @@ def other_process(folder: StudyFolder) -> Iterator["subprocess.Popen[str]"]:
     """Start another process that holds the study's lock."""
     command = [sys.executable, "-c", HOLDS_THE_LOCK, str(folder.path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "locked\n"
+        assert present(process.stdout).readline() == "locked\n"
         yield process
         process.kill()
 
 
 def test_the_lock_refuses_another_process(folder: StudyFolder, other_process: "subprocess.Popen[str]") -> None:
-    """While one process runs a study, another is refused with exit code 2, by this process and by the command."""
+    """While one process runs a study, another is refused until that one is gone; a run does not block a sync."""
     with pytest.raises(InputError) as caught, folder.locked():
         pytest.fail("the lock was taken twice")
-    said = (
+    assert str(caught.value) == (
         f"{folder.path}: another `netcore run` of this study is under way"
         "; wait until it ends; `netcore report` and `netcore list` may be used meanwhile"
     )
-    assert str(caught.value) == said
-    study = folder.path.parent.parent / "x.toml"
-    study.write_text(
-        "study.trials = 1\ndata.source = 'iris'\ntraining.batch_size = 10\n"
-        "space = { learning_rate = 0.1, hidden_size = 3, reg = 0, learning_rate_decay = 1 }\n"
-    )
-    command = [sys.executable, "-m", "netcore", "run", study.name]
-    done = subprocess.run(command, cwd=study.parent, capture_output=True, text=True, check=False)
-    relative = said.replace(str(folder.path), "results/x")
-    assert (done.returncode, done.stderr) == (2, f"error: {relative}\n")
-    assert other_process.poll() is None
-
-
-def test_the_lock_goes_with_its_process(folder: StudyFolder, other_process: "subprocess.Popen[str]") -> None:
-    """A lock is free after its holder was killed."""
+    with folder.locked("sync"):
+        assert other_process.poll() is None
     other_process.kill()
     other_process.wait()
-    with folder.locked():
-        pass
+    for _ in range(2):  # an error releases it, too
+        with pytest.raises(RuntimeError), folder.locked():
+            raise RuntimeError
 
 
-def test_locks_of_different_purposes(folder: StudyFolder, other_process: "subprocess.Popen[str]") -> None:
-    """A run's lock does not block a sync."""
-    assert other_process.poll() is None
-    with folder.locked("sync"):
-        pass
-
-
-def test_the_lock_is_free_after_an_error(folder: StudyFolder) -> None:
-    """An error releases the lock."""
-    with pytest.raises(RuntimeError), folder.locked():
-        raise RuntimeError
-    with folder.locked():
-        pass
-
-
-def test_find_study(tmp_path: Path, folder: StudyFolder) -> None:
+def test_a_study_is_found_by_name_or_path(tmp_path: Path, folder: StudyFolder) -> None:
     """A study is found by its name in the results folder, or by its folder's own path."""
     folder.study_file.write_bytes(b"")
     assert find_study("x", tmp_path / "results").path == folder.path
@@ -274,17 +212,6 @@ def test_resolved_settings_that_are_not_whole(folder: StudyFolder, content: byte
     with pytest.raises(InputError) as caught:
         folder.resolved_settings()
     assert str(caught.value) == f"{folder.resolved}: is missing or damaged; `netcore run` writes it again"
-
-
-def test_trials_of_the_spec(folder: StudyFolder) -> None:
-    """The spec in resolved.json has the number of trials; without test.json there is no reading."""
-    rows = {"train": 90, "validation": 30, "test": 30}
-    names = {"class_names": ["a", "b"], "feature_names": ["x"], "image_shape": None}
-    data = {"name": "iris", "digest": "d", "rows": rows, **names}
-    resolved = {"settings": SPEC.model_dump(mode="json"), "data": data, "training_step": "numpy"}
-    folder.resolved.write_text(json.dumps(resolved))
-    assert folder.spec().study.trials == 100
-    assert folder.test_result() is None
 
 
 def test_a_record_that_is_a_pipe_is_not_waited_for(folder: StudyFolder) -> None:

@@ -6,24 +6,14 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from commands import netcore_command
-from synced import put, run_of
+from synced import put, run_of, runs_in, with_job, with_metrics, with_result
 
-from netcore.check.replay import (
-    Asked,
-    Replayed,
-    best_of,
-    compared,
-    confirmation_of,
-    replay,
-    sample_of,
-    trials_of,
-)
+from netcore.check.replay import Asked, Replayed, best_of, compared, confirmation_of, replay, sample_of, trials_of
 from netcore.cli import commands
 from netcore.errors import InputError
 from netcore.records.folder import StudyFolder
@@ -55,12 +45,6 @@ def command(*arguments: object) -> Result:
     return CliRunner().invoke(commands, list(map(str, arguments)), standalone_mode=False)
 
 
-def with_metrics(record: Record, metrics: dict[int, dict[str, float]]) -> Record:
-    """Return a record with other metrics in some epochs."""
-    curve = [replace(epoch, **metrics.get(epoch.epoch, {})) for epoch in record.result.curve]  # type: ignore[arg-type]
-    return replace(record, result=replace(record.result, curve=tuple(curve)))
-
-
 def test_every_trial_and_every_confirmation_is_repeated(study: StudyFolder) -> None:
     """Finished, pruned, diverged and failed trials, finalists and baselines: all equal, to the last bit."""
     asked = [*trials_of(study, study.numbers()), *confirmation_of(study)]
@@ -83,12 +67,9 @@ def test_the_command_says_what_is_equal(study: StudyFolder, damaged: Path) -> No
 def test_a_changed_curve_is_found_with_epoch_and_amount(study: StudyFolder) -> None:
     """The report has the first epoch, the largest difference by metric, and how the machines differ; exit code 1."""
     record = best(study)
-    was = {epoch.epoch: epoch for epoch in record.result.curve}
-    changed = {
-        3: {"val_loss": was[3].val_loss + 0.25},
-        5: {"val_loss": was[5].val_loss - 0.5, "train_accuracy": was[5].train_accuracy + 0.125},
-    }
-    other = with_metrics(record, changed)
+    third, fifth = record.result.curve[2], record.result.curve[4]
+    other = with_metrics(record, 3, val_loss=third.val_loss + 0.25)
+    other = with_metrics(other, 5, val_loss=fifth.val_loss - 0.5, train_accuracy=fifth.train_accuracy + 0.125)
     environment = {**record.provenance.environment, "numpy": "1.0"}
     put(study, replace(other, provenance=replace(other.provenance, environment=environment)))
     done = command("replay", "small", record.number)
@@ -116,29 +97,19 @@ def test_changed_weights_are_found_with_their_amount(study: StudyFolder) -> None
     assert done.differences == ("the weights differ",)
 
 
-def job(record: Record, **changes: Any) -> Record:  # noqa: ANN401  # any field
-    """Return a record of another job."""
-    return replace(record, job=replace(record.job, **changes))
-
-
-def result(record: Record, **changes: Any) -> Record:  # noqa: ANN401  # any field
-    """Return a record of another result."""
-    return replace(record, result=replace(record.result, **changes))
-
-
 DIFFERENCES: dict[int, tuple[Callable[[Record], Record], str]] = {
-    0: (lambda r: result(r, state=State.PRUNED), "state was pruned, is finished"),
+    0: (lambda r: with_result(r, state=State.PRUNED), "state was pruned, is finished"),
     3: (
-        lambda r: result(r, curve=r.result.curve[:4], best_epoch=4),
+        lambda r: with_result(r, curve=r.result.curve[:4], best_epoch=4),
         r"best_epoch was 4, is \d; 6 epochs, not 4; from epoch 5 on, by ",
     ),
-    7: (lambda r: result(r, value=0.5), r"value was 0\.5, is 0\.\d+"),
+    7: (lambda r: with_result(r, value=0.5), r"value was 0\.5, is 0\.\d+"),
     9: (
         lambda r: replace(r, digest="0" * 64),
         "all metrics are equal, but the record's digest is not the digest of its content",
     ),
     11: (
-        lambda r: job(r, hyperparameters=r.job.hyperparameters._replace(reg=0.01)),
+        lambda r: with_job(r, hyperparameters=r.job.hyperparameters._replace(reg=0.01)),
         "from epoch 1 on, by at most .*; the weights differ",
     ),
 }
@@ -169,9 +140,7 @@ def test_folds_are_compared_one_by_one(study: StudyFolder) -> None:
     """Two trainings of equal means are not equal if those of a fold are not."""
     record = best(study)
     curve = record.result.curve
-    one, other = (
-        replace(record, result=replace(record.result, folds=(curve, folds))) for folds in (curve, curve[::-1])
-    )
+    one, other = (with_result(record, folds=(curve, folds)) for folds in (curve, curve[::-1]))
     assert compared(Asked("trial", one), one, None).differences == ()
     assert "from epoch 1 on" in compared(Asked("trial", one), other, None).differences[0]
 
@@ -186,6 +155,7 @@ def test_a_sample_is_the_seed_s(study: StudyFolder) -> None:
     assert command("replay", "small", "--sample", 2).output.endswith("\n2 equal\n")
 
 
+@pytest.mark.usefixtures("study")
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
@@ -194,9 +164,8 @@ def test_a_sample_is_the_seed_s(study: StudyFolder) -> None:
         (["smal", "--best"], "smal: there is no study of this name in results/; did you mean 'small'?"),
     ],
 )
-def test_a_missing_thing_is_one_line(study: StudyFolder, arguments: list[object], line: str) -> None:
+def test_a_missing_thing_is_one_line(arguments: list[object], line: str) -> None:
     """The error is one line (exit code 2)."""
-    assert study.path.exists()
     error = command("replay", *arguments).exception
     assert isinstance(error, InputError)
     assert str(error) == line
@@ -215,7 +184,7 @@ def test_a_study_without_a_winner_has_no_best(study: StudyFolder) -> None:
     """`--best` of a study without a finished trial is an error."""
     for record in study.committed():
         if record.result.state is State.FINISHED:
-            put(study, replace(record, result=replace(record.result, state=State.PRUNED)))
+            put(study, with_result(record, state=State.PRUNED))
     with pytest.raises(InputError, match="no trial has finished, so there is no best one"):
         best_of(study)
 
@@ -251,14 +220,11 @@ def elsewhere(damaged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     return folder
 
 
-def test_every_run_is_enough(elsewhere: Path) -> None:
+@pytest.mark.usefixtures("elsewhere")
+def test_every_run_is_enough() -> None:
     """Runs of every state, stopped by thresholds or not, and those of a confirmation."""
-    assert elsewhere.exists()
-    client = connect()
-    experiment = client.get_experiment_by_name("small")
-    assert experiment is not None
-    runs = client.search_runs([experiment.experiment_id])
-    by_state = {run.data.tags["netcore.state"]: run for run in runs if "netcore.trial" in run.data.tags}
+    runs = runs_in(connect(), "small", "tags.`netcore.trial` LIKE '%'")
+    by_state = {run.data.tags["netcore.state"]: run for run in runs}
     assert set(by_state) == set(State)
     assert json.loads(by_state["pruned"].data.tags["netcore.thresholds"]) != {}
     ids = [run.info.run_id for run in by_state.values()]
@@ -268,9 +234,9 @@ def test_every_run_is_enough(elsewhere: Path) -> None:
         assert (done.return_value, done.output.splitlines()[-1]) == (0, "1 equal"), done.output
 
 
-def test_a_metric_that_was_changed_in_mlflow_is_found(elsewhere: Path) -> None:
+@pytest.mark.usefixtures("elsewhere")
+def test_a_metric_that_was_changed_in_mlflow_is_found() -> None:
     """With its epoch and by how much."""
-    assert elsewhere.exists()
     client, run_id = connect(), run_of(0)
     (was,) = [metric.value for metric in client.get_metric_history(run_id, "val_loss") if metric.step == 2]
     client.log_metric(run_id, "val_loss", was + 0.5, step=2, timestamp=2**42)
@@ -292,9 +258,9 @@ def test_data_are_looked_for_here(damaged: Path, elsewhere: Path) -> None:
     assert "filed: trial 1: data rows: must have the digest" in str(error)
 
 
-def test_a_run_that_does_not_hold_enough_is_one_line(elsewhere: Path) -> None:
+@pytest.mark.usefixtures("elsewhere")
+def test_a_run_that_does_not_hold_enough_is_one_line() -> None:
     """A setting that is not the study's, a missing tag, a missing file: the error is one line (exit code 2)."""
-    assert elsewhere.exists()
     client, run_id = connect(), run_of(0)
     parent = client.get_run(client.get_run(run_id).data.tags["mlflow.parentRunId"])
     file = Path(parent.info.artifact_uri.removeprefix("file://")) / "resolved.json"

@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pytest
+from conftest import present
 from matplotlib.figure import Figure
 from tables import CLEAR, NAN, a_confirmation, a_reading, a_study
 
@@ -15,9 +16,8 @@ from netcore.search.importance import Importance
 
 def saved(figure: Figure | None) -> Figure:
     """Return the plot, after saving it."""
-    assert figure is not None
-    figure.savefig(io.BytesIO(), format="png", dpi=40)
-    return figure
+    present(figure).savefig(io.BytesIO(), format="png", dpi=40)
+    return present(figure)
 
 
 def test_nothing_found_is_nothing_drawn() -> None:

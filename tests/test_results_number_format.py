@@ -1,14 +1,10 @@
 """Numbers as people read them: as many digits as the interval justifies, and the right unit."""
 
 import pytest
+from tables import plain
 
 from netcore.results.intervals import Estimate, Interval
 from netcore.results.number_format import between, plus_minus, short, value_of
-
-
-def plain(text: str) -> str:
-    """Return a text with ordinary spaces and minus signs."""
-    return text.replace("\u00a0", " ").replace("\u2212", "-")
 
 
 def around(mean: float, half: float) -> Estimate:

@@ -10,6 +10,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import present
 from matplotlib.figure import Figure
 from tables import CLEAR, MIXED, NAN, STUDIES, a_confirmation, a_study, image_weights, table_weights
 
@@ -43,17 +44,12 @@ def draw(tables: StudyTables) -> dict[str, Figure | None]:
 
 def in_legend(figure: Figure | None) -> str:
     """Return the text of a plot's legend."""
-    assert figure is not None
-    return " ".join(text.get_text() for text in figure.legends[0].get_texts())
+    return " ".join(text.get_text() for text in present(figure).legends[0].get_texts())
 
 
-def a_folder(path: Path, space: dict[str, Any] | None = None) -> StudyFolder:
+def a_folder(path: Path) -> StudyFolder:
     """Return a study's folder with its settings."""
-    settings = {
-        "study": {"name": "x"},
-        "data": {"source": "iris"},
-        "space": {"learning_rate": 0.1, "hidden_size": 8, "reg": 0.0, "learning_rate_decay": 1.0} | (space or SPACE),
-    }
+    settings = {"study": {"name": "x"}, "data": {"source": "iris"}, "space": SPACE}
     data: dict[str, Any] = {"name": "iris", "digest": "", "rows": {"train": 1, "validation": 1, "test": 1}}
     data |= {"class_names": [], "feature_names": [], "image_shape": None}
     resolved = {"settings": settings, "data": data, "training_step": "compiled"}
@@ -137,17 +133,14 @@ def test_legends_count_the_states() -> None:
     assert in_legend(progress(STUDIES["outlier"])) == (
         "finished (3) pruned (1) beyond the axis (1) best trial: 4 (0.3) best so far"
     )
-    curves = loss_curves(STUDIES["outlier"])
+    curves = present(loss_curves(STUDIES["outlier"]))
     assert in_legend(curves) == "finished (3) pruned (1) best trial: 4 (val_loss 0.3)"
-    assert curves is not None
     assert curves.axes[0].get_title(loc="right") == "not drawn: 1 diverged, 1 failed, 1 above the axis"
 
 
 def test_trials_without_a_value_are_in_a_strip() -> None:
     """A diverged trial is at its learning rate, in a strip of its own."""
-    figure = slice_plot(STUDIES["mixed"], "learning_rate", "log")
-    assert figure is not None
-    strip, axes = figure.axes
+    strip, axes = present(slice_plot(STUDIES["mixed"], "learning_rate", "log")).axes
     assert [label.get_text() for label in strip.get_yticklabels()] == ["failed (1)", "diverged (1)"]
     trials = STUDIES["mixed"].trials.set_index("state")
     assert [float(np.asarray(line.get_xdata())[0]) for line in strip.lines] == [
@@ -159,8 +152,7 @@ def test_trials_without_a_value_are_in_a_strip() -> None:
 def test_axes_are_labelled_by_column_and_unit() -> None:
     """A hyperparameter has its column's name; a metric its name and unit."""
     for kind, label in (("mixed", "val_loss (nats)"), ("accuracy", "val_accuracy (share right)")):
-        figure = slice_plot(STUDIES[kind], "reg", "linear")
-        assert figure is not None
+        figure = present(slice_plot(STUDIES[kind], "reg", "linear"))
         assert label in {axes.get_ylabel() for axes in figure.axes}
         assert "reg" in {axes.get_xlabel() for axes in figure.axes}
 
@@ -171,16 +163,15 @@ def test_curves_are_whole_where_losses_fall_far() -> None:
     falling = np.geomspace(1.0, 1e-6, 30)
     tables = dataclasses.replace(tables, curves=tables.curves.assign(train_loss=falling, val_loss=falling))
     for figure in (training_plot(tables), loss_curves(tables)):
-        assert figure is not None
-        low, high = figure.axes[0].get_ylim()
+        low, high = present(figure).axes[0].get_ylim()
         assert low < 1e-6
         assert high > 1.0
 
 
 def test_names_are_not_read_as_mathematics() -> None:
     """A name with dollar signs is drawn as it is, and a long one is cut."""
-    figure = first_layer(a_study(("finished", 0.5, 1), weights=table_weights([r"$\frac{$", "x" * 200], 2)))
-    assert figure is not None
+    weights = table_weights([r"$\frac{$", "x" * 200], 2)
+    figure = present(first_layer(a_study(("finished", 0.5, 1), weights=weights)))
     figure.savefig(io.BytesIO(), format="svg")
     assert len(figure.axes[0].get_yticklabels()[1].get_text()) == 40
 
@@ -188,8 +179,7 @@ def test_names_are_not_read_as_mathematics() -> None:
 def test_weights_share_one_symmetric_scale() -> None:
     """White is zero: the colour scale is symmetric."""
     for weights in (image_weights(3, (4, 4, 1)), table_weights(["a", "b"], 3)):
-        figure = first_layer(a_study(("finished", 0.5, 1), weights=weights))
-        assert figure is not None
+        figure = present(first_layer(a_study(("finished", 0.5, 1), weights=weights)))
         low, high = figure.axes[0].images[0].get_clim()
         assert low == -high < 0
 
@@ -239,11 +229,9 @@ def test_curves_over_folds_are_their_mean() -> None:
     assert mean_over_folds(broken)["val_loss"].isna().all()
     assert mean_over_folds(tables.curves) is tables.curves
     for plot in (loss_curves, training_plot):
-        drawn, expected = plot(folds), plot(tables)
-        assert drawn is not None
-        assert expected is not None
-        assert drawn.axes[0].get_ylim() == pytest.approx(expected.axes[0].get_ylim())
-        assert len(drawn.axes[0].lines) == len(expected.axes[0].lines)
+        drawn, expected = present(plot(folds)).axes[0], present(plot(tables)).axes[0]
+        assert drawn.get_ylim() == pytest.approx(expected.get_ylim())
+        assert len(drawn.lines) == len(expected.lines)
 
 
 def test_the_training_plot_names_winner_or_best_trial() -> None:
@@ -251,6 +239,5 @@ def test_the_training_plot_names_winner_or_best_trial() -> None:
     confirmed = a_confirmation(CLEAR)
     searched = dataclasses.replace(confirmed, confirmation=confirmed.confirmation[:0])
     for tables, title in ((searched, "Best trial of a_study, trial 2"), (confirmed, "Winner of a_study, trial 0")):
-        figure = training_plot(tables)
-        assert figure is not None
+        figure = present(training_plot(tables))
         assert figure.legends[0].get_title().get_text().startswith(title)

@@ -1,8 +1,6 @@
 """The report: complete, self-contained, honest, and deaf to HTML in names."""
 
-import base64
 import dataclasses
-import hashlib
 import json
 import re
 import shutil
@@ -10,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import present
 from reports import Page, Study
 
 from netcore.question.metrics import Metric
@@ -36,40 +35,13 @@ def unconfirmed(tables: StudyTables) -> StudyTables:
     return dataclasses.replace(tables, confirmation=tables.confirmation[:0], audit=tables.audit[:0])
 
 
-def only(tables: StudyTables, *states: str) -> StudyTables:
-    """Return the tables as if the study had only trials of these states."""
-    return dataclasses.replace(
-        unconfirmed(tables),
-        trials=tables.trials[tables.trials["state"].isin(states)],
-        curves=tables.curves[:0],
-        weights=tables.weights[:0],
-    )
-
-
-def test_nothing_is_fetched(reported: Study) -> None:
-    """Images, style and script are in the file itself; its links lead to existing parts of it."""
+def test_links_lead_to_parts_of_the_page(reported: Study) -> None:
+    """Images are in the file itself, and its links lead to existing parts of it."""
     page = Page(reported[1].report)
     links = {source for source in page.sources if not source.startswith("data:")}
     assert links
-    assert {link.removeprefix("#") for link in links if link.startswith("#")} == {link[1:] for link in links}
-    assert {link[1:] for link in links} <= set(page.ids)
+    assert links <= {f"#{part}" for part in page.ids}
     assert len(page.ids) == len(set(page.ids))
-    assert not {"iframe", "object", "base"} & set(page.tags)
-    html = reported[1].report.read_text(encoding="utf-8")
-    assert "@import" not in html
-    assert "url(" not in html
-    assert "<script src" not in html
-
-
-def test_the_policy_names_this_style_and_this_script_alone(reported: Study) -> None:
-    """The policy allows this style and this script by their hashes, and nothing else."""
-    html = reported[1].report.read_text(encoding="utf-8")
-    page = Page(reported[1].report)
-    assert page.policy.startswith("default-src 'none'; img-src data:; ")
-    for tag, kind in (("style", "style-src"), ("script", "script-src")):
-        (text,) = re.findall(f"<{tag}>(.*?)</{tag}>", html, re.DOTALL)
-        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-        assert f"{kind} 'sha256-{digest}'" in page.policy
 
 
 def test_every_plot_has_an_alternative_text(reported: Study) -> None:
@@ -87,17 +59,15 @@ def test_every_plot_has_an_alternative_text(reported: Study) -> None:
 def test_the_winners_plots_name_the_winner(study: Study) -> None:
     """If the winner is not the best trial, the plots of the winner say so."""
     tables, folder = study
-    found = summarised(tables)
-    assert found is not None
-    assert found.winner is not None
-    best = int(tables.trials.query("state == 'finished' and trial != @found.winner.trial")["trial"].iloc[0])
+    winner = present(present(summarised(tables)).winner)
+    best = int(tables.trials.query("state == 'finished' and trial != @winner.trial")["trial"].iloc[0])
     trials = tables.trials.assign(value=tables.trials["value"].mask(tables.trials["trial"] == best, 0.001))
     picture = folder.plots / "progress.png"
     plots = dict.fromkeys(("best_trial", "confusion", "progress"), picture)
     page = Page(write_report(dataclasses.replace(tables, trials=trials), folder, plots))
     training, confusion, progress = page.alternatives
-    assert f" Winner: {found.winner.name}, val_loss" in training
-    assert confusion.endswith(f" Winner: {found.winner.name}.")
+    assert f" Winner: {winner.name}, val_loss" in training
+    assert confusion.endswith(f" Winner: {winner.name}.")
     assert f"Best trial: trial {best}, val_loss 0.001" in progress
     assert "Best trial:" not in training + confusion
 
@@ -173,7 +143,8 @@ def test_trials_are_listed_best_first_with_their_states(reported: Study) -> None
 def test_a_study_without_a_best_trial_says_so(study: Study, states: tuple[str, ...], sentence: str) -> None:
     """Without a finished trial, or any trial, the first heading says so and names no best trial."""
     tables, folder = study
-    tables = only(tables, *states)
+    searched, trials = unconfirmed(tables), tables.trials[tables.trials["state"].isin(states)]
+    tables = dataclasses.replace(searched, trials=trials, curves=tables.curves[:0], weights=tables.weights[:0])
     page = Page(write_report(tables, folder, draw_all(tables, folder)))
     assert sentence in page.text
     assert "Best of" not in page.text
@@ -182,13 +153,11 @@ def test_a_study_without_a_best_trial_says_so(study: Study, states: tuple[str, .
 def test_a_confirmed_study_answers_with_its_winner(reported: Study) -> None:
     """The winner with its confirmed metrics, both baselines, and the audit with its rate."""
     tables, folder = reported
-    found, test = summarised(tables), folder.test_result()
-    assert found is not None
-    assert found.winner is not None
-    assert test is not None
+    found, test = present(summarised(tables)), present(folder.test_result())
+    winner = present(found.winner)
     text = " ".join(Page(folder.report).text.split())
-    assert f"Winner: {found.winner.name}, confirmed" in text
-    assert " ".join(plus_minus(found.winner.val_loss, "val_loss").split()) in text
+    assert f"Winner: {winner.name}, confirmed" in text
+    assert " ".join(plus_minus(winner.val_loss, "val_loss").split()) in text
     assert f"these hyperparameters, trained on {found.train_rows} rows: the mean over {found.seeds} fresh seeds" in text
     assert "softmax regression val_loss" in text
     assert "course defaults val_loss" in text

@@ -6,10 +6,8 @@ from typing import Any
 
 import pytest
 from browser import Browser
+from conftest import Mixed
 from reports import Study
-
-from netcore.question.spec import StudySpec
-from netcore.results.tables import StudyTables
 
 COMPLAINTS = ("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled")
 SHOWN = "[...document.querySelectorAll('#trials-table tbody tr')].filter(row => !row.hidden)"
@@ -120,7 +118,7 @@ def test_the_keyboard_sorts_and_filters(opened: Browser) -> None:
     assert numbers(column(opened, 0)) == sorted(trials, reverse=True)
 
 
-def test_clicks_filter_by_state_and_words_by_text(opened: Browser, mixed: tuple[StudySpec, Path, StudyTables]) -> None:
+def test_clicks_filter_by_state_and_words_by_text(opened: Browser, mixed: Mixed) -> None:
     """Trials of an unticked state are hidden; each word must begin a cell; the page shows the count."""
     trials = mixed[2].trials
     finished = int((trials["state"] == "finished").sum())

@@ -1,18 +1,13 @@
 """The sentences about a confirmation: they claim what the interval supports, whether that is welcome or not."""
 
 import pytest
-from tables import CLEAR, NAN, summary_of
+from tables import CLEAR, NAN, plain, summary_of
 
 from netcore.question.metrics import Metric
 from netcore.results.sentences import conclusions, hidden_layer, selection_gap, unfinished, within_noise
 
 SOFTMAX = "softmax regression"
 LOSS, ACCURACY = Metric
-
-
-def plain(text: str) -> str:
-    """Return a text with ordinary spaces."""
-    return text.replace("\u00a0", " ")
 
 
 @pytest.mark.parametrize(

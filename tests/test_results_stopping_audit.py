@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from conftest import present
 from tables import NAN, a_study, an_audit
 
 from netcore.question.metrics import Metric
@@ -14,8 +15,7 @@ def test_wrongly_pruned_is_what_would_have_won() -> None:
     audit = audited(an_audit(("finished", 0.4), ("finished", 0.5), ("diverged", NAN), ("finished", 0.6)))
     assert audit == (4, 0, [1], wilson(1, 4))
     audit = audited(an_audit(("finished", 0.4), ("finished", 0.5), ("finished", 0.6), metric=Metric.VAL_ACCURACY))
-    assert audit is not None
-    assert audit.wrong == [3]
+    assert present(audit).wrong == [3]
 
 
 def test_a_failed_audit_tells_nothing() -> None:
@@ -29,9 +29,7 @@ def test_without_a_best_trial_every_finished_one_would_have_won() -> None:
     """If no trial of the search finished, each audited trial that finishes would have been the best."""
     tables = an_audit(("finished", 9.0), ("diverged", NAN))
     pruned = dataclasses.replace(tables, trials=tables.trials[tables.trials["state"] == "pruned"])
-    audit = audited(pruned)
-    assert audit is not None
-    assert audit.wrong == [1]
+    assert present(audited(pruned)).wrong == [1]
 
 
 def test_epochs_saved_are_those_of_pruned_trials() -> None:

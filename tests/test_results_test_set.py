@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import present
 from tables import a_study
 
 from netcore.results.intervals import wilson
@@ -28,8 +29,7 @@ def tables() -> StudyTables:
 
 def test_a_reading_has_candidate_and_number_of_readings(tables: StudyTables) -> None:
     """The candidate, its seed, the number of readings; the most frequent error comes first, with its share."""
-    reading = reading_of(tables, NEW, CLASSES)
-    assert reading is not None
+    reading = present(reading_of(tables, NEW, CLASSES))
     assert (reading.candidate, reading.seed, reading.readings) == ("trial 1", 4, 3)
     assert reading.interval == wilson(8, 10)
     assert reading.confused(5) == [Confused("b", "a", 1, 0.25), Confused("b", "c", 1, 0.25)]
@@ -46,5 +46,4 @@ def test_another_nets_reading_is_not_this_studys(tables: StudyTables) -> None:
 def test_a_class_without_rows_has_no_errors(tables: StudyTables) -> None:
     """An empty row of the matrix divides nothing by zero."""
     reading = reading_of(tables, NEW | {"confusion": np.diag([8, 0, 2]).tolist()}, CLASSES)
-    assert reading is not None
-    assert reading.confused(5) == []
+    assert present(reading).confused(5) == []

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
-from conftest import needs_gp
+from conftest import needs_gp, present
 from optuna.samplers import GPSampler, TPESampler
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
@@ -49,9 +49,7 @@ def sampling(kind: str, *, seed: int = 0, start: list[dict[str, float]] | None =
 
 def outright(kind: str, number: int, **options: Any) -> Hyperparameters:  # noqa: ANN401
     """Propose trial `number` with a sampler made for it alone."""
-    proposal = sampling(kind, **options).outright(number)
-    assert proposal is not None
-    return proposal
+    return present(sampling(kind, **options).outright(number))
 
 
 @pytest.mark.parametrize("kind", ["random", "qmc", "grid"])

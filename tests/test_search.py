@@ -4,9 +4,11 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from conftest import fingerprint, needs_gp, write_mixed
+from conftest import WITHOUT_STOPPING, Mixed, fingerprint, needs_gp, write_mixed
+from synced import put
 
 import netcore
 from netcore.errors import InputError, WorkError
@@ -18,8 +20,6 @@ from netcore.records.record import Record
 from netcore.results.tables import StudyTables
 from netcore.run import Run
 from netcore.search.history import History
-
-Mixed = tuple[StudySpec, Path, StudyTables]
 
 
 def copy_of(mixed: Mixed, to: Path) -> StudyFolder:
@@ -41,11 +41,10 @@ def continued(
     return notices, new
 
 
-def tamper(folder: StudyFolder, number: int, **changes: object) -> None:
+def tamper(folder: StudyFolder, number: int, **changes: Any) -> None:  # noqa: ANN401  # any field of a job
     """Replace a record by one of another job, with a checksum that holds."""
     record = folder.read(number)
-    other = Record.of(replace(record.job, **changes), record.result, record.provenance)  # type: ignore[arg-type]
-    (folder.trials / f"{number:06d}.npz").write_bytes(other.to_bytes())
+    put(folder, Record.of(replace(record.job, **changes), record.result, record.provenance))
 
 
 @pytest.mark.parametrize("workers", [1, pytest.param(4, marks=pytest.mark.slow)])
@@ -62,15 +61,6 @@ def test_workers_and_extensions_change_nothing(mixed: Mixed, tmp_path: Path, wor
     assert {path: path.read_bytes() for path in files} == files
     assert set(tables.trials["state"]) == set(State)
     assert tables.trials["trial"].tolist() == list(range(40))
-
-
-@pytest.mark.slow
-def test_another_seed_gives_other_tables(mixed: Mixed, tmp_path: Path) -> None:
-    """The comparison of tables can fail: it does for another seed."""
-    text = mixed[0].text.decode().replace("seed = 3", "seed = 4")
-    (tmp_path / "mixed.toml").write_text(text)
-    tables = netcore.run_study(tmp_path / "mixed.toml", results=tmp_path, workers=2, confirm=False)
-    assert fingerprint(tables) != fingerprint(mixed[2])
 
 
 @pytest.mark.parametrize("lost", [[0, 17, 39], pytest.param([3, 4, 20, 38], marks=pytest.mark.slow)])
@@ -98,9 +88,7 @@ def test_fewer_trials_and_a_lost_record_lose_no_other(mixed: Mixed, tmp_path: Pa
 @pytest.mark.parametrize("sampler", ["qmc", pytest.param("random", marks=pytest.mark.slow)])
 def test_samplers_without_history_keep_the_promise_too(tmp_path: Path, sampler: str) -> None:
     """Random and quasi-random studies are equal with 1 and 2 workers, and in two goes."""
-    text = write_mixed(tmp_path, 20).read_text().replace("window = 4", f"window = 4, sampler = '{sampler}'")
-    (tmp_path / "mixed.toml").write_text(text)
-    spec = load_spec(tmp_path / "mixed.toml")
+    spec = load_spec(write_mixed(tmp_path, 20, {"window = 4": f"window = 4, sampler = '{sampler}'"}))
     whole = netcore.run_study(spec, results=tmp_path / "a", workers=2, confirm=False)
     netcore.run_study(spec, results=tmp_path / "b", workers=1, trials=7, confirm=False)
     assert fingerprint(netcore.run_study(spec, results=tmp_path / "b", workers=1)) == fingerprint(whole)
@@ -110,9 +98,7 @@ def test_samplers_without_history_keep_the_promise_too(tmp_path: Path, sampler: 
 @needs_gp
 def test_a_gaussian_process_keeps_the_promise_too(tmp_path: Path) -> None:
     """A study of `gp` is equal with 1 and 2 workers, in one go and in three, and with a record lost."""
-    text = write_mixed(tmp_path, 40).read_text().replace("window = 4", "window = 4, sampler = 'gp'")
-    (tmp_path / "mixed.toml").write_text(text)
-    spec = load_spec(tmp_path / "mixed.toml")
+    spec = load_spec(write_mixed(tmp_path, changes={"window = 4": "window = 4, sampler = 'gp'"}))
     whole = netcore.run_study(spec, results=tmp_path / "a", workers=2)
     assert {"finished", "pruned", "diverged"} <= set(whole.trials["state"])
     for trials in (5, 17):
@@ -176,9 +162,7 @@ def test_a_damaged_record_is_moved_aside_and_trained_again(mixed: Mixed, tmp_pat
 def test_a_changed_study_file_is_refused(mixed: Mixed, tmp_path: Path) -> None:
     """Another question under the same name is refused, key by key; --fresh moves the old folder aside."""
     folder = copy_of(mixed, tmp_path)
-    text = mixed[0].text.decode().replace("epochs = 6", "epochs = 5").replace("0.95", "0.9").replace("= 40", "= 4")
-    (tmp_path / "mixed.toml").write_text(text)
-    spec = load_spec(tmp_path / "mixed.toml")
+    spec = load_spec(write_mixed(tmp_path, 4, {"epochs = 6": "epochs = 5", "0.95": "0.9"}))
     with pytest.raises(InputError) as caught:
         continued(spec, tmp_path / "results")
     assert [problem.rule for problem in caught.value.problems] == [
@@ -196,15 +180,13 @@ def test_a_changed_study_file_is_refused(mixed: Mixed, tmp_path: Path) -> None:
 def test_what_may_change_may_change(mixed: Mixed, tmp_path: Path) -> None:
     """Trials, limits and what is kept may change; all weights asked for afterwards come back by training."""
     folder = copy_of(mixed, tmp_path)
-    text = (
-        mixed[0].text.decode().replace("max_failures = 60", "max_failures = 50, weights = 'all', trial_timeout = 99.0")
-    )
-    (tmp_path / "mixed.toml").write_text(text)
-    notices, new = continued(load_spec(tmp_path / "mixed.toml"), tmp_path / "results")
+    changes = {"max_failures = 60": "max_failures = 50, weights = 'all', trial_timeout = 99.0"}
+    file = write_mixed(tmp_path, changes=changes)
+    notices, new = continued(load_spec(file), tmp_path / "results")
     assert (notices, new) == ([], [])
     states = mixed[2].trials.set_index("trial")["state"]
     assert folder.kept_weights() == set(states.index[states.isin(["finished", "pruned"])])
-    assert folder.study_file.read_text() == text
+    assert folder.study_file.read_bytes() == file.read_bytes()
     assert json.loads(folder.resolved.read_text())["settings"]["study"]["weights"] == "all"
 
 
@@ -224,9 +206,7 @@ def test_the_weights_of_the_five_best_are_kept(mixed: Mixed, tmp_path: Path) -> 
 
 def test_too_many_failures_stop_the_study(mixed: Mixed, tmp_path: Path) -> None:
     """More than max_failures failed trials end it with exit code 1; the rest of the records is there."""
-    text = mixed[0].text.decode().replace("max_failures = 60", "max_failures = 1")
-    (tmp_path / "mixed.toml").write_text(text)
-    spec = load_spec(tmp_path / "mixed.toml")
+    spec = load_spec(write_mixed(tmp_path, changes={"max_failures = 60": "max_failures = 1"}))
     for _ in range(2):  # running it again gives the same answer
         with pytest.raises(WorkError, match="at most max_failures = 1 trials may fail, got 2: ") as caught:
             continued(spec, tmp_path / "results")
@@ -255,8 +235,7 @@ def make_a_trial_die(folder: StudyFolder, tables: StudyTables) -> tuple[StudyFol
     result = replace(
         record.result, state=State.FAILED, curve=(), best_epoch=None, value=float("nan"), failure="worker died"
     )
-    died = Record.of(record.job, result, record.provenance)
-    (folder.trials / f"{number:06d}.npz").write_bytes(died.to_bytes())
+    put(folder, Record.of(record.job, result, record.provenance))
     return folder, number
 
 
@@ -300,11 +279,10 @@ def test_a_trial_that_came_back_as_another_is_noticed(mixed: Mixed, tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_an_idle_run_asks_nothing(mixed: Mixed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_idle_run_asks_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A complete study asks no sampler again, even after records have served in another history than their own."""
-    text = mixed[0].text.decode().replace("window = 4", "window = 4, sampler = 'random'").partition("stopping")[0]
-    (tmp_path / "mixed.toml").write_text(text)
-    spec = load_spec(tmp_path / "mixed.toml").with_trials(20)
+    changes = {"window = 4": "window = 4, sampler = 'random'"} | WITHOUT_STOPPING
+    spec = load_spec(write_mixed(tmp_path, 20, changes))
     tables = netcore.run_study(spec, results=tmp_path / "results", workers=2)
     folder, _ = make_a_trial_die(StudyFolder(tmp_path / "results" / "mixed"), tables)
     _, new = continued(spec, tmp_path / "results", retry_failed=True)
@@ -320,19 +298,8 @@ def test_a_refused_question_leaves_the_old_one(mixed: Mixed, tmp_path: Path) -> 
     """With resolved.json lost, a changed file is still refused, by the records, and the folder keeps its question."""
     folder = copy_of(mixed, tmp_path)
     folder.resolved.unlink()
-    (tmp_path / "mixed.toml").write_bytes(mixed[0].text.replace(b"epochs = 6", b"epochs = 5"))
+    other = load_spec(write_mixed(tmp_path, changes={"epochs = 6": "epochs = 5"}))
     with pytest.raises(InputError, match=r"training\.epochs was 6, is 5"):
-        continued(load_spec(tmp_path / "mixed.toml"), tmp_path / "results")
+        continued(other, tmp_path / "results")
     assert folder.study_file.read_bytes() == mixed[0].text
     assert continued(mixed[0], tmp_path / "results") == ([], [])
-
-
-def test_a_study_without_survivors_still_ends(tmp_path: Path) -> None:
-    """A study in which every trial diverges ends with tables and no winner."""
-    text = write_mixed(tmp_path, 5).read_text().replace("low = 1e-3, high = 1e5", "low = 1e30, high = 1e35")
-    (tmp_path / "mixed.toml").write_text(text.replace("[4, 8, 16, 1_000_000_000_000_000]", "4"))
-    tables = netcore.run_study(tmp_path / "mixed.toml", results=tmp_path, workers=1)
-    assert set(tables.trials["state"]) == {"diverged"}
-    assert tables.trials["value"].isna().all()
-    assert tables.trials["best_epoch"].isna().all()
-    assert len(tables.weights) == 0

@@ -16,7 +16,7 @@ from tempfile import mkdtemp
 from typing import Any, Self
 
 import pytest
-from conftest import fingerprint, on_disk
+from conftest import fingerprint, iris_on_disk, present
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -263,14 +263,9 @@ class Machine(RuleBasedStateMachine):
             assert [problem for check in self._checks()[:13] for problem in check.problems] == []
 
 
-@cache
-def _prepared() -> Dataset:
-    return on_disk(spec_of())
-
-
 def prepared_once(*_: object) -> AbstractContextManager[Dataset]:
     """Return the data, prepared once."""
-    return nullcontext(_prepared())
+    return nullcontext(iris_on_disk())
 
 
 class Tracked(Machine):
@@ -305,9 +300,7 @@ class Tracked(Machine):
             assert error.exit_code in {1, 2}  # noqa: PT017
             return
         client = connect()
-        experiment = client.get_experiment_by_name("tiny")
-        assert experiment is not None
-        held = read_held(client, experiment)
+        held = read_held(client, present(client.get_experiment_by_name("tiny")))
         sent = [number for (kind, number), runs in held.trainings.items() for _ in runs if kind == TRIAL]
         assert sorted(sent) == sorted(str(record.number) for record in self.folder.committed())
         assert len(held.parents) == 1

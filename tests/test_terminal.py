@@ -7,17 +7,14 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from commands import netcore_command, quick
-from conftest import write_mixed
+from conftest import Mixed, present, write_mixed
 
-from netcore.question.spec import StudySpec
-from netcore.results.tables import StudyTables
 from netcore.run import Run
-
-Mixed = tuple[StudySpec, Path, StudyTables]
 
 
 def on_a_terminal(*command: str, cwd: Path, columns: int) -> str:
@@ -27,14 +24,9 @@ def on_a_terminal(*command: str, cwd: Path, columns: int) -> str:
     with subprocess.Popen(command, cwd=cwd, env=environment, stdout=subprocess.DEVNULL, stderr=theirs) as process:
         os.close(theirs)
         said = b""
-        while True:
-            try:
-                piece = os.read(ours, 65536)
-            except OSError:  # Linux: the other side is closed
-                break
-            if not piece:
-                break
-            said += piece
+        with suppress(OSError):  # Linux: the other side is closed
+            while piece := os.read(ours, 65536):
+                said += piece
     os.close(ours)
     assert process.returncode == 0, said
     return said.decode()
@@ -101,10 +93,9 @@ def test_busy_is_the_share_of_the_workers_time(mixed: Mixed, tmp_path: Path) -> 
     with Run(mixed[0], results=tmp_path, workers=2) as run:
         for _ in run.search(confirm=False):
             pass
-    assert run.busy is not None
-    assert 0 < run.busy < 1
-    trained = sum(record.provenance.seconds for record in run.folder.committed())
-    assert run.seconds["all workers, while searching"] * run.busy == pytest.approx(trained)
+    busy, trained = present(run.busy), sum(record.provenance.seconds for record in run.folder.committed())
+    assert 0 < busy < 1
+    assert run.seconds["all workers, while searching"] * busy == pytest.approx(trained)
 
 
 @pytest.mark.slow

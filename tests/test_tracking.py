@@ -13,16 +13,16 @@ import pandas as pd
 import psutil
 import pytest
 from commands import netcore_command
-from conftest import fingerprint, write_mixed
+from conftest import Mixed, fingerprint, present, write_mixed
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
+from synced import runs_in
 
 import netcore
 from netcore.records.folder import StudyFolder
-from netcore.results.tables import StudyTables
 from netcore.tracking import client
 from netcore.tracking.follow import Follower, sync
 
@@ -67,12 +67,7 @@ def study_of(folder: Path) -> StudyFolder:
 def all_runs(folder: Path, view: int = ViewType.ALL) -> list[Run]:
     """Read all runs of the mixed study with MLflow's own client."""
     client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
-    experiment = client.get_experiment_by_name("mixed")
-    assert experiment is not None
-    return sorted(
-        client.search_runs([experiment.experiment_id], run_view_type=view, max_results=1000),
-        key=lambda run: run.info.run_id,
-    )
+    return sorted(runs_in(client, "mixed", view=view), key=lambda run: run.info.run_id)
 
 
 def runs_of(folder: Path) -> tuple[MlflowClient, Run, dict[int, Run]]:
@@ -85,7 +80,7 @@ def runs_of(folder: Path) -> tuple[MlflowClient, Run, dict[int, Run]]:
     return MlflowClient(f"sqlite:///{folder}/mlflow.db"), parent, by_number
 
 
-def test_the_command_gives_the_tables_of_the_function(tracked: Path, mixed: tuple[object, Path, StudyTables]) -> None:
+def test_the_command_gives_the_tables_of_the_function(tracked: Path, mixed: Mixed) -> None:
     """`netcore run` and `run_study` give equal tables: tracking takes no part in the numbers."""
     assert fingerprint(netcore.load_study(tracked / "results" / "mixed")) == fingerprint(mixed[2])
 
@@ -167,8 +162,7 @@ def test_the_data_set_and_the_kept_weights_are_there(tracked: Path) -> None:
     client, _, runs = runs_of(tracked)
     digest = study_of(tracked).resolved_settings()["data"]["digest"]
     for run in all_runs(tracked):
-        assert run.inputs is not None
-        (used,) = run.inputs.dataset_inputs
+        (used,) = present(run.inputs).dataset_inputs
         assert (used.dataset.name, used.dataset.digest) == ("iris", digest[:12])
         assert json.loads(used.dataset.source)["digest"] == digest
     kept = sorted((tracked / "results" / "mixed" / "weights").glob("*.npz"))
@@ -189,8 +183,7 @@ def test_optuna_loads_the_study(tracked: Path) -> None:
         assert trial.state is TOLD[row["state"]]
         assert trial.params == {name: row[name] for name in HYPERPARAMETERS if name != "learning_rate_decay"}
         assert trial.user_attrs == {"netcore.state": row["state"], "netcore.digest": row["digest"]}
-        assert trial.datetime_start is not None
-        assert abs(trial.datetime_start.timestamp() - row["started"].timestamp()) < 0.01
+        assert abs(present(trial.datetime_start).timestamp() - row["started"].timestamp()) < 0.01
         assert trial.intermediate_values == (curve if row["state"] in {"finished", "pruned"} else {})
         if row["state"] == "finished":
             assert trial.value == row["value"]

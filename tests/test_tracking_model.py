@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import present
 from formats import pixels
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel
@@ -54,9 +55,8 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def copied(shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a copy of that folder, to be changed, as the current folder; artifacts are still those of the original."""
-    for name in ("results", "mlflow.db"):
-        copy = shutil.copytree if name == "results" else shutil.copy
-        copy(shipped / name, tmp_path / name)
+    shutil.copytree(shipped / "results", tmp_path / "results")
+    shutil.copy(shipped / "mlflow.db", tmp_path)
     monkeypatch.chdir(tmp_path)
     # MLflow keeps what it has opened by its address; a relative one would be that of another test's folder.
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
@@ -71,8 +71,7 @@ def client_of(folder: Path) -> MlflowClient:
 def state(folder: Path, study: str) -> tuple[list[LoggedModel], list[ModelVersion], dict[str, Any]]:
     """Read a study's logged models, versions and registered model, the oldest first."""
     client = client_of(folder)
-    experiment = client.get_experiment_by_name(study)
-    assert experiment is not None
+    experiment = present(client.get_experiment_by_name(study))
     logged = sorted(client.search_logged_models([experiment.experiment_id]), key=lambda model: model.creation_timestamp)
     versions = sorted(client.search_model_versions(f"name = '{study}'"), key=lambda each: int(each.version))
     registered = client.search_registered_models(f"name = '{study}'")
@@ -147,8 +146,7 @@ def test_metrics_data_set_and_version_are_linked_to_the_model(shipped: Path) -> 
     assert (str(logged.status), logged.model_type) == ("READY", "classifier")
     run = client_of(shipped).get_run(logged.source_run_id or "")
     assert (run.info.run_name, run.info.status) == ("digits", "FINISHED")
-    assert run.outputs is not None
-    assert [each.model_id for each in run.outputs.model_outputs] == [logged.model_id]
+    assert [each.model_id for each in present(run.outputs).model_outputs] == [logged.model_id]
     assert json.loads(logged.tags["mlflow.modelVersions"]) == [{"name": "digits", "version": 1}]
     tags = {name.removeprefix("netcore."): tag for name, tag in registered.tags.items()}
     assert tags["logged_model"] == logged.model_id
@@ -236,10 +234,9 @@ def test_a_registry_that_refuses_costs_nothing_else(copied: Path, monkeypatch: p
     with pytest.raises(WorkError) as refused:
         sync_digits(copied)
     (line,) = str(refused.value).splitlines()
+    remedy = f"`netcore sync {copied}/results/digits` completes it"
     assert line.startswith(f"MLflow at sqlite:///{copied}/mlflow.db: refuses (")
-    assert line.endswith(
-        f"; the model is logged but not registered; `netcore sync {copied}/results/digits` completes it"
-    )
+    assert line.endswith(f"; the model is logged but not registered; {remedy}")
     assert "hush" not in line
     monkeypatch.delenv("MLFLOW_REGISTRY_URI")
     logged, versions, _ = state(copied, "digits")
@@ -274,6 +271,7 @@ def test_a_damaged_model_is_not_sent(copied: Path) -> None:
     assert len(state(copied, "digits")[0]) == 1
 
 
+ELSEWHERE = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
 LOAD = """
 import json, sys
 from pathlib import Path
@@ -299,7 +297,7 @@ def test_the_model_brings_its_own_netcore(shipped: Path, study: str) -> None:
         text=True,
         check=False,
         cwd=shipped / "results",
-        env={**environment, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"},
+        env={**environment, **ELSEWHERE},
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
@@ -313,20 +311,12 @@ def serving(folder: Path, study: str) -> Iterator[int]:
     """Serve a study's champion as the documentation describes; return the port."""
     port = free_port()
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", f"models:/{study}@champion"]
-    environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
-        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-    }
+    command += ["--env-manager", "local", "--port", str(port)]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, **ELSEWHERE, "PATH": path, "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
     with (folder / f"{study}.log").open("w") as log:
         process = subprocess.Popen(
-            [*command, "--env-manager", "local", "--port", str(port)],
-            cwd=folder / "results",
-            env=environment,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
+            command, cwd=folder / "results", env=environment, stdout=log, stderr=log, start_new_session=True
         )
     try:
         wait_for(port, "/ping", process)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import present
 
 from netcore.core.net import evaluate
 from netcore.core.params import init_params
@@ -59,8 +60,7 @@ def test_same_job_same_bits(iris: Dataset, seed: int, dtype: str) -> None:
     np.random.seed(99)  # noqa: NPY002  # the global state is what must not matter
     run_trial(job(seed=5), iris)
     assert bits(run_trial(pickle.loads(pickle.dumps(one)), iris)) == bits(first)  # noqa: S301  # our own bytes
-    assert first.weights is not None
-    assert {array.dtype.name for array in first.weights} == {dtype}
+    assert {array.dtype.name for array in present(first.weights)} == {dtype}
 
 
 def test_the_data_do_not_change(iris: Dataset) -> None:
@@ -94,6 +94,13 @@ def test_the_trial_is_the_documented_training(iris: Dataset) -> None:
     assert run_trial(job(seed=4, number=2), iris).curve == curve
 
 
+def has_the_weights_of_its_best_epoch(result: TrialResult, iris: Dataset) -> None:
+    """Check that the weights give the metrics of the best epoch."""
+    best = result.curve[present(result.best_epoch) - 1]
+    found = evaluate(present(result.weights), iris.X_val, iris.y_val)
+    assert found == pytest.approx((best.val_loss, best.val_accuracy))
+
+
 @pytest.mark.parametrize("metric", ["val_loss", "val_accuracy"])
 @pytest.mark.parametrize("seed", range(3))
 def test_best_epoch_value_and_weights(iris: Dataset, metric: str, seed: int) -> None:
@@ -104,9 +111,7 @@ def test_best_epoch_value_and_weights(iris: Dataset, metric: str, seed: int) -> 
     assert len(values) == 6
     assert result.value == (max(values) if metric == "val_accuracy" else min(values))
     assert result.best_epoch == values.index(result.value) + 1
-    assert result.weights is not None
-    best = result.curve[result.best_epoch - 1]
-    assert evaluate(result.weights, iris.X_val, iris.y_val) == pytest.approx((best.val_loss, best.val_accuracy))
+    has_the_weights_of_its_best_epoch(result, iris)
 
 
 @pytest.mark.parametrize("metric", ["val_loss", "val_accuracy"])
@@ -123,9 +128,7 @@ def test_pruned_exactly_at_the_rung(iris: Dataset, metric: str, rung: int) -> No
     assert pruned.curve == free.curve[:rung]
     assert pruned.value == best
     assert pruned.best_epoch == [getattr(epoch, metric) for epoch in pruned.curve].index(best) + 1
-    assert pruned.weights is not None
-    shown = pruned.curve[pruned.best_epoch - 1]
-    assert evaluate(pruned.weights, iris.X_val, iris.y_val) == pytest.approx((shown.val_loss, shown.val_accuracy))
+    has_the_weights_of_its_best_epoch(pruned, iris)
 
 
 def test_the_best_so_far_counts_not_the_last(iris: Dataset) -> None:

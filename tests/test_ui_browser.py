@@ -16,10 +16,7 @@ import netcore
 from netcore.question.hyperparameters import HYPERPARAMETERS
 from netcore.results.tables import StudyTables
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")]
 
 TRIALS = 12
 SHOWN = ["best_val_loss", "best_val_accuracy", *HYPERPARAMETERS, "netcore.state"]

@@ -18,12 +18,11 @@ import pytest
 from click.testing import CliRunner
 from commands import netcore_command
 from mlflow import MlflowClient
-from synced import STUDY, put, run_of
+from synced import STUDY, put, run_of, with_job, with_metrics, with_result
 
 import netcore
 from netcore.check.verify import Check, verify
 from netcore.cli import commands
-from netcore.core.sgd import Epoch
 from netcore.errors import RecordError
 from netcore.final.model import MODEL, read_model
 from netcore.question.hyperparameters import Hyperparameters
@@ -50,7 +49,8 @@ BEST, OTHERS, PRUNED, DIVERGED = 7, (0, 3), (9, 11), 10
 ABSURD: Any = Hyperparameters("fast", 4, None, 0.95)  # type: ignore[arg-type]
 """Not numbers, in a record with a checksum that holds."""
 
-Case = tuple[Callable[[StudyFolder], object], str, str]
+Damage = Callable[[StudyFolder], object]
+Case = tuple[Damage, str, str]
 """A damage, the check that must report it, and what the report says (a regular expression)."""
 
 
@@ -87,11 +87,8 @@ def assert_found(folder: StudyFolder, cases: list[Case]) -> dict[str, str]:
     return found
 
 
-def with_metrics(record: Record, epoch: int, **metrics: Any) -> Record:  # noqa: ANN401  # floats
-    """Return a record with other metrics in one epoch, and the digest of before."""
-    curve: list[Epoch] = list(record.result.curve)
-    curve[epoch - 1] = replace(curve[epoch - 1], **metrics)
-    return replace(record, result=replace(record.result, curve=tuple(curve)))
+def and_(_: StudyFolder) -> None:
+    """Make no other damage than the one before."""
 
 
 def test_all_checks_hold(study: StudyFolder, damaged: Path) -> None:
@@ -103,7 +100,7 @@ def test_all_checks_hold(study: StudyFolder, damaged: Path) -> None:
 
 def test_the_study_has_everything(study: StudyFolder) -> None:
     """The damaged study has trials of every state, a confirmation, an audit and a final model."""
-    states = [record.result.state for record in study.committed()]
+    states = [each.result.state for each in study.committed()]
     assert set(states) == set(State)
     assert {number for number, state in enumerate(states) if state is State.FINISHED} == {BEST, *OTHERS}
     assert [states[number] for number in (*PRUNED, DIVERGED)] == [State.PRUNED, State.PRUNED, State.DIVERGED]
@@ -114,9 +111,9 @@ def test_the_study_has_everything(study: StudyFolder) -> None:
 # Records of the search
 
 
-def copy_record(folder: StudyFolder, old: str, new: str) -> None:
-    """Copy a record to another file name."""
-    shutil.copy(folder.trials / f"{old}.npz", folder.trials / f"{new}.npz")
+def record_as(name: str) -> Damage:
+    """Return the copying of trial 3's record to another file name."""
+    return lambda folder: shutil.copy(folder.trials / "000003.npz", folder.trials / f"{name}.npz")
 
 
 def flip(path: Path) -> None:
@@ -126,46 +123,36 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
-def change_metric(folder: StudyFolder, number: int) -> None:
-    """Change a metric of a trial in the 13th digit, and keep its digest."""
-    record = folder.read(number)
-    put(folder, with_metrics(record, 1, train_loss=record.result.curve[0].train_loss * (1 + 1e-12)))
+def record(number: int, change: Callable[..., Record], /, *arguments: Any, **changes: Any) -> Damage:  # noqa: ANN401
+    """Return a change of a trial's record."""
+    return lambda folder: put(folder, change(folder.read(number), *arguments, **changes))
 
 
-def change_metric_and_digest(folder: StudyFolder) -> None:
-    """Change a metric of a trial and make its digest right, as far as that is possible without its weights."""
-    record = folder.read(BEST)
-    other = with_metrics(record, 1, train_loss=0.5)
-    put(folder, replace(Record.of(other.job, other.result, other.provenance), weights_sha256=record.weights_sha256))
+def nudged(was: Record) -> Record:
+    """Return a record with another metric, in the 13th digit, and the digest of before."""
+    return with_metrics(was, 1, train_loss=was.result.curve[0].train_loss * (1 + 1e-12))
 
 
-def change_result(folder: StudyFolder, number: int, **changes: Any) -> None:  # noqa: ANN401  # any field of a result
-    """State another result."""
-    record = folder.read(number)
-    put(folder, replace(record, result=replace(record.result, **changes)))
+def digested(was: Record) -> Record:
+    """Return a record with another metric and a right digest, as far as that is possible without its weights."""
+    other = with_metrics(was, 1, train_loss=0.5)
+    return replace(Record.of(other.job, other.result, other.provenance), weights_sha256=was.weights_sha256)
 
 
-def change_rate(folder: StudyFolder) -> None:
-    """State another learning rate in one epoch."""
-    put(folder, with_metrics(folder.read(DIVERGED), 2, learning_rate=0.5))
+def cut(was: Record) -> Record:
+    """Return a record whose curve ends after five epochs."""
+    curve = was.result.curve[:5]
+    return with_result(was, curve=curve, best_epoch=5, value=curve[-1].val_loss)
 
 
-def cut_curve(folder: StudyFolder) -> None:
-    """End the curve of a finished trial one epoch too early."""
-    curve = folder.read(3).result.curve[:5]
-    change_result(folder, 3, curve=curve, best_epoch=5, value=curve[-1].val_loss)
+def split(was: Record) -> Record:
+    """Return a record of two folds, whose mean is not its curve."""
+    return with_result(was, folds=(was.result.curve, was.result.curve[::-1]))
 
 
-def split(folder: StudyFolder) -> None:
-    """Turn a trial into one of two folds, whose mean is not its curve."""
-    curve = folder.read(9).result.curve
-    change_result(folder, 9, folds=(curve, curve[::-1]))
-
-
-def change_job(folder: StudyFolder, number: int, **changes: Any) -> None:  # noqa: ANN401  # any field of a job
-    """State another job."""
-    record = folder.read(number)
-    put(folder, replace(record, job=replace(record.job, **changes)))
+def change_study_file(folder: StudyFolder) -> None:
+    """Change the number of epochs in study.toml."""
+    folder.study_file.write_text(STUDY.replace("epochs = 6", "epochs = 7"))
 
 
 def change_resolved(folder: StudyFolder) -> None:
@@ -180,71 +167,59 @@ def change_resolved(folder: StudyFolder) -> None:
 IN_RECORDS: dict[str, list[Case]] = {
     "a record lost": [
         (lambda f: (f.trials / "000005.npz").unlink(), "records", "trial 5: has no record, but later trials"),
-        (lambda _: None, "tables", "trials.parquet: trial 5: has no record"),
-        (lambda _: None, "optuna.log", "trial 5: has no record"),
+        (and_, "tables", "trials.parquet: trial 5: has no record"),
+        (and_, "optuna.log", "trial 5: has no record"),
     ],
     "files": [
-        (
-            lambda f: copy_record(f, "000003", "000012"),
-            "records",
-            "must be the record of trial 12, got that of trial 3",
-        ),
-        (lambda f: change_job(f, 6, hyperparameters=ABSURD), "records", "000006.npz: does not hold a record"),
-        (lambda f: copy_record(f, "000003", "3 (copy)"), "records", r"3 \(copy\)\.npz: is not a record's file name"),
+        (record_as("000012"), "records", "must be the record of trial 12, got that of trial 3"),
+        (record(6, with_job, hyperparameters=ABSURD), "records", "000006.npz: does not hold a record"),
+        (record_as("3 (copy)"), "records", r"3 \(copy\)\.npz: is not a record's file name"),
         (lambda f: flip(f.trials / "000004.npz"), "records", r"000004\.npz: is truncated or altered"),
         (lambda f: flip(f.weights_file(3)), "weights", "is not the weights file of trial 3"),
     ],
     "metrics": [
-        (lambda f: change_metric(f, BEST), "digests", "trial 7: must have the digest of its content"),
-        (lambda f: change_metric(f, PRUNED[0]), "tables", r"curves\.parquet: trial 7, epoch 1, train_loss: must"),
+        (record(BEST, nudged), "digests", "trial 7: must have the digest of its content"),
+        (record(PRUNED[0], nudged), "tables", r"curves\.parquet: trial 7, epoch 1, train_loss: must"),
     ],
     "a metric and the digest": [
-        (change_metric_and_digest, "history", "must have been proposed from trials 0 to . as they are"),
-        (lambda _: None, "digests", "trial 7: must have the digest of its content"),
-        (lambda _: None, "optuna.log", r"trial 7: user_attrs must be .*netcore\.digest"),
+        (record(BEST, digested), "history", "must have been proposed from trials 0 to . as they are"),
+        (and_, "digests", "trial 7: must have the digest of its content"),
+        (and_, "optuna.log", r"trial 7: user_attrs must be .*netcore\.digest"),
     ],
     "outcomes": [
+        (record(9, with_result, value=0.1), "outcomes", r"9: value must be [\d.]+, as its curve shows, got 0\.1"),
+        (record(0, with_result, best_epoch=2), "outcomes", "trial 0: best_epoch must be 6, as its curve shows"),
+        (record(11, with_result, state=State.FINISHED), "outcomes", "trial 11: state must be pruned, as its"),
         (
-            lambda f: change_result(f, 9, value=0.1),
+            record(10, with_metrics, 2, learning_rate=0.5),
             "outcomes",
-            r"9: value must be [\d.]+, as its curve shows, got 0\.1",
+            r"10, epoch 2: learning_rate must be .*, got 0\.5",
         ),
-        (lambda f: change_result(f, 0, best_epoch=2), "outcomes", "trial 0: best_epoch must be 6, as its curve shows"),
-        (lambda f: change_result(f, 11, state=State.FINISHED), "outcomes", "trial 11: state must be pruned, as its"),
-        (change_rate, "outcomes", r"trial 10, epoch 2: learning_rate must be .*, got 0\.5"),
-        (lambda f: change_job(f, BEST, thresholds={2: 1e-9}), "outcomes", "trial 7: epochs must be 2, as its curve"),
-        (lambda _: None, "proposals", "trial 7: must be the trial that .* got thresholds is {2: 1e-09} where"),
-        (split, "outcomes", "trial 9, epoch 1: train_loss must be the folds' mean"),
-        (cut_curve, "outcomes", "trial 3: epochs must be 6, as its curve shows, got 5"),
-        (lambda f: change_result(f, 1, failure=""), "outcomes", "trial 1: a failed trial must have a reason"),
+        (record(BEST, with_job, thresholds={2: 1e-9}), "outcomes", "trial 7: epochs must be 2, as its curve"),
+        (and_, "proposals", "trial 7: must be the trial that .* got thresholds is {2: 1e-09} where"),
+        (record(9, split), "outcomes", "trial 9, epoch 1: train_loss must be the folds' mean"),
+        (record(3, cut), "outcomes", "trial 3: epochs must be 6, as its curve shows, got 5"),
+        (record(1, with_result, failure=""), "outcomes", "trial 1: a failed trial must have a reason"),
     ],
     "shapes of outcomes": [
-        (lambda f: put(f, replace(f.read(DIVERGED), weights_sha256="0" * 64)), "outcomes", "10: must not state a SHA"),
-        (lambda f: put(f, replace(f.read(PRUNED[0]), weights_sha256="")), "outcomes", "trial 9: must state a SHA-256"),
-        (lambda f: change_result(f, PRUNED[1], curve=(), best_epoch=None), "outcomes", "trial 11: must have a curve"),
+        (record(DIVERGED, replace, weights_sha256="0" * 64), "outcomes", "10: must not state a SHA"),
+        (record(PRUNED[0], replace, weights_sha256=""), "outcomes", "trial 9: must state a SHA-256"),
+        (record(PRUNED[1], with_result, curve=(), best_epoch=None), "outcomes", "trial 11: must have a curve"),
     ],
     "questions": [
-        (lambda f: change_job(f, 4, seed=7), "settings", "trial 4: .*question, got seed is 7 where 0 is asked"),
-        (lambda f: change_job(f, 5, data_digest="0" * 64), "settings", "trial 5: .* data_digest is '0000"),
-        (lambda f: change_job(f, 6, step="other"), "settings", "trial 6: .* step is 'other' where 'compiled"),
-        (lambda f: change_job(f, 4, history_hash="0" * 64), "history", "trial 4: must have been proposed from"),
+        (record(4, with_job, seed=7), "settings", "trial 4: .*question, got seed is 7 where 0 is asked"),
+        (record(5, with_job, data_digest="0" * 64), "settings", "trial 5: .* data_digest is '0000"),
+        (record(6, with_job, step="other"), "settings", "trial 6: .* step is 'other' where 'compiled"),
+        (record(4, with_job, history_hash="0" * 64), "history", "trial 4: must have been proposed from"),
         (lambda f: f.drop_weights(BEST), "weights", r"000007\.npz: is missing"),
         (lambda f: shutil.copy(f.weights_file(3), f.weights_file(40)), "weights", "40.npz: belongs to a trial without"),
     ],
     "study.toml and resolved.json": [
-        (
-            lambda f: f.study_file.write_text(STUDY.replace("epochs = 6", "epochs = 7")),
-            "settings",
-            "epochs was 7, is 6",
-        ),
-        (
-            change_resolved,
-            "settings",
-            "trial 0: must answer the study's question, got .*training.batch_size was 20, is 21",
-        ),
-        (lambda _: None, "settings", "sampler_arguments.n_startup_trials was 3, is 10"),
-        (lambda _: None, "data", "data: digest: must be 0000"),
-        (lambda _: None, "data", "data: rows: must be .*91.*, got .*90.*restore the old files"),
+        (change_study_file, "settings", "epochs was 7, is 6"),
+        (change_resolved, "settings", "trial 0: must answer the study's question, got .*batch_size was 20, is 21"),
+        (and_, "settings", "sampler_arguments.n_startup_trials was 3, is 10"),
+        (and_, "data", "data: digest: must be 0000"),
+        (and_, "data", "data: rows: must be .*91.*, got .*90.*restore the old files"),
     ],
     "study.toml unreadable": [(lambda f: f.study_file.write_text("["), "settings", "is not valid TOML")],
     "resolved.json unreadable": [(lambda f: f.resolved.write_text("["), "settings", "is missing or damaged")],
@@ -259,10 +234,10 @@ def test_damage_to_the_search_is_found(apart: StudyFolder, what: str) -> None:
 
 def retrained(folder: StudyFolder, number: int, **changes: object) -> None:
     """Replace a trial by another that was really trained, with a right digest, and write all files derived from it."""
-    record = folder.read(number)
-    job: TrialJob = replace(record.job, **changes)  # type: ignore[arg-type]
+    was = folder.read(number)
+    job: TrialJob = replace(was.job, **changes)  # type: ignore[arg-type]
     dataset = dataset_of(folder.spec())
-    put(folder, Record.of(job, run_trial(job, dataset), record.provenance, dataset.preprocessing))
+    put(folder, Record.of(job, run_trial(job, dataset), was.provenance, dataset.preprocessing))
     folder.drop_weights(number)
     shutil.rmtree(folder.path / "audit")
     write_tables(netcore.load_study(folder.path), folder)
@@ -327,7 +302,7 @@ def test_an_interrupted_study_is_verified_as_far_as_it_goes(tmp_path: Path, monk
     checks = run_until(9)
     assert "trials behind" in str(checks["tables"].notices[0])
     assert "trials behind" in str(checks["optuna.log"].notices[0])
-    change_metric(folder, 0)
+    record(0, nudged)(folder)
     assert {"digests", "tables"} <= problems_of(folder).keys()
 
 
@@ -361,18 +336,17 @@ def lose_final_training(folder: StudyFolder) -> None:
 def change_audited(folder: StudyFolder) -> None:
     """Change the first epoch of an audited trial; make another one the audit of a trial that was not stopped."""
     audited = StudyFolder(folder.path / "audit")
-    put(audited, with_metrics(audited.read(9), 1, train_accuracy=0.5))
-    record = audited.read(11)
-    put(audited, replace(record, job=replace(record.job, number=3)))
+    record(9, with_metrics, 1, train_accuracy=0.5)(audited)
+    record(11, with_job, number=3)(audited)
 
 
 def change_confirmation(folder: StudyFolder) -> None:
     """Change, lose and damage records of each candidate."""
-    change_job(confirmed(folder, f"trial-{BEST:06d}"), 1, epochs=5)
+    record(1, with_job, epochs=5)(confirmed(folder, f"trial-{BEST:06d}"))
     for name in ("softmax", "softmax-pilots"):
-        change_job(confirmed(folder, name), 2, seed=1)
+        record(2, with_job, seed=1)(confirmed(folder, name))
     course = confirmed(folder, "course")
-    put(course, with_metrics(course.read(0), 6, val_loss=0.01))
+    record(0, with_metrics, 6, val_loss=0.01)(course)
     (course.trials / "000001.npz").unlink()
     flip(confirmed(folder, "softmax").trials / "000000.npz")
 
@@ -380,31 +354,31 @@ def change_confirmation(folder: StudyFolder) -> None:
 AFTERWARDS: dict[str, list[Case]] = {
     "test.json and model.npz": [
         (lambda f: change_test(f, right=30, readings=0), "final model", r"test\.json: right must be 29, got 30"),
-        (lambda _: None, "final model", r'model\.npz: test must be .*"readings": 0'),
+        (and_, "final model", r'model\.npz: test must be .*"readings": 0'),
         (lambda f: change_test(f, seed=7, digest="0" * 64), "final model", r"test\.json: seed must be \d, got 7"),
-        (lambda _: None, "final model", r"test\.json: digest must be "),
+        (and_, "final model", r"test\.json: digest must be "),
         (change_model, "final model", r'model\.npz: confirmed must be .*, got .*"val_accuracy": 0\.99'),
-        (lambda _: None, "final model", r"model\.npz: weights_sha256 must be "),
+        (and_, "final model", r"model\.npz: weights_sha256 must be "),
         (change_audited, "audit", "audit of trial 9: must begin with the curve of the stopped trial"),
-        (lambda _: None, "audit", "audit of trial 3: must belong to a pruned trial"),
+        (and_, "audit", "audit of trial 3: must belong to a pruned trial"),
     ],
     "another confusion": [
-        (lambda f: change_test(f, confusion=[[1]]), "final model", r"test\.json: right must be 1, got 29"),
+        (lambda f: change_test(f, confusion=[[1]]), "final model", r"test\.json: right must be 1, got 29")
     ],
     "no confusion": [(lambda f: change_test(f, confusion="x"), "final model", r"test\.json: is missing or damaged")],
     "model.npz cut short": [
-        (lambda f: (f.path / MODEL).write_bytes(b""), "final model", r"model\.npz: is truncated or altered"),
+        (lambda f: (f.path / MODEL).write_bytes(b""), "final model", r"model\.npz: is truncated or altered")
     ],
     "the final training lost": [
-        (lose_final_training, "final model", r"test\.json: must name a training that has a record"),
+        (lose_final_training, "final model", r"test\.json: must name a training that has a record")
     ],
     "confirmation": [
         (change_confirmation, "confirmation", r"trial-000007, seed 1: must be the training .*, got epochs is 5 where"),
-        (lambda _: None, "confirmation", "softmax, seed 2: must be the training .*, got seed is 1 where 0 is asked"),
-        (lambda _: None, "confirmation", "softmax-pilots, 2: must be the training that follows"),
-        (lambda _: None, "confirmation", r"course, seed 0: value must be 0\.01, as its curve shows"),
-        (lambda _: None, "confirmation", "course, seed 1: has no record, but a later seed has one"),
-        (lambda _: None, "confirmation", "is truncated or altered"),
+        (and_, "confirmation", "softmax, seed 2: must be the training .*, got seed is 1 where 0 is asked"),
+        (and_, "confirmation", "softmax-pilots, 2: must be the training that follows"),
+        (and_, "confirmation", r"course, seed 0: value must be 0\.01, as its curve shows"),
+        (and_, "confirmation", "course, seed 1: has no record, but a later seed has one"),
+        (and_, "confirmation", "is truncated or altered"),
     ],
 }
 
@@ -442,26 +416,22 @@ def change_tables(folder: StudyFolder) -> None:
         change(pd.read_parquet(path)).to_parquet(path, index=False)
 
 
-def edit_log(folder: StudyFolder, change: Callable[[list[str]], list[str]]) -> None:
-    """Change optuna.log."""
-    path = folder.path / "optuna.log"
-    path.write_text("".join(change(path.read_text().splitlines(keepends=True))))
+def log(change: Callable[[list[str]], list[str]]) -> Damage:
+    """Return a change of the lines of optuna.log."""
+    name = "optuna.log"
+    return lambda f: (f.path / name).write_text("".join(change((f.path / name).read_text().splitlines(keepends=True))))
 
 
 DERIVED: dict[str, list[Case]] = {
     "values": [
         (change_tables, "tables", r"trials\.parquet: trial 0, value: must be [\d.]+, .*, got [\d.]+ \(and \d more\)"),
-        (lambda _: None, "tables", r"trial 9, state: must be 'pruned', as its record gives, got 'finished'"),
-        (lambda _: None, "tables", r"curves\.parquet: must have \d+ rows"),
-        (lambda _: None, "tables", r"confirmation\.parquet: must have the column digest \("),
+        (and_, "tables", r"trial 9, state: must be 'pruned', as its record gives, got 'finished'"),
+        (and_, "tables", r"curves\.parquet: must have \d+ rows"),
+        (and_, "tables", r"confirmation\.parquet: must have the column digest \("),
+        (and_, "tables", r"audit\.parquet: must have the column seconds \(float64\), got seconds \(float32\)"),
+        (and_, "tables", r"weights\.parquet: trial 7, input .*, unit \d+, value: must be .*, got 0\.0"),
         (
-            lambda _: None,
-            "tables",
-            r"audit\.parquet: must have the column seconds \(float64\), got seconds \(float32\)",
-        ),
-        (lambda _: None, "tables", r"weights\.parquet: trial 7, input .*, unit \d+, value: must be .*, got 0\.0"),
-        (
-            lambda f: edit_log(f, lambda lines: [*lines[:2], lines[2].replace('"state":1', '"state":2'), *lines[3:]]),
+            log(lambda lines: [*lines[:2], lines[2].replace('"state":1', '"state":2'), *lines[3:]]),
             "optuna.log",
             "trial 0: state must be 1, as its record gives, got 2",
         ),
@@ -469,16 +439,16 @@ DERIVED: dict[str, list[Case]] = {
     "lines and files": [
         (lambda f: (f.path / "trials.parquet").write_bytes(b"PAR1 not at all"), "tables", "is not a Parquet file"),
         (lambda f: (f.path / "curves.parquet").unlink(), "tables", r"curves\.parquet: is missing"),
-        (lambda f: edit_log(f, lambda lines: lines[:-1]), "optuna.log", "optuna.log: must have 12 trials, got 11"),
+        (log(lambda lines: lines[:-1]), "optuna.log", "optuna.log: must have 12 trials, got 11"),
     ],
     "the metric of optuna.log": [
         (
-            lambda f: edit_log(f, lambda lines: [lines[0], *lines[2:]]),
+            log(lambda lines: [lines[0], *lines[2:]]),
             "optuna.log",
             "must begin with the study's name, direction and metric",
         )
     ],
-    "optuna.log no journal": [(lambda f: edit_log(f, lambda _: ["{\n"]), "optuna.log", "is not a journal of Optuna")],
+    "optuna.log no journal": [(log(lambda _: ["{\n"]), "optuna.log", "is not a journal of Optuna")],
     "optuna.log lost": [(lambda f: (f.path / "optuna.log").unlink(), "optuna.log", "is missing")],
 }
 
@@ -536,10 +506,7 @@ IN_MLFLOW: list[tuple[Callable[[MlflowClient], object], str]] = [
     ),
     (lambda c: c.update_run(run_of(5), "RUNNING"), r"trial 5: status must be \w+, got RUNNING"),
     (lambda c: c.set_tag(run_of(6), "netcore.state", "finished"), r"trial 6: tag netcore\.state must be "),
-    (
-        lambda c: c.delete_run(run_of("course/1", tag="netcore.confirm")),
-        r"course defaults, seed 1: run is missing",
-    ),
+    (lambda c: c.delete_run(run_of("course/1", tag="netcore.confirm")), r"course defaults, seed 1: run is missing"),
     (
         lambda c: flip(artifact(c, run_of(BEST), "weights/000007.npz")),
         r"trial 7: weights/000007\.npz must be the weights that its record states",

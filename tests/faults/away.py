@@ -2,60 +2,29 @@
 
 import http.client
 import http.server
-import os
 import random
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any, Self
 
 import pytest
 from mlflow import MlflowClient
-from mlflow.entities import ViewType
 from servers import Server, free_port
-from synced import STUDY
+from synced import runs_in
 
-import netcore
 from netcore.errors import Problem
 from netcore.files import is_file
 from netcore.final.model import MODEL
 from netcore.records.folder import StudyFolder
-from netcore.results.tables import write_tables
 from netcore.tracking.differences import mlflow_findings
-from netcore.tracking.journal import write_journal
 
 RUNS = 12 + 12
 """Trials of the small study, and the trainings of its confirmation."""
 
 Fault = Callable[[int], str | float]
 """What happens to the n-th request: `answer`, `refuse`, `lose` (the answer), `hang`, or seconds until the answer."""
-
-
-def faults(short: int, whole: int) -> range:
-    """Return the rounds of a test, of which `make faults` takes the whole number."""
-    return range(whole if os.environ.get("NETCORE_FAULTS") == "all" else short)
-
-
-def make_study(folder: Path) -> StudyFolder:
-    """Run the small study with its confirmation, without any MLflow."""
-    (folder / "small.toml").write_text(STUDY, encoding="utf-8")
-    tables = netcore.run_study(folder / "small.toml", results=folder / "results", workers=2)
-    study = StudyFolder(folder / "results" / "small")
-    write_tables(tables, study)
-    write_journal(study.committed(), study)
-    return study
-
-
-def copied(study: StudyFolder, to: Path, *, trials: bool = True) -> StudyFolder:
-    """Copy a study's folder, with or without its trials."""
-    shutil.copytree(study.path, to)
-    if not trials:
-        shutil.rmtree(to / "trials")
-        (to / "trials").mkdir()
-    return StudyFolder(to)
 
 
 class Proxy:
@@ -113,8 +82,7 @@ class Proxy:
         request.close_connection = True
         if what == "hang":
             self._over.wait()
-            return
-        if what == "refuse":
+        if what in {"hang", "refuse"}:
             return
         connection = http.client.HTTPConnection("127.0.0.1", self._server.port, timeout=60)
         with suppress(OSError, http.client.HTTPException):
@@ -164,16 +132,14 @@ def problems(study: StudyFolder) -> list[str]:
 def wrong(study: StudyFolder, address: str) -> list[str]:
     """Return what is wrong, double or still running in MLflow, as its own client shows it."""
     client = MlflowClient(address)
-    experiment = client.get_experiment_by_name("small")
-    assert experiment is not None
-    runs = client.search_runs([experiment.experiment_id], run_view_type=ViewType.ACTIVE_ONLY, max_results=1_000)
+    runs = runs_in(client, "small")
     found = [f"{run.info.run_name} is {run.info.status}" for run in runs if run.info.status in {"RUNNING", "SCHEDULED"}]
     trials = sorted(int(run.data.tags.get("netcore.trial", -1)) for run in runs)
     if trials != [-1] * (RUNS - 12 + 1) + list(range(12)):
         found.append(f"runs are of the trials {trials}")
     if {len(run.inputs.dataset_inputs) for run in runs if run.inputs} != {1}:
         found.append("a run has not one data set")
-    models = client.search_logged_models([experiment.experiment_id])
+    models = client.search_logged_models([runs[0].info.experiment_id])
     shipped = [MODEL] if is_file(study.path / MODEL) else []
     if [model.status for model in models] != ["READY"] * len(shipped):
         found.append(f"logged models are {[str(model.status) for model in models]}")

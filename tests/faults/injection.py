@@ -6,25 +6,28 @@ process of its own like any other: it runs the command's `main`, starts real wor
 
 import json
 import os
+import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, NamedTuple, Self
 
 import psutil
-import pytest
 from commands import LEAVE
-from conftest import fingerprint
+from conftest import Rounds, fingerprint, present
 
 import netcore
 from netcore.check.verify import Check, verify
 from netcore.records.folder import StudyFolder
+from netcore.records.job import State
 
 STUDY = """
 # Question: what is left of a study that was hit?
@@ -36,7 +39,7 @@ max_failures = {trials}
 [data]
 source = "iris"
 [training]
-epochs = 4
+epochs = {epochs}
 batch_size = 10
 [space]
 learning_rate = {{ low = 1e-3, high = 1e4, log = true }}
@@ -57,8 +60,7 @@ import json, os, signal, sys, traceback
 import netcore.cli.train, netcore.run, netcore.terminal, netcore.results.tables, netcore.results.report
 import netcore.records.folder
 import netcore.results.plots, netcore.tracking.journal, matplotlib.backends.backend_agg, netcore.check.verify
-if "mlflow" in sys.argv:
-    import netcore.tracking.sync, mlflow, netcore.tracking.client
+import netcore.tracking.sync, mlflow, netcore.tracking.client
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job may have it ignored
 print("ready", flush=True)
 
@@ -81,9 +83,6 @@ for line in sys.stdin:
         os.environ.update(job["environment"])
         sys.argv = ["netcore", *job["arguments"]]
         netcore.cli.app.commands = {"search": search, "database": database}.get(sys.argv[1], netcore.cli.commands)
-        for name, limit in job["limits"].items():
-            import resource
-            resource.setrlimit(getattr(resource, name), (limit, limit))
         os.kill(os.getpid(), signal.SIGSTOP)
 """
 SERVER += (
@@ -94,6 +93,9 @@ SERVER += (
 """
 )
 """Forks a process for each line that it reads. The process stops itself at once, and continues when it is told to."""
+
+CALLS = "write,writev,pwrite64,fsync,fdatasync,ftruncate,rename,renameat,renameat2,link,linkat,mkdir,unlink,sendfile"
+"""What changes a disk. Every one is made by the process's main thread, which alone is watched."""
 
 AWAY = {"MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"}
 """MLflow beside the results, where the tests' own environment says nothing else."""
@@ -108,6 +110,22 @@ class Ended(NamedTuple):
     """From its start."""
     hit: str = ""
     """The call that was hit, as strace writes it; not the one that was counted where two files changed places."""
+
+    def one_line(self, code: int = 1) -> str:
+        """Return what it said: one line, the error, and nothing else."""
+        assert self.code == code, self
+        (line,) = self.said.splitlines()
+        assert line.startswith("error: ")
+        return line
+
+
+class Call(NamedTuple):
+    """The n-th call of its name, counted from 1."""
+
+    name: str
+    number: int
+    text: str
+    """As strace writes it."""
 
 
 class Process:
@@ -138,8 +156,9 @@ class Process:
         while not there() and time.monotonic() < until and not _is_dead(self.pid):
             time.sleep(0.005)
 
-    def wait_for_records(self, trials: Path, number: int) -> None:
-        """Wait until so many records are there, or the process has ended."""
+    def wait_for_records(self, number: int) -> None:
+        """Wait until so many records of the search are there, or the process has ended."""
+        trials = self.output.parent / "results" / "tiny" / "trials"
         self.wait_for(lambda: len(list(trials.glob("*.npz"))) >= number)
 
     def end(self) -> Ended:
@@ -148,33 +167,65 @@ class Process:
         seconds = time.monotonic() - self._began
         return Ended(code, self.output.read_text(encoding="utf-8"), seconds)
 
+    def survivors(self, seconds: float = 20) -> list[str]:
+        """Return the processes that are left of it after some time: those with its mark in their environment."""
+        until = time.monotonic() + seconds
+        while (left := [*_with(self.mark)]) and time.monotonic() < until:
+            time.sleep(0.05)
+        return left
+
+    def calls(self) -> list[Call]:
+        """Let it go on to its end; return what its main thread asked of the disk."""
+        _, lines = self._traced()
+        counted: Counter[str] = Counter()
+        found = []
+        for line in lines:
+            if match := re.match(r"(\w+)\(", line):
+                counted[match[1]] += 1
+                found.append(Call(match[1], counted[match[1]], line))
+        return found
+
+    def hit(self, call: Call, fault: str) -> Ended | None:
+        """Let it go on until a call, which fails with an error, or at which it is killed; None if it ended before."""
+        what = "signal=SIGKILL" if fault == "SIGKILL" else f"error={fault}"
+        ended, lines = self._traced(f"--inject={call.name}:{what}:when={call.number}")
+        injected = [line for line in lines if "(INJECTED)" in line or line.startswith("+++ killed by SIGKILL")]
+        return ended._replace(hit=injected[0]) if injected else None
+
+    def _traced(self, *options: str) -> tuple[Ended, list[str]]:
+        """Let it go on to its end under strace; return strace's lines, too."""
+        log = self.output.with_name("strace.txt")
+        command = ["strace", "--attach", str(self.pid), f"--trace={CALLS}", "--decode-fds=path", "--output", str(log)]
+        tracer = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True)
+        while "attached" not in (line := present(tracer.stderr).readline()):
+            assert line, "strace could not attach"
+        try:
+            self.go()
+            ended = self.end()
+        finally:
+            with suppress(subprocess.TimeoutExpired):
+                tracer.wait(5)
+            tracer.kill()
+            tracer.communicate()
+        return ended, log.read_text(encoding="utf-8", errors="replace").splitlines()
+
 
 class Forge:
     """A process from which netcore processes are forked, one at a time."""
 
-    def __init__(self, *, mlflow: bool = False) -> None:
+    def __init__(self) -> None:
         plain = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
         self._server = subprocess.Popen(
-            [sys.executable, "-c", SERVER, *(["mlflow"] if mlflow else [])],
+            [sys.executable, "-c", SERVER],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             env={**plain, "OPENBLAS_NUM_THREADS": "1"},
         )
-        assert self._server.stdout is not None
-        assert self._server.stdin is not None
-        self._answers, self._orders = self._server.stdout, self._server.stdin
+        self._answers, self._orders = present(self._server.stdout), present(self._server.stdin)
         assert self._answers.readline() == "ready\n"
 
-    def start(
-        self,
-        *arguments: object,
-        cwd: Path,
-        workers: int = 1,
-        limits: dict[str, int] | None = None,
-        output: str = "said.txt",
-        **environment: str,
-    ) -> Process:
+    def start(self, *arguments: object, cwd: Path, workers: int = 1, output: str = "said.txt") -> Process:
         """Fork a process that runs a command.
 
         `search STUDY` is the search, its confirmation and the tables alone; `database` makes MLflow's. The process
@@ -186,8 +237,7 @@ class Forge:
             "cwd": str(cwd),
             "output": str(cwd / output),
             "workers": workers,
-            "limits": limits or {},
-            "environment": {**AWAY, **environment, "NETCORE_TEST_MARK": mark},
+            "environment": {**AWAY, "NETCORE_TEST_MARK": mark},
         }
         self._orders.write(json.dumps(order) + "\n")
         self._orders.flush()
@@ -212,11 +262,11 @@ class Forge:
         self._answers.close()
 
 
-def write_study(folder: Path, name: str = "tiny", *, trials: int = 6, seed: int = 1) -> Path:
+def write_study(folder: Path, name: str = "tiny", *, trials: int = 6, seed: int = 1, epochs: int = 4) -> Path:
     """Write the small study's file."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.toml"
-    path.write_text(STUDY.format(trials=trials, seed=seed), encoding="utf-8")
+    path.write_text(STUDY.format(trials=trials, seed=seed, epochs=epochs), encoding="utf-8")
     return path
 
 
@@ -233,12 +283,67 @@ def checked(folder: Path, name: str = "tiny", *, but: tuple[str, ...] = ("optuna
     return [f"{check.name}: {problem}" for check in checks if check.name not in but for problem in check.problems]
 
 
-def survivors(mark: str, seconds: float = 20) -> list[str]:
-    """Return the processes that are left of a command after some time: those with its mark in their environment."""
-    until = time.monotonic() + seconds
-    while (left := [*_with(mark)]) and time.monotonic() < until:
-        time.sleep(0.05)
-    return left
+class Whole(NamedTuple):
+    """The small study, run without any fault."""
+
+    empty: Path
+    """A folder in which it has not begun."""
+    done: Path
+    """A copy of that folder in which it is complete."""
+    tables: str
+    """Their hash."""
+    seconds: float
+    """How long the command took."""
+
+    @classmethod
+    def of(cls, forge: Forge, folder: Path) -> Self:
+        """Search it."""
+        write_study(folder / "empty")
+        done = shutil.copytree(folder / "empty", folder / "done")
+        ended = forge.run("search", "tiny.toml", cwd=done, workers=2)
+        assert (ended.code, ended.said) == (0, "")
+        assert checked(done) == []
+        states = set(netcore.load_study("tiny", results=done / "results").trials["state"])
+        assert {State.FINISHED, State.DIVERGED, State.FAILED} <= states
+        return cls(folder / "empty", done, tables_of(done), ended.seconds)
+
+    def comes_back(self, forge: Forge, folder: Path) -> None:
+        """Check that the search, run again, ends well, and that the study in the folder is this one."""
+        again = forge.run("search", "tiny.toml", cwd=folder)
+        assert (again.code, again.said) == (0, "")
+        assert tables_of(folder) == self.tables
+        assert checked(folder) == []
+
+
+def killed_until_done(rounds: Rounds, forge: Forge, whole: Whole, *command: str) -> Iterator[Path]:
+    """Kill a command at random moments and resume it until it is done, study after study; yield their folders."""
+    moments = random.Random(rounds.number)  # noqa: S311  # moments, not secrets
+    kills = studies = 0
+    while kills < rounds.number:
+        folder = shutil.copytree(whole.empty, rounds.base / str(studies))
+        code, killed = -signal.SIGKILL, 0
+        while code != 0:
+            process = forge.start(*command, cwd=folder, workers=2)
+            process.go()
+            if kills < rounds.number and killed < 8:
+                time.sleep(moments.uniform(0, whole.seconds))
+                process.signal(signal.SIGKILL)
+            code, said, *_ = process.end()
+            assert code in {0, -signal.SIGKILL}, said
+            assert "Traceback" not in said, said
+            kills, killed = kills + (code != 0), killed + (code != 0)
+            assert process.survivors(60) == []
+        yield folder
+        shutil.rmtree(folder)
+        studies += 1
+    rounds.tell("injected", kills)
+    rounds.tell("measured", f"{studies} studies")
+
+
+def whole_records(folder: Path) -> None:
+    """Check that each record below a folder can be read."""
+    for record in folder.rglob("trials/*.npz"):
+        StudyFolder(record.parent.parent).read(int(record.stem))  # or it raises
 
 
 def _with(mark: str) -> Iterator[str]:
@@ -252,79 +357,3 @@ def _is_dead(pid: int) -> bool:
     with suppress(psutil.Error):
         return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
     return True
-
-
-def one_line(ended: Ended, code: int = 1) -> str:
-    """Return the one line of a command's error; there is no other and no traceback."""
-    assert ended.code == code, ended
-    assert "Traceback" not in ended.said, ended.said
-    (line,) = [line for line in ended.said.splitlines() if line.startswith("error: ")]
-    return line
-
-
-def needs(what: str, *, there: bool) -> None:
-    """Skip a test if the machine lacks something; with NETCORE_REQUIRE_ALL, fail."""
-    if not there and not os.environ.get("NETCORE_REQUIRE_ALL"):
-        pytest.skip(f"left out: it needs {what}")
-    assert there, f"NETCORE_REQUIRE_ALL is set, and there is no {what}"
-
-
-CALLS = "write,writev,pwrite64,fsync,fdatasync,ftruncate,rename,renameat,renameat2,link,linkat,mkdir,unlink,sendfile"
-"""What changes a disk. Every one is made by the process's main thread, which alone is watched."""
-
-
-class Call(NamedTuple):
-    """The n-th call of its name, counted from 1."""
-
-    name: str
-    number: int
-    text: str
-    """As strace writes it."""
-
-
-def calls(process: Process) -> list[Call]:
-    """Let a process that has stopped itself run to its end; return what its main thread asked of the disk."""
-    log = process.output.with_name("strace.txt")
-    with _strace(process, "--output", str(log), "--decode-fds=path"):
-        process.go()
-        process.end()
-    counted: dict[str, int] = {}
-    found = []
-    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
-        if match := re.match(r"(\w+)\(", line):
-            name = match[1]
-            counted[name] = counted.get(name, 0) + 1
-            found.append(Call(name, counted[name], line))
-    return found
-
-
-def hit(process: Process, call: Call, fault: str) -> Ended | None:
-    """Let a process that has stopped itself run until a call, which fails with an error, or at which it is killed.
-
-    Return None if it ended before.
-    """
-    what, log = f"error={fault}", process.output.with_name("strace.txt")
-    if fault == "SIGKILL":
-        what = "signal=SIGKILL"
-    with _strace(process, f"--inject={call.name}:{what}:when={call.number}", "--output", str(log), "--decode-fds=path"):
-        process.go()
-        ended = process.end()
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    injected = [line for line in lines if "(INJECTED)" in line or line.startswith("+++ killed by SIGKILL")]
-    return ended._replace(hit=injected[0]) if injected else None
-
-
-@contextmanager
-def _strace(process: Process, *options: str) -> Iterator[None]:
-    command = ["strace", "--attach", str(process.pid), f"--trace={CALLS}", *options]
-    tracer = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    assert tracer.stderr is not None
-    while "attached" not in (line := tracer.stderr.readline()):
-        assert line, "strace could not attach"
-    try:
-        yield
-    finally:
-        with suppress(subprocess.TimeoutExpired):
-            tracer.wait(5)
-        tracer.kill()
-        tracer.communicate()

@@ -8,17 +8,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
-from injection import Call, Forge, calls, hit, needs, one_line, survivors, tables_of, write_study
+from conftest import Rounds, needs
+from injection import Call, Forge, Whole, killed_until_done, tables_of, write_study
 
 import netcore
 
-Told = Callable[[str, object], None]
 TOLERATED = 15.0
 """Seconds within which an interrupted command must end on a machine that is busy; the promise is 5."""
 
@@ -27,88 +25,51 @@ LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
 """Stands between a process and the clock; what no user sets, CLOCK_MONOTONIC, is left as it is."""
 
 
-class Begun(NamedTuple):
-    """What each fault begins with."""
-
-    empty: Path
-    """A folder with the study file and an MLflow database without a run."""
-    done: Path
-    """The same, with the study run to its end."""
-    tables: str
-    seconds: float
-    """How long the whole command took."""
-
-
 @pytest.fixture(scope="module")
-def forge() -> Iterator[Forge]:
-    """Return what netcore processes are forked from."""
-    with Forge(mlflow=True) as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def begun(forge: Forge, tmp_path_factory: pytest.TempPathFactory) -> Begun:
-    """Run the study once; make MLflow's database, which takes thousands of writes, once for all."""
-    empty, done = (tmp_path_factory.mktemp(name) for name in ("empty", "done"))
-    write_study(empty)
-    assert forge.run("database", cwd=empty).code == 0
-    shutil.copytree(empty, done, dirs_exist_ok=True)
+def tracked(forge: Forge, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """Return the study run without any fault, MLflow and all; its database, of thousands of writes, is made before."""
+    folder = tmp_path_factory.mktemp("tracked")
+    write_study(folder / "empty")
+    assert forge.run("database", cwd=folder / "empty").code == 0
+    done = shutil.copytree(folder / "empty", folder / "done")
     ended = forge.run("run", "tiny.toml", "--workers", "2", cwd=done)
     assert ended.code == 0, ended.said
-    verified = forge.run("verify", "tiny", cwd=done)
-    assert verified.code == 0, verified.said
-    assert "ok      MLflow" in verified.said
-    return Begun(empty, done, tables_of(done), ended.seconds)
+    verify_with_mlflow(forge, done)
+    return Whole(folder / "empty", done, tables_of(done), ended.seconds)
 
 
-def all_agrees(forge: Forge, begun: Begun, folder: Path) -> None:
-    """Check that a study is the uninterrupted one, in MLflow too, and that a second sync has nothing to do."""
-    again = forge.run("sync", "tiny", cwd=folder)
-    assert (again.code, again.said.strip()) == (0, "tiny: 0 runs written to sqlite:///mlflow.db")
-    verified = forge.run("verify", "tiny", cwd=folder)
+def verify_with_mlflow(forge: Forge, folder: Path, name: str = "tiny") -> None:
+    """Check that `netcore verify` finds nothing wrong, in MLflow either."""
+    verified = forge.run("verify", name, cwd=folder)
     assert verified.code == 0, verified.said
     assert "ok      MLflow" in verified.said
     assert "ok      optuna.log" in verified.said
-    assert tables_of(folder) == begun.tables
+
+
+def all_agrees(forge: Forge, tracked: Whole, folder: Path) -> None:
+    """Check that a study is the uninterrupted one, in MLflow too, and that a second sync has nothing to do."""
+    again = forge.run("sync", "tiny", cwd=folder)
+    assert (again.code, again.said.strip()) == (0, "tiny: 0 runs written to sqlite:///mlflow.db")
+    verify_with_mlflow(forge, folder)
+    assert tables_of(folder) == tracked.tables
 
 
 @pytest.mark.slow
 @pytest.mark.rounds(2, 60)
-def test_killed_at_random_moments(
-    forge: Forge, begun: Begun, tmp_path: Path, rounds: int, record_property: Told
-) -> None:
+def test_killed_at_random_moments(forge: Forge, tracked: Whole, rounds: Rounds) -> None:
     """`netcore run`, killed at any moment from its first line to MLflow's last, goes on; no process stays behind."""
-    moments = random.Random(rounds)  # noqa: S311  # moments, not secrets
-    kills = studies = 0
-    while kills < rounds:
-        folder = shutil.copytree(begun.empty, tmp_path / str(studies))
-        code, killed = -signal.SIGKILL, 0
-        while code != 0:
-            process = forge.start("run", "tiny.toml", "--workers", "2", cwd=folder)
-            process.go()
-            if kills < rounds and killed < 8:
-                time.sleep(moments.uniform(0, begun.seconds))
-                process.signal(signal.SIGKILL)
-            code, said, *_ = process.end()
-            assert code in {0, -signal.SIGKILL}, said
-            assert "Traceback" not in said, said
-            kills, killed = kills + (code != 0), killed + (code != 0)
-            assert survivors(process.mark, 60) == []
-        all_agrees(forge, begun, folder)
-        shutil.rmtree(folder)
-        studies += 1
-    record_property("injected", kills)
-    record_property("measured", f"{studies} studies")
+    for folder in killed_until_done(rounds, forge, tracked, "run", "tiny.toml", "--workers", "2"):
+        all_agrees(forge, tracked, folder)
 
 
 @pytest.mark.parametrize("how", ["SIGTERM", "Ctrl-C", pytest.param("Ctrl-C twice", marks=pytest.mark.slow)])
 @pytest.mark.rounds(1, 20)
-def test_interrupted(forge: Forge, begun: Begun, tmp_path: Path, how: str, rounds: int, record_property: Told) -> None:
+def test_interrupted(forge: Forge, tracked: Whole, how: str, rounds: Rounds) -> None:
     """SIGTERM, Ctrl-C and an impatient second Ctrl-C end `netcore run` soon and quietly, and the command goes on."""
     moments = random.Random(how)  # noqa: S311  # moments, not secrets
-    interrupted, slowest, span = 0, 0.0, begun.seconds
-    while interrupted < rounds:
-        folder = shutil.copytree(begun.empty, tmp_path / str(interrupted))
+    interrupted, slowest, span = 0, 0.0, tracked.seconds
+    while interrupted < rounds.number:
+        folder = shutil.copytree(tracked.empty, rounds.base / str(interrupted))
         process = forge.start("run", "tiny.toml", "--workers", "2", cwd=folder)
         process.go()
         process.wait_for((folder / "results" / "tiny" / ".run.lock").exists)
@@ -134,21 +95,21 @@ def test_interrupted(forge: Forge, begun: Begun, tmp_path: Path, how: str, round
             interrupted, slowest = interrupted + 1, max(slowest, seconds)
         else:
             span *= 0.8
-        assert survivors(process.mark, 5) == []
+        assert process.survivors(5) == []
         again = forge.run("search", "tiny.toml", cwd=folder)
         assert (again.code, again.said) == (0, "")
-        assert tables_of(folder) == begun.tables
+        assert tables_of(folder) == tracked.tables
         shutil.rmtree(folder)
-    record_property("injected", interrupted)
-    record_property("measured", f"ended after {slowest:.1f} s at most")
+    rounds.tell("injected", interrupted)
+    rounds.tell("measured", f"ended after {slowest:.1f} s at most")
 
 
 @pytest.fixture(scope="module")
-def sync_calls(forge: Forge, begun: Begun, tmp_path_factory: pytest.TempPathFactory) -> list[Call]:
+def sync_calls(forge: Forge, tracked: Whole, tmp_path_factory: pytest.TempPathFactory) -> list[Call]:
     """Return what a sync of the study asks of MLflow's database and files."""
     needs("strace", there=shutil.which("strace") is not None)
-    folder = unsynced(begun, tmp_path_factory.mktemp("sync-calls") / "study")
-    found = calls(forge.start("sync", "tiny", cwd=folder))
+    folder = unsynced(tracked.done, tracked, tmp_path_factory.mktemp("sync-calls"))
+    found = forge.start("sync", "tiny", cwd=folder).calls()
     return [call for call in found if "/mlruns" in call.text or "/mlflow.db" in call.text]
 
 
@@ -156,67 +117,54 @@ def sync_calls(forge: Forge, begun: Begun, tmp_path_factory: pytest.TempPathFact
 @pytest.mark.parametrize("fault", ["SIGKILL", "ENOSPC"])
 @pytest.mark.rounds(1, 25)
 def test_sync_hit_at_the_kth_call(
-    forge: Forge,
-    begun: Begun,
-    sync_calls: list[Call],
-    tmp_path: Path,
-    fault: str,
-    rounds: int,
-    record_property: Told,
+    forge: Forge, tracked: Whole, sync_calls: list[Call], fault: str, rounds: Rounds
 ) -> None:
     """`netcore sync`, killed at or refused any call on MLflow's database or files, is made good by the next one."""
-    found = sync_calls
-    assert len(found) > 500
-    injected = 0
-    for number, place in enumerate(np.linspace(3, len(found) - 3, rounds + 2)[1:-1]):
-        call = found[int(place)]
-        folder = unsynced(begun, tmp_path / str(number))
+    assert len(sync_calls) > 500
+    injected, places = 0, np.linspace(3, len(sync_calls) - 3, rounds.number + 2)[1:-1]
+    for folder, place in zip(rounds, places, strict=True):
+        call = sync_calls[int(place)]
+        unsynced(tracked.done, tracked, folder)
         process = forge.start("sync", "tiny", cwd=folder)
-        ended = hit(process, call, fault)
+        ended = process.hit(call, fault)
         if ended is None:
             continue
         injected += 1
         if fault == "SIGKILL":
             assert (ended.code, ended.said) == (-signal.SIGKILL, ""), call
         elif ended.code:
-            line = one_line(ended)
-            assert ended.said.strip() == line, call
+            line = ended.one_line()
             assert line.startswith("error: MLflow at sqlite:///mlflow.db: refuses ("), line
             assert re.search(r"`netcore sync results/tiny` (sends what is missing|completes it)", line), line
-        assert survivors(process.mark) == []
+        assert process.survivors() == []
         mended = forge.run("sync", "tiny", cwd=folder)
         assert mended.code == 0, (call, mended)
-        all_agrees(forge, begun, folder)
-        shutil.rmtree(folder)
-    assert injected > rounds * 0.8
-    record_property("injected", injected)
-    record_property("measured", f"of {len(found)} calls")
+        all_agrees(forge, tracked, folder)
+    assert injected > rounds.number * 0.8
+    rounds.tell("injected", injected)
+    rounds.tell("measured", f"of {len(sync_calls)} calls")
 
 
-def unsynced(begun: Begun, to: Path) -> Path:
-    """Copy the study that is done, beside an MLflow that knows nothing of it."""
-    shutil.copytree(begun.done / "results", to / "results")
-    shutil.copy(begun.done / "tiny.toml", to)
-    shutil.copy(begun.empty / "mlflow.db", to)
+def unsynced(done: Path, tracked: Whole, to: Path) -> Path:
+    """Copy the studies of a folder, beside an MLflow that knows nothing of them."""
+    shutil.copytree(done / "results", to / "results")
+    shutil.copy(done / "tiny.toml", to)
+    shutil.copy(tracked.empty / "mlflow.db", to)
     return to
 
 
 @pytest.mark.slow
 @pytest.mark.rounds(1, 20)
-def test_two_studies_into_one_mlflow(
-    forge: Forge, begun: Begun, tmp_path: Path, rounds: int, record_property: Told
-) -> None:
+def test_two_studies_into_one_mlflow(forge: Forge, tracked: Whole, rounds: Rounds) -> None:
     """Two studies sent to one SQLite file at the same moment both arrive, and neither has a run of the other's."""
-    other_done = shutil.copytree(begun.done, tmp_path / "other")
+    other_done = shutil.copytree(tracked.done, rounds.base / "other")
     write_study(other_done, "other", seed=2)
     assert forge.run("search", "other.toml", cwd=other_done).code == 0
     assert forge.run("report", "other", cwd=other_done).code == 0
     others = tables_of(other_done, "other")
-    with Forge(mlflow=True) as second:
-        for number in range(rounds):
-            folder = tmp_path / str(number)
-            shutil.copytree(other_done / "results", folder / "results")
-            shutil.copy(begun.empty / "mlflow.db", folder)
+    with Forge() as second:
+        for folder in rounds:
+            unsynced(other_done, tracked, folder)
             pair = (
                 forge.start("sync", "tiny", cwd=folder, output="tiny.txt"),
                 second.start("sync", "other", cwd=folder, output="other.txt"),
@@ -225,25 +173,19 @@ def test_two_studies_into_one_mlflow(
                 process.go()
             for ended in [process.end() for process in pair]:
                 assert ended.code == 0, ended.said
-            for name, tables in (("tiny", begun.tables), ("other", others)):
-                verified = forge.run("verify", name, cwd=folder)
-                assert verified.code == 0, verified.said
-                assert "ok      MLflow" in verified.said
+            for name, tables in (("tiny", tracked.tables), ("other", others)):
+                verify_with_mlflow(forge, folder, name)
                 assert tables_of(folder, name) == tables
-            shutil.rmtree(folder)
-    record_property("injected", rounds)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("hours", [-1, 1])
 @pytest.mark.rounds(1, 5)
-def test_the_clock_is_set_by_an_hour(
-    forge: Forge, begun: Begun, tmp_path: Path, hours: int, rounds: int, record_property: Told
-) -> None:
+def test_the_clock_is_set_by_an_hour(forge: Forge, tracked: Whole, hours: int, rounds: Rounds) -> None:
     """Set an hour back or forth in the middle, no time-out fires, and tables and MLflow are those of a quiet study."""
     needs("libfaketime", there=bool(LIBRARIES))
-    for number in range(rounds):
-        folder = shutil.copytree(begun.empty, tmp_path / str(number))
+    for folder in rounds:
+        shutil.copytree(tracked.empty, folder, dirs_exist_ok=True)
         ended = run_while_the_clock_is_set(folder, hours)
         assert (ended.returncode, ended.stderr) == (0, "")
         trials = netcore.load_study("tiny", results=folder / "results").trials
@@ -252,8 +194,7 @@ def test_the_clock_is_set_by_an_hour(
         assert forge.run("report", "tiny", cwd=folder).code == 0
         sent = forge.run("sync", "tiny", cwd=folder)
         assert sent.code == 0, sent.said
-        all_agrees(forge, begun, folder)
-    record_property("injected", rounds)
+        all_agrees(forge, tracked, folder)
 
 
 def run_while_the_clock_is_set(folder: Path, hours: int) -> "subprocess.CompletedProcess[str]":

@@ -1,7 +1,7 @@
 """MLflow slow, silent, refusing, killed, with lost answers: a run never waits for long, and `sync` repairs everything.
 
 A real server and a proxy before it. Whatever happened, in the end each trial has one run, none is left RUNNING, and
-`verify` finds nothing. NETCORE_FAULTS=all makes every round.
+`verify` finds nothing. `make faults` makes every round.
 """
 
 import random
@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from away import RUNS, Proxy, copied, drop, faults, forgotten, make_study, problems, wrong
+from away import RUNS, Proxy, drop, forgotten, problems, wrong
 from mlflow import MlflowClient
 from servers import Server, free_port, served
+from synced import runs_in
 
 from netcore.errors import WorkError
 from netcore.final.model import MODEL
@@ -25,10 +26,10 @@ from netcore.tracking.follow import Follower, sync
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::UserWarning")
 
 
-@pytest.fixture(scope="module")
-def records(tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
+@pytest.fixture
+def records(synced: Path) -> StudyFolder:
     """Return the folder of a study that has run; not to be changed."""
-    return make_study(tmp_path_factory.mktemp("records"))
+    return StudyFolder(synced / "results" / "small")
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,13 @@ def study(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_JITTER", "0")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
     with forgotten(server.address):
-        yield copied(records, tmp_path / "results" / "small")
+        yield StudyFolder(shutil.copytree(records.path, tmp_path / "results" / "small"))
+
+
+def without_trials(study: StudyFolder) -> None:
+    """Remove all trials."""
+    for file in study.trials.iterdir():
+        file.unlink()
 
 
 def without_model(study: StudyFolder, seed: int) -> None:
@@ -69,6 +76,12 @@ def sync_to_the_end(study: StudyFolder) -> list[str]:
     pytest.fail(f"a hundred syncs are not enough: {said[-1]}")
 
 
+def assert_all_there(study: StudyFolder, server: Server) -> None:
+    """Check that MLflow agrees with the records, and that a further sync writes nothing."""
+    assert sync(study) == 0
+    assert wrong(study, server.address) == []
+
+
 def wait_for(proxy: Proxy, count: int) -> None:
     """Wait for a number of requests."""
     for _ in range(900):
@@ -80,38 +93,33 @@ def wait_for(proxy: Proxy, count: int) -> None:
 
 def ended(server: Server, tag: str = "netcore.trial") -> set[str]:
     """Return the trials, or the trainings with another tag, whose runs on the server have ended."""
-    client = MlflowClient(server.address)
-    experiment = client.get_experiment_by_name("small")
-    assert experiment is not None
-    runs = client.search_runs([experiment.experiment_id], f"tags.`{tag}` LIKE '%'", max_results=1_000)
+    runs = runs_in(MlflowClient(server.address), "small", f"tags.`{tag}` LIKE '%'")
     return {run.data.tags[tag] for run in runs if run.info.status != "RUNNING"}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [seed + 1 for seed in faults(1, 20)])
-def test_answers_that_are_lost_leave_nothing_twice(study: StudyFolder, server: Server, seed: int) -> None:
+@pytest.mark.rounds(1, 20)
+def test_answers_that_are_lost_leave_nothing_twice(study: StudyFolder, server: Server, turn: int) -> None:
     """A fifth of all answers is lost after the work was done: no run, experiment, model or version is there twice."""
-    without_model(study, seed)
-    with Proxy(server, drop(0.2, seed)):
+    without_model(study, turn + 1)
+    with Proxy(server, drop(0.2, turn + 1)):
         said = sync_to_the_end(study)
     assert all("\n" not in line and "`netcore sync " in line for line in said)
-    assert wrong(study, server.address) == []
-    assert sync(study) == 0
+    assert_all_there(study, server)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("first", [(5 + number) % 10 for number in faults(1, 10)])
+@pytest.mark.rounds(1, 10)
 def test_without_retries_each_lost_answer_fails_and_sync_continues(
-    study: StudyFolder, server: Server, first: int, monkeypatch: pytest.MonkeyPatch
+    study: StudyFolder, server: Server, turn: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One of the first ten answers is lost, then each fortieth, and MLflow does not try again: the next sync does."""
     (study.path / MODEL).unlink()
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with Proxy(server, lambda n: "lose" if n % 40 == first else "answer"):
+    with Proxy(server, lambda n: "lose" if n % 40 == (5 + turn) % 10 else "answer"):
         said = sync_to_the_end(study)
     assert len(said) >= 3
-    assert wrong(study, server.address) == []
-    assert sync(study) == 0
+    assert_all_there(study, server)
 
 
 @pytest.mark.slow
@@ -120,15 +128,15 @@ def test_a_slow_mlflow_is_waited_for(study: StudyFolder, server: Server) -> None
     (study.path / MODEL).unlink()
     with Proxy(server, lambda n: 8.0 if n == 20 else 0.08), Follower(study) as follower:
         assert follower.finish(12) == ("", "")
-    assert sync(study) == 0
-    assert wrong(study, server.address) == []
+    assert_all_there(study, server)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("after", [(20 + 7 * number) % 76 for number in faults(1, 9)])
-def test_an_mlflow_that_falls_silent_is_not_waited_for(study: StudyFolder, server: Server, after: int) -> None:
+@pytest.mark.rounds(1, 9)
+def test_an_mlflow_that_falls_silent_is_not_waited_for(study: StudyFolder, server: Server, turn: int) -> None:
     """Requests are never answered: the run reports the exact number of trials that wait, `sync` sends them."""
     (study.path / MODEL).unlink()
+    after = (20 + 7 * turn) % 76
     with Proxy(server, lambda n: "hang" if n >= after else "answer") as proxy:
         begun = time.monotonic()
         with Follower(study) as follower:
@@ -141,17 +149,15 @@ def test_an_mlflow_that_falls_silent_is_not_waited_for(study: StudyFolder, serve
     assert why.startswith(f"error: MLflow at {proxy.address}: refuses (")
     assert "; all records are safe in " in why
     assert sync(study) == RUNS - there - confirmed
-    assert sync(study) == 0
-    assert wrong(study, server.address) == []
+    assert_all_there(study, server)
 
 
 @pytest.mark.slow
 def test_an_mlflow_that_refuses_and_comes_back_is_used_again(
-    study: StudyFolder, server: Server, records: StudyFolder, tmp_path: Path
+    study: StudyFolder, server: Server, records: StudyFolder
 ) -> None:
     """Away when the run begins, there a little later: the follower sends the trials while the run continues."""
-    shutil.rmtree(study.path)
-    study = copied(records, tmp_path / "results" / "small", trials=False)
+    without_trials(study)
     (study.path / MODEL).unlink()
     with Proxy(server, lambda _: "refuse") as proxy, Follower(study) as follower:
         for file in sorted((records.path / "trials").iterdir())[:6]:
@@ -192,21 +198,16 @@ def test_a_password_goes_no_further_than_to_the_server(
     assert [path for path in files if b"hush" in path.read_bytes()] == []
 
 
-GAPS = [None, 0, 5, 30]
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(("gap", "seed"), [(GAPS[n % 4], n) for n in faults(1, 12)])
-def test_a_server_that_is_killed(
-    study: StudyFolder, server: Server, gap: int | None, seed: int, records: StudyFolder, tmp_path: Path
-) -> None:
+@pytest.mark.rounds(1, 12)
+def test_a_server_that_is_killed(study: StudyFolder, server: Server, turn: int, records: StudyFolder) -> None:
     """SIGKILL at a random moment, back at once, after 5 s, after 30 s, or not before the run has ended."""
-    shutil.rmtree(study.path)
-    study = copied(records, tmp_path / "results" / "small", trials=False)
-    without_model(study, seed + 1)
+    without_trials(study)
+    without_model(study, turn + 1)
+    gap = (None, 0, 5, 30)[turn % 4]
 
     def fail() -> None:
-        time.sleep(random.Random(seed).uniform(2, 9))  # noqa: S311  # no secret
+        time.sleep(random.Random(turn).uniform(2, 9))  # noqa: S311  # no secret
         server.kill()
         if gap is not None:
             time.sleep(gap)
