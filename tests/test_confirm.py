@@ -17,8 +17,8 @@ from netcore.confirm.candidates import COURSE, Candidate, candidates
 from netcore.confirm.confirmation import read_confirmation, winner_of
 from netcore.confirm.final_model import final_training
 from netcore.data import prepare
+from netcore.data.dataset import RawData
 from netcore.data.prepared import cache_folder
-from netcore.data.raw import RawData
 from netcore.final.model import MODEL, Model, read_model
 from netcore.progress import Notice
 from netcore.question.metrics import Metric

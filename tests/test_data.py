@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netcore.data import Dataset, Preprocessing, load_dataset, prepare
-from netcore.data.dataset import FloatArray, digest_of
-from netcore.data.raw import RawData
+from netcore.data.dataset import FloatArray, RawData, digest_of
 from netcore.errors import DataError
 
 SHARES: dict[str, Any] = {"validation": 0.2, "test": 0.2, "seed": 0}

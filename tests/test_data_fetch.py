@@ -42,12 +42,12 @@ from pathlib import Path
 from netcore.data.fetch import fetch
 from netcore.data.image_sets import ImageSet, Pin
 from netcore.errors import NetcoreError
-address, folder, size, sha256, limit = sys.argv[1:]
+address, folder, sha256, limit = sys.argv[1:]
 if int(limit):
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # the system then answers EFBIG instead of ending the process
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
 try:
-    fetch(ImageSet("set", address, (Pin("large", int(size), sha256),)), Path(folder))
+    fetch(ImageSet("set", address, (Pin("large", sha256),)), Path(folder))
 except NetcoreError as error:
     sys.exit(str(error))
 """
@@ -55,7 +55,7 @@ except NetcoreError as error:
 
 def pin(name: str, content: bytes) -> Pin:
     """Pin a file to what it is."""
-    return Pin(name, len(content), hashlib.sha256(content).hexdigest())
+    return Pin(name, hashlib.sha256(content).hexdigest())
 
 
 class Server(ThreadingHTTPServer):
@@ -244,7 +244,7 @@ def test_what_came_before_a_failure_stays(tiny: ImageSet, tmp_path: Path) -> Non
 def start(address: str, folder: Path, limit: int = 0) -> "subprocess.Popen[str]":
     """Fetch the large file in a process, whose coverage is not measured: it is killed, or may not write."""
     file = pin("large", LARGE)
-    command = [sys.executable, "-c", FETCH, address, folder, file.size, file.sha256, limit]
+    command = [sys.executable, "-c", FETCH, address, folder, file.sha256, limit]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
     return subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True, env=environment)
 

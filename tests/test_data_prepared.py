@@ -151,8 +151,8 @@ def test_spilled_files_have_no_name(cache: Path) -> None:
         yield b"x"
         raise EOFError
 
-    with pytest.raises(EOFError):
-        spill(broken())
+    with pytest.raises(EOFError), spill(broken()):
+        pass
     assert list(cache.iterdir()) == []
 
 

@@ -21,7 +21,7 @@ from netcore.core.net import evaluate
 from netcore.core.params import init_params
 from netcore.core.sgd import Epoch, TrainConfig, epochs
 from netcore.data import Dataset, load_dataset, prepare
-from netcore.data.raw import RawData
+from netcore.data.dataset import RawData
 from netcore.errors import DataError, InputError
 from netcore.question.hyperparameters import Hyperparameters
 from netcore.question.metrics import METRICS, Metric

@@ -11,14 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netcore.data.columns import refuse, whole_numbers
+from netcore.data.dataset import RawData
 from netcore.data.npy_files import SAVE_AGAIN, map_file, read_member
 from netcore.data.preprocessing import chunks
-from netcore.data.raw import RawData
 from netcore.errors import DataError
 from netcore.files import is_file
-
-_IMAGES = {3: (1,), 4: (1, 3)}
-"""By the number of dimensions of the features: the numbers of channels with which they are images."""
 
 
 def read_arrays(path: Path, features: str = "X", labels: str = "y") -> RawData:
@@ -42,9 +39,9 @@ def read_arrays(path: Path, features: str = "X", labels: str = "y") -> RawData:
     if y.ndim != 1 or len(y) != len(X):
         rule = f"labels must have shape ({len(X)},), one for each row of the features"
         raise DataError.at(y_place, rule, f"shape {y.shape}", "use numpy.argmax for one-hot rows, ravel for a column")
-    image_shape = (*X.shape[1:3], X.shape[3] if X.ndim == 4 else 1) if X.ndim in _IMAGES else None  # noqa: PLR2004
-    if image_shape is not None and image_shape[2] not in _IMAGES[X.ndim]:
-        image_shape = None
+    image_shape = None
+    if X.ndim > 2 and X.shape[3:] in {(), (1,), (3,)}:  # noqa: PLR2004  # images, grey or in colour
+        image_shape = (*X.shape[1:3], *(X.shape[3:] or (1,)))
     X = X.reshape(len(X), -1)
     if X.dtype.kind == "f":
         wrong = np.concatenate([np.count_nonzero(~np.isfinite(X[part]), axis=1) for part in chunks(*X.shape)])
@@ -64,8 +61,7 @@ def read_arrays(path: Path, features: str = "X", labels: str = "y") -> RawData:
 
 def _labels(y: NDArray[Any], place: str) -> NDArray[Any]:
     """Return labels, shape (N,), as whole numbers or texts."""
-    if y.dtype.kind == "f":
-        return whole_numbers(y, place)
+    y = whole_numbers(y, place)
     try:
         "".join(y.tolist() if y.dtype.kind == "U" else ()).encode()
     except ValueError as error:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netcore.data import plain_pickle
-from netcore.data.raw import IntArray, RawData
+from netcore.data.dataset import IntArray, RawData
 from netcore.errors import DataError
 from netcore.files import is_file
 

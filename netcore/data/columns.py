@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netcore.data.raw import IntArray
+from netcore.data.dataset import IntArray
 from netcore.errors import DataError
 
 if TYPE_CHECKING:
@@ -103,10 +103,10 @@ def classes_of(column: "pd.Series[Any]", place: str) -> tuple[IntArray, tuple[st
 
 
 def whole_numbers(values: NDArray[Any], place: str) -> NDArray[Any]:
-    """Return classes that are numbers, shape (N,), as whole numbers.
+    """Return classes, shape (N,), with floats as whole numbers; values of another type are returned as they are.
 
     Raises:
-        DataError: one is not whole; the message names the first row.
+        DataError: a float is not whole; the message names the first row.
     """
     if values.dtype.kind != "f":
         return values

@@ -1,8 +1,8 @@
-"""A data set that is ready for training: three parts, prepared with statistics of the training part alone.
+"""A data set before and after preparation: the rows of a source, then three parts that are ready for training.
 
-Trials train on the training part and are judged on the validation part; the test part is read once, for the winner.
-With folds there are several pairs of training and validation part, each prepared with its own statistics, and one test
-part. `preparation` makes a `Dataset`, `prepared` maps one from disk.
+A source returns a `RawData`. `preparation` splits it and makes a `Dataset`, `prepared` maps one from disk. Trials train
+on the training part and are judged on the validation part; the test part is read once, for the winner. With folds there
+are several pairs of training and validation part, each prepared with its own statistics, and one test part.
 """
 
 import hashlib
@@ -10,17 +10,39 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from netcore.data.preprocessing import Preprocessing
-from netcore.data.raw import IntArray
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FloatArray = NDArray[np.floating[Any]]
+IntArray = NDArray[np.intp]
 Put = Callable[[str, tuple[int, ...], DTypeLike, Iterator[NDArray[Any]]], NDArray[Any]]
 """Stores an array: takes its name, shape, type and consecutive blocks of rows, and returns it."""
+
+
+class RawData(NamedTuple):
+    """The rows of a source: N rows, D features, C classes."""
+
+    name: str
+    X: "NDArray[Any] | pd.DataFrame"
+    """Shape (N, D): an array of numbers, or a table."""
+    y: IntArray
+    """Shape (N,), classes 0 … C-1."""
+    class_names: tuple[str, ...]
+    feature_names: tuple[str, ...]
+    """D names; empty for a table, whose features are named when its columns are fitted."""
+    image_shape: tuple[int, int, int] | None
+    """Height, width, channels, if the features are pixels (D is their product)."""
+    official_test: tuple[NDArray[Any], IntArray] | None = None
+    """Features and labels of the official test set, if there is one."""
+    place: str = ""
+    """The file or folder, for messages; if empty, the name is used."""
 
 
 @dataclass(frozen=True)

@@ -97,16 +97,20 @@ def _unpack(archive: Path, folder: str, missing: Sequence[Pin]) -> None:
 
 
 def _download(address: str, pin: Pin, folder: Path, missing: Sequence[Pin], patience: float) -> None:
-    """Download one file; if that fails, the message asks the user to supply the `missing` ones."""
+    """Download one file; if that fails, the message asks the user to supply the `missing` ones.
+
+    Raises:
+        InputError, WorkError: as in `writing`.
+        WorkError: no answer within `patience` seconds, a connection that breaks, or other bytes than the pinned ones.
+    """
     from pooch import HTTPDownloader  # noqa: PLC0415  # heavy: only where something is fetched
     from tqdm import tqdm  # noqa: PLC0415
 
     place, names = address + pin.name, ", ".join(other.name for other in missing)
     remedy = f"try again later, or copy {names} into {folder} and run the same command again"
-    bar: Any = {"desc": pin.name, "unit": "B", "unit_scale": True, "disable": None}  # None: shown on a terminal only
-    with ExitStack() as stack:
-        file = stack.enter_context(writing(folder / pin.name, _CANNOT_WRITE))
-        progress = stack.enter_context(tqdm(total=pin.size, **bar))
+    # pooch sets the total to the length that the server states; without `disable` the bar is shown in files, too.
+    bar: Any = {"total": 1, "desc": pin.name, "unit": "B", "unit_scale": True, "disable": None}
+    with writing(folder / pin.name, _CANNOT_WRITE) as file, tqdm(**bar) as progress, ExitStack() as stack:
 
         def answered(response: Any, **_: object) -> None:  # noqa: ANN401  # requests' type, and requests is pooch's
             stack.callback(response.close)

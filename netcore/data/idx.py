@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from netcore.data.raw import RawData
+from netcore.data.dataset import RawData
 from netcore.errors import DataError
 from netcore.files import is_file
 

@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from netcore.data import preprocessing, table_features
-from netcore.data.dataset import Dataset, FloatArray, Put, digest_of, put_in_memory
-from netcore.data.raw import IntArray, RawData
+from netcore.data.dataset import Dataset, FloatArray, IntArray, Put, RawData, digest_of, put_in_memory
 from netcore.data.split import split
 from netcore.errors import DataError
 

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -70,30 +70,29 @@ def open_dataset(path: Path) -> Dataset:
     return _read(path)
 
 
-def spill(blocks: Iterable[bytes]) -> IO[bytes]:
-    """Write blocks into an unnamed file in the cache folder and return it; the system frees it when nothing maps it.
+@contextmanager
+def spill(blocks: Iterable[bytes]) -> Iterator[IO[bytes]]:
+    """Write blocks into a file without a name in the cache folder and yield it; its space is free once nothing maps it.
 
     Raises:
         DataError: the cache folder cannot be written.
     """
     root = cache_folder()
-    with ExitStack() as stack:
-        try:
-            root.mkdir(parents=True, exist_ok=True)
-            file = stack.enter_context(tempfile.TemporaryFile(dir=root))
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=root) as file:
             file.writelines(blocks)
             file.flush()
-        except OSError as error:
-            raise _no_room(root, error) from error
-        stack.pop_all()  # the caller's to close
-    return file
+            yield file
+    except OSError as error:
+        raise _no_room(root, error) from error
 
 
 @contextmanager
 def _own_folder(root: Path) -> Iterator[Path]:
     """Yield a new folder that no other process removes, and remove it afterwards."""
     folder = root / f"{_RUN}{uuid.uuid4().hex}"
-    lock = FileLock(_lock_of(folder))
+    lock = FileLock(f"{folder}.lock")
     try:
         root.mkdir(parents=True, exist_ok=True)
         _sweep(root)
@@ -107,15 +106,10 @@ def _own_folder(root: Path) -> Iterator[Path]:
         _remove(folder, lock)
 
 
-def _lock_of(folder: Path) -> Path:
-    """Return the path of a folder's lock file."""
-    return folder.with_name(f"{folder.name}.lock")
-
-
 def _sweep(root: Path) -> None:
     """Remove the folders of killed runs: nobody holds their locks."""
     for folder in root.glob(f"{_RUN}*/"):
-        lock = FileLock(_lock_of(folder))
+        lock = FileLock(f"{folder}.lock")
         with suppress(OSError, Timeout):
             lock.acquire(timeout=0)
             _remove(folder, lock)
@@ -126,7 +120,7 @@ def _remove(folder: Path, lock: FileLock) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     lock.release()
     with suppress(OSError):
-        _lock_of(folder).unlink()
+        Path(lock.lock_file).unlink()
 
 
 def _put_into(folder: Path) -> Put:

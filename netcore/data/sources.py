@@ -16,10 +16,9 @@ from numpy.typing import DTypeLike
 
 from netcore.data.arrays import read_arrays
 from netcore.data.cifar10 import read_cifar10
-from netcore.data.dataset import Dataset, Put, put_in_memory
+from netcore.data.dataset import Dataset, Put, RawData, put_in_memory
 from netcore.data.idx import read_idx
 from netcore.data.preparation import prepare
-from netcore.data.raw import RawData
 from netcore.data.table import read_table
 from netcore.errors import DataError
 

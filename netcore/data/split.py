@@ -9,7 +9,7 @@ import warnings
 
 import numpy as np
 
-from netcore.data.raw import IntArray, RawData
+from netcore.data.dataset import IntArray, RawData
 from netcore.errors import DataError
 from netcore.seeds import Purpose, seed_sequence
 

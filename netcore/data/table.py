@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netcore.data.columns import as_category, classes_of, is_numeric, refuse
-from netcore.data.raw import RawData
+from netcore.data.dataset import RawData
 from netcore.errors import DataError, nearest
 from netcore.files import is_file
 

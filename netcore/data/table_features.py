@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from netcore.data.columns import DROP, MOST_CATEGORIES, as_numbers, is_numeric
+from netcore.data.dataset import IntArray
 from netcore.data.preprocessing import Preprocessing
-from netcore.data.raw import IntArray
 from netcore.errors import DataError, nearest
 
 if TYPE_CHECKING:
