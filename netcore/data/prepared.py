@@ -53,10 +53,8 @@ def prepared(prepare: Callable[[Put], Dataset]) -> Iterator[Dataset]:
     """
     with _own_folder(cache_folder()) as folder:
         dataset = prepare(_put_into(folder))
-        try:
+        with _room_in(folder.parent):
             _describe(dataset, folder)
-        except OSError as error:
-            raise _no_room(folder.parent, error) from error
         yield replace(dataset, path=folder)
 
 
@@ -67,7 +65,12 @@ def open_dataset(path: Path) -> Dataset:
     Raises:
         WorkError: it is missing or damaged.
     """
-    return _read(path)
+    try:
+        first, *others = [_read_fold(path, number) for number in range(len(list(path.glob(f"*.{_FACTS}"))) or 1)]
+    except Exception as error:  # a damaged file may raise anything
+        remedy = "run the same command again: it prepares them again and continues"
+        raise WorkError.at(path, "the prepared data are missing or damaged", remedy=remedy) from error
+    return replace(first, others=tuple(others), path=path)
 
 
 @contextmanager
@@ -78,14 +81,12 @@ def spill(blocks: Iterable[bytes]) -> Iterator[IO[bytes]]:
         DataError: the cache folder cannot be written.
     """
     root = cache_folder()
-    try:
+    with _room_in(root):
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=root) as file:
             file.writelines(blocks)
             file.flush()
             yield file
-    except OSError as error:
-        raise _no_room(root, error) from error
 
 
 @contextmanager
@@ -93,13 +94,11 @@ def _own_folder(root: Path) -> Iterator[Path]:
     """Yield a new folder that no other process removes, and remove it afterwards."""
     folder = root / f"{_RUN}{uuid.uuid4().hex}"
     lock = FileLock(f"{folder}.lock")
-    try:
+    with _room_in(root):
         root.mkdir(parents=True, exist_ok=True)
         _sweep(root)
         lock.acquire(timeout=0)  # before the folder exists: a folder without a holder is a leftover
         folder.mkdir()
-    except OSError as error:
-        raise _no_room(root, error) from error
     try:
         yield folder
     finally:
@@ -128,15 +127,12 @@ def _put_into(folder: Path) -> Put:
 
     def put(name: str, shape: tuple[int, ...], dtype: DTypeLike, blocks: Iterator[NDArray[Any]]) -> NDArray[Any]:
         path = folder / f"{name}.npy"
-        try:
-            with path.open("wb") as file:
-                header = {"descr": npy.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
-                npy.write_array_header_1_0(file, header)
-                for block in blocks:
-                    file.write(np.ascontiguousarray(block, dtype).data)
-            return _open(path)
-        except OSError as error:
-            raise _no_room(folder.parent, error) from error
+        header = {"descr": npy.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+        with _room_in(folder.parent), path.open("wb") as file:
+            npy.write_array_header_1_0(file, header)
+            for block in blocks:
+                file.write(np.ascontiguousarray(block, dtype).data)
+        return _open(path)
 
     return put
 
@@ -147,16 +143,6 @@ def _describe(dataset: Dataset, folder: Path) -> None:
         facts = {name: getattr(fold, name) for name in _FIELDS}
         members = {"dataset.json": json.dumps(facts).encode(), **to_members(fold.preprocessing)}
         (folder / f"{number}.{_FACTS}").write_bytes(pack(members))
-
-
-def _read(path: Path) -> Dataset:
-    """Return the data set in a folder, its arrays mapped."""
-    try:
-        first, *others = [_read_fold(path, number) for number in range(len(list(path.glob(f"*.{_FACTS}"))) or 1)]
-    except Exception as error:  # a damaged file may raise anything
-        remedy = "run the same command again: it prepares them again and continues"
-        raise WorkError.at(path, "the prepared data are missing or damaged", remedy=remedy) from error
-    return replace(first, others=tuple(others), path=path)
 
 
 def _read_fold(path: Path, number: int) -> Dataset:
@@ -174,7 +160,12 @@ def _open(path: Path) -> NDArray[Any]:
     return array
 
 
-def _no_room(root: Path, error: OSError) -> DataError:
-    """Return the error of a cache folder that cannot be written."""
-    rule = f"the prepared data cannot be written ({error.strerror or error})"
-    return DataError.at(root, rule, remedy="free some space, or set NETCORE_CACHE to another folder")
+@contextmanager
+def _room_in(root: Path) -> Iterator[None]:
+    """Raise a DataError if the system refuses to write into the cache folder in this block."""
+    try:
+        yield
+    except OSError as error:
+        rule = f"the prepared data cannot be written ({error.strerror or error})"
+        remedy = "free some space, or set NETCORE_CACHE to another folder"
+        raise DataError.at(root, rule, remedy=remedy) from error
