@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -20,6 +20,8 @@ from netcore.data.preprocessing import Preprocessing
 if TYPE_CHECKING:
     import pandas as pd
 
+Rows: TypeAlias = "NDArray[Any] | pd.DataFrame"
+"""N raw rows: an array of numbers, shape (N, …), or a table with N rows."""
 FloatArray = NDArray[np.floating[Any]]
 IntArray = NDArray[np.intp]
 Put = Callable[[str, tuple[int, ...], DTypeLike, Iterator[NDArray[Any]]], NDArray[Any]]
@@ -30,8 +32,8 @@ class RawData(NamedTuple):
     """The rows of a source: N rows, D features, C classes."""
 
     name: str
-    X: "NDArray[Any] | pd.DataFrame"
-    """Shape (N, D): an array of numbers, or a table."""
+    X: Rows
+    """Shape (N, D), or a table with N rows."""
     y: IntArray
     """Shape (N,), classes 0 … C-1."""
     class_names: tuple[str, ...]
@@ -55,6 +57,7 @@ class Dataset:
     y_train: IntArray
     """Shape (N,), classes 0 … C-1."""
     X_val: FloatArray
+    """Prepared with the statistics of the training part, like `X_test`."""
     y_val: IntArray
     X_test: FloatArray
     """Never used by a search."""

@@ -65,7 +65,7 @@ def _find(folder: Path, name: str) -> Path:
 
 
 def read_idx_file(path: Path, dimensions: int) -> NDArray[np.uint8]:
-    """Return the array of a file of unsigned bytes with this number of dimensions.
+    """Return the array of a file of unsigned bytes: shape (n, height, width) with 3 dimensions, (n,) with 1.
 
     Raises:
         DataError: the file cannot be read, is truncated, too long, or in another format.

@@ -7,18 +7,15 @@ be larger than memory if `put` stores the blocks on disk.
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
 from netcore.data import preprocessing, table_features
-from netcore.data.dataset import Dataset, FloatArray, IntArray, Put, RawData, digest_of, put_in_memory
+from netcore.data.dataset import Dataset, FloatArray, IntArray, Put, RawData, Rows, digest_of, put_in_memory
 from netcore.data.split import split
 from netcore.errors import DataError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def prepare(  # noqa: PLR0913  # what may stand in [data]
@@ -80,7 +77,7 @@ def _prepare_fold(
         feature_names = table_features.feature_names(fitted)
     D = len(feature_names)
 
-    def blocks(X: "NDArray[Any] | pd.DataFrame", rows: IntArray) -> Iterator[FloatArray]:
+    def blocks(X: Rows, rows: IntArray) -> Iterator[FloatArray]:
         for part in preprocessing.chunks(len(rows), D):
             if isinstance(X, np.ndarray):
                 block = preprocessing.apply(fitted, X[rows[part]], dtype)
@@ -91,7 +88,7 @@ def _prepare_fold(
                 raise DataError.at(place, f"has numbers too large for {np.dtype(dtype).name}", remedy=remedy)
             yield block
 
-    def part(name: str, X: "NDArray[Any] | pd.DataFrame", y: IntArray, rows: IntArray) -> dict[str, Any]:
+    def part(name: str, X: Rows, y: IntArray, rows: IntArray) -> dict[str, Any]:
         labels = iter([y[rows].astype(np.intp)])
         return {
             f"X_{name}": put(f"{prefix}X_{name}", (len(rows), D), dtype, blocks(X, rows)),

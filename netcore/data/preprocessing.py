@@ -31,7 +31,7 @@ class Preprocessing:
     facts: dict[str, Any] = field(default_factory=lambda: {"kind": "none"})
     """JSON: `kind` (feature, pixel-mean, none, table) and, for a table, its columns."""
     arrays: dict[str, Array] = field(default_factory=dict)
-    """The statistics of this kind, of `mean`, `scale` and `median`: float64, one per numeric feature."""
+    """The statistics of this kind, of `mean`, `scale` and `median`: float64, shape (D,), for D numeric features."""
 
 
 def to_members(fitted: Preprocessing) -> dict[str, bytes | Array]:
@@ -53,10 +53,10 @@ def from_members(members: Mapping[str, bytes]) -> Preprocessing:
 
 @lru_cache(maxsize=16)
 def _of_members(members: tuple[tuple[str, bytes], ...]) -> Preprocessing:
+    """Return the `Preprocessing` in its members; the many records of a study thus share one."""
     contents = dict(members)
     facts = dict(json.loads(contents.pop(f"{_MEMBER}.json")))
-    names = {name: name.removeprefix(f"{_MEMBER}.").removesuffix(".npy") for name in contents}
-    return Preprocessing(facts, {names[name]: array_of(content) for name, content in contents.items()})
+    return Preprocessing(facts, {name.split(".")[1]: array_of(content) for name, content in contents.items()})
 
 
 def chunks(rows: int, columns: int) -> Iterator[slice]:
@@ -66,7 +66,10 @@ def chunks(rows: int, columns: int) -> Iterator[slice]:
 
 
 def fit(X: Array, rows: NDArray[np.intp], how: str) -> Preprocessing:
-    """Return what is fitted on some rows of X, shape (N, D); `how` is `feature`, `pixel-mean` or `none`."""
+    """Return what is fitted on the given rows of X, shape (N, D); `how` is `feature`, `pixel-mean` or `none`.
+
+    A statistic that is too large for float64 becomes infinite.
+    """
     if how == "none":
         return Preprocessing()
     mean = _column_means(X, rows)
@@ -105,9 +108,9 @@ def _column_means(X: Array, rows: NDArray[np.intp]) -> Array:
 def _column_scales(X: Array, rows: NDArray[np.intp], mean: Array) -> Array:
     """Return the standard deviation of each feature, shape (D,), and 1 for a constant one.
 
-    The sum is the corrected two-pass sum, as in scikit-learn's scaler. A feature is constant if its
-    variance is within the rounding error of its sum (T. F. Chan et al., Algorithms for computing the sample variance,
-    The American Statistician 37, 1983, eq. 1.7).
+    The sum is the corrected two-pass sum, as in scikit-learn's scaler. A feature is constant if its variance is within
+    the rounding error of its sum (T. F. Chan et al., Algorithms for computing the sample variance, The American
+    Statistician 37, 1983, eq. 1.7).
     """
     count, epsilon = len(rows), np.finfo(np.float64).eps
     squares, correction = np.zeros(X.shape[1]), np.zeros(X.shape[1])

@@ -24,7 +24,7 @@ _FOLDS = "set fewer data.folds, or remove the rows of small classes"
 def split(
     raw: RawData, validation: float, test: float, folds: int | None, seed: int, draw: int | None
 ) -> tuple[list[Pair], IntArray]:
-    """Return the row numbers of each pair of training and validation part, and those of the test part.
+    """Return the row numbers, shape (n,), of each pair of training and validation part, and those of the test part.
 
     The arguments are those of `prepare`. Test rows count in the official test set, if there is one.
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,14 +22,12 @@ from netcore.core.net import probabilities
 from netcore.core.params import FloatArray, Params
 from netcore.data import preprocessing, table_features
 from netcore.data.columns import as_numbers, refuse
+from netcore.data.dataset import Rows
 from netcore.data.preprocessing import Preprocessing, from_members, to_members
 from netcore.errors import DataError, Problem, RecordError, nearest
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Rows: TypeAlias = "NDArray[Any] | pd.DataFrame"
-"""N rows: an array (N, …), or a table with N rows."""
 
 _MOST_PROBLEMS = 5
 """The number of missing columns that are reported one by one."""

@@ -6,12 +6,11 @@ The readers of `netcore.data` read them, so a damaged or hostile file is refused
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from netcore.core.params import FloatArray
+from netcore.data.dataset import Rows
 from netcore.data.idx import read_idx_file
 from netcore.data.npy_files import map_file, read_member
 from netcore.data.table import read_frame
@@ -19,17 +18,15 @@ from netcore.errors import DataError, InputError
 from netcore.files import is_file
 from netcore.final.model import Model
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 _YES_NO = {"true": "True", "TRUE": "True", "false": "False", "FALSE": "False"}
 """Other spellings of booleans in a CSV, and the one that training used."""
 
 
-def read_rows(path: Path, model: Model) -> "NDArray[Any] | pd.DataFrame":
+def read_rows(path: Path, model: Model) -> Rows:
     """Return the rows of a file: a frame, or an array of shape (N, …).
 
-    In an .npz, the rows are the array with the name of the study's features, or the one called X, or the only one.
+    The file's name decides its format: .npy, .npz, .parquet, IDX if it ends in `ubyte` or `.gz`, or else CSV. In an
+    .npz, the rows are the array with the name of the study's features, or the one called X, or the only one.
 
     Raises:
         DataError: the file is missing, empty, damaged, or in none of the formats.
@@ -46,7 +43,7 @@ def read_rows(path: Path, model: Model) -> "NDArray[Any] | pd.DataFrame":
     return _read_table(path, model)
 
 
-def predict(model: Model, rows: "NDArray[Any] | pd.DataFrame", path: Path) -> FloatArray:
+def predict(model: Model, rows: Rows, path: Path) -> FloatArray:
     """Return the probabilities of the rows of a file, shape (N, C).
 
     Raises:
@@ -58,7 +55,7 @@ def predict(model: Model, rows: "NDArray[Any] | pd.DataFrame", path: Path) -> Fl
         raise DataError(*(replace(it, place=f"{path}: {it.place}") for it in error.problems)) from error
 
 
-def ignored(model: Model, rows: "NDArray[Any] | pd.DataFrame") -> list[str]:
+def ignored(model: Model, rows: Rows) -> list[str]:
     """Return the columns of a table that the model ignores."""
     if isinstance(rows, np.ndarray):
         return []
@@ -91,7 +88,7 @@ def refuse_place(out: Path, source: Path) -> None:
         raise InputError.at(out, "is the file with the rows", remedy="choose another with --out")
 
 
-def _read_table(path: Path, model: Model) -> "pd.DataFrame":
+def _read_table(path: Path, model: Model) -> Rows:
     """Return the rows of a table; categories of a CSV are texts, even if they look like numbers in this file.
 
     Booleans are spelled as training, where they had a type, recorded them.
