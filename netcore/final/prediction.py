@@ -19,7 +19,7 @@ from netcore.files import is_file
 from netcore.final.model import Model
 
 _YES_NO = {"true": "True", "TRUE": "True", "false": "False", "FALSE": "False"}
-"""Other spellings of booleans in a CSV, and the one that training used."""
+"""Other spellings of booleans, and the one that training used."""
 
 
 def read_rows(path: Path, model: Model) -> Rows:
@@ -98,7 +98,7 @@ def _read_table(path: Path, model: Model) -> Rows:
     frame = read_frame(path, categories)
     for name, known in categories.items():
         if name in frame.columns and set(known) <= set(_YES_NO.values()):
-            frame[name] = frame[name].replace(_YES_NO)
+            frame[name] = frame[name].map(lambda value: _YES_NO.get(str(value), value), na_action="ignore")
     return frame
 
 
