@@ -238,7 +238,7 @@ def draw_loss(history: History) -> Figure:
     axes.plot(range(0, STEPS, 100), [float(text) for text in LOSSES], "o", **look, label="published", zorder=3)
     axes.axhline(math.log(CLASSES), color=GREY, linestyle=(0, (4, 3)), linewidth=1.2, label="guessing: ln 10", zorder=1)
     axes.set(xlabel="step", ylabel="loss with penalty (nats)", xlim=(-15, max(len(history.losses), STEPS - 100) + 15))
-    return titled(figure, "Loss of each step's batch: two-layer net on CIFAR-10", axes.get_legend_handles_labels()[0])
+    return titled(figure, "Loss of each step's batch: two-layer net on CIFAR-10")
 
 
 @styled
@@ -253,7 +253,7 @@ def draw_accuracy(history: History, rows: int, val_accuracy: float) -> Figure:
     axes.axhline(float(VAL_ACCURACY), color=BEST, linestyle=(0, (4, 3)), label=f"published: {VAL_ACCURACY}", zorder=1)
     axes.set(xlabel=f"epoch ({per_epoch:g} steps)", ylabel="accuracy (share right)", ylim=(0, None))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-    return titled(figure, "Accuracy by epoch: two-layer net on CIFAR-10", axes.get_legend_handles_labels()[0])
+    return titled(figure, "Accuracy by epoch: two-layer net on CIFAR-10")
 
 
 @styled
@@ -263,7 +263,7 @@ def draw_first_layer(params: Params) -> Figure:
     axes = figure.subplots()
     axes.imshow(tiles(params.W1), interpolation="nearest")
     axes.set_axis_off()
-    return titled(figure, f"First-layer weights (W1): {HIDDEN} hidden units, each with its own range of values", [])
+    return titled(figure, f"First-layer weights (W1): {HIDDEN} hidden units, each with its own range of values")
 
 
 def tiles(W1: FloatArray, across: int = 10, gap: int = 3) -> FloatArray:

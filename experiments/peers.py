@@ -258,7 +258,7 @@ def compared(steps: Numbers, studies: Numbers, trials: int) -> Figure:
     above, below = figure.subplots(2, 1, height_ratios=[1.25, 1])
     _draw_steps(above, steps)
     _draw_studies(below, studies, trials)
-    return titled(figure, "Beside other libraries: time, as a multiple of netcore's", [])
+    return titled(figure, "Beside other libraries: time, as a multiple of netcore's")
 
 
 def _draw_steps(axes: Axes, steps: Numbers) -> None:

@@ -96,7 +96,11 @@ class Run:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        """Check everything that can be checked, then lock the folder."""
+        """Check everything that can be checked, then lock the folder.
+
+        Raises:
+            InputError: the sampler, the data or the folder do not fit the study, or another run holds the lock.
+        """
         if not self.after_search:
             check_sampler(self.spec)
         with ExitStack() as stack:
@@ -128,14 +132,8 @@ class Run:
         records: list[Record] = []
         with engine_for(self.spec, self.dataset, self.workers, self.dask) as engine:
             begun = time.perf_counter()
-            search = Search(
-                self.spec,
-                self.dataset,
-                self.folder,
-                engine,
-                retrain=self.retrain,
-                retry_failed=self.retry_failed,
-            )
+            again = {"retrain": self.retrain, "retry_failed": self.retry_failed}
+            search = Search(self.spec, self.dataset, self.folder, engine, **again)
             yield from map(Notice, self.dataset.notes)
             for step in _with_news(engine, search.run()):
                 if isinstance(step, Record):

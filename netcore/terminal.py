@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
+from itertools import count
 from typing import TYPE_CHECKING
 
 import click
@@ -76,7 +77,7 @@ Show = Callable[[str, int, int, str], None]
 def show_progress(steps: Iterable[Record | Notice | Stage], tally: Tally) -> None:
     """Run through the steps and show the progress on standard error."""
     stage, done = None, 0
-    with _bar() if sys.stderr.isatty() else nullcontext(_line) as show:
+    with _bar("trials") if sys.stderr.isatty() else nullcontext(_line) as show:
         for step in steps:
             if isinstance(step, Notice):
                 click.echo(f"note: {step.text}", err=True)
@@ -99,8 +100,9 @@ def _line(stage: str, done: int, total: int, text: str) -> None:
 
 
 @contextmanager
-def _bar(stages: tuple[str, ...] = ("trials",)) -> Iterator[Show]:
-    from rich.console import Console  # noqa: PLC0415  # only where there is a terminal
+def _bar(*stages: str) -> Iterator[Show]:
+    """Show a bar for each stage if standard error is a terminal, else nothing; `stages` have one from the beginning."""
+    from rich.console import Console  # noqa: PLC0415  # only where it may be needed
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
     from rich.table import Column  # noqa: PLC0415
 
@@ -112,7 +114,7 @@ def _bar(stages: tuple[str, ...] = ("trials",)) -> Iterator[Show]:
         TextColumn("left"),
         TextColumn("{task.fields[text]}", table_column=Column(no_wrap=False)),  # this column wraps on narrow terminals
     )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
         tasks = {stage: progress.add_task(stage, total=None, text="") for stage in stages}
 
         def show(stage: str, done: int, total: int, text: str) -> None:
@@ -125,19 +127,15 @@ def _bar(stages: tuple[str, ...] = ("trials",)) -> Iterator[Show]:
 
 def print_checks(steps: "Iterable[Check | Stage | Record]") -> bool:
     """Print the result of each check as it ends; return whether all of them hold."""
-    failed = made = done = 0
+    failed = made = 0
     with ExitStack() as stack:
-        show, stage = None, Stage("", 0)
         for step in steps:
             if isinstance(step, Stage):
-                stage, done = step, 0
-                show = stack.enter_context(_bar(())) if sys.stderr.isatty() else None
+                stage, done, show = step, count(1), stack.enter_context(_bar())
             elif isinstance(step, Record):
-                done += 1
-                if show:
-                    show(stage.text, done, stage.total, "")
+                show(stage.text, next(done), stage.total, "")
             else:
-                stack.close()
+                stack.close()  # the bar must not stand between the lines
                 made += 1
                 failed += bool(step.problems)
                 _print_check(step)
@@ -147,32 +145,27 @@ def print_checks(steps: "Iterable[Check | Stage | Record]") -> bool:
 
 def _print_check(check: "Check") -> None:
     """Print the problems and notices of a check, or, if there are none, its claim."""
-    for problem in check.problems[:_MOST]:
-        click.echo(f"FAILED  {check.name:<12}  {problem}")
+    lines: list[tuple[str, object]] = [("FAILED", problem) for problem in check.problems[:_MOST]]
     if len(check.problems) > _MOST:
-        click.echo(f"FAILED  {check.name:<12}  and {len(check.problems) - _MOST} more")
-    for notice in check.notices:
-        click.echo(f"note    {check.name:<12}  {notice}")
-    if not check.findings:
-        click.echo(f"ok      {check.name:<12}  {check.claim}")
+        lines.append(("FAILED", f"and {len(check.problems) - _MOST} more"))
+    lines += [("note", notice) for notice in check.notices]
+    for word, text in lines or [("ok", check.claim)]:
+        click.echo(f"{word:<6}  {check.name:<12}  {text}")
 
 
 def print_replays(replays: "Iterable[Replayed]") -> bool:
     """Print of each replayed training whether it equals its record; return whether none differs."""
     counts: Counter[str] = Counter()
     for each in replays:
+        result, differ, environment = each.record.result, "; ".join(each.differences), "; ".join(each.environment)
+        word, text = "equal", f"{result.state}, {len(result.curve)} epochs, digest {each.record.digest[:12]}…"
         if each.skipped:
-            counts["skipped"] += 1
-            click.echo(f"skipped  {each.name}: it failed ({each.record.result.failure}), and failures do not repeat")
-        elif each.differences:
-            counts["DIFFERS"] += 1
-            environment = "; ".join(each.environment) or "the same"
-            click.echo(f"DIFFERS  {each.name}: {'; '.join(each.differences)}\n         environment: {environment}")
-        else:
-            counts["equal"] += 1
-            epochs, digest = len(each.record.result.curve), each.record.digest[:12]
-            click.echo(f"equal    {each.name}: {each.record.result.state}, {epochs} epochs, digest {digest}…")
-    ended = (f"{counts[what]} {what}" for what in ("equal", "DIFFERS", "skipped") if counts[what])
+            word, text = "skipped", f"it failed ({result.failure}), and failures do not repeat"
+        elif differ:
+            word, text = "DIFFERS", f"{differ}\n         environment: {environment or 'the same'}"
+        counts[word] += 1
+        click.echo(f"{word:<7}  {each.name}: {text}")
+    ended = (f"{counts[word]} {word}" for word in ("equal", "DIFFERS", "skipped") if counts[word])
     click.echo(", ".join(ended) or "nothing to replay")
     return not counts["DIFFERS"]
 
@@ -194,17 +187,15 @@ def print_outcome(run: "Run", tables: "StudyTables", seconds: float, tracked: st
         trial = tables.trials.set_index("trial").loc[answer.trial]
         rows.append((answer.kind, f"trial {answer.trial}", f"epoch {trial['best_epoch']} of {trial['epochs']}"))
         rows += [(name, f"{trial[name]:.4g}", "") for name in HYPERPARAMETERS]
-        rows += [
-            (name, f"{trial[name]:.4f}", "in the search")
-            for name in sorted(Metric, key=lambda each: each is not metric)
-        ]
+        metrics = sorted(Metric, key=lambda each: each is not metric)
+        rows += [(name, f"{trial[name]:.4f}", "in the search") for name in metrics]
     confirmation = summarised(tables)
     if confirmation and confirmation.winner:
         baseline = confirmation.named(SOFTMAX_REGRESSION)
         for label, candidate in (("confirmed", confirmation.winner), (SOFTMAX_REGRESSION, baseline)):
-            if candidate and (estimate := candidate.of(metric)):
+            if candidate and candidate.finished:
                 seeds = f"{candidate.finished} fresh {_plural('seed', candidate.finished)}"
-                rows.append((label, plus_minus(estimate, metric), f"{metric}, {seeds}"))
+                rows.append((label, plus_minus(candidate.of(metric), metric), f"{metric}, {seeds}"))
     test = reading_of(tables, run.folder.test_result(), list(run.dataset.class_names))
     if test:
         whose = "" if answer and test.candidate == f"trial {answer.trial}" else f", {test.candidate}"
@@ -265,7 +256,7 @@ def print_data(dataset: "Dataset") -> None:
     click.echo(f"  digest    {dataset.digest}")
     for note in dataset.notes:
         click.echo(f"  note      {note}")
-    width = max(len("class"), *(len(printable(name)) for name in dataset.class_names))
+    width = max(map(len, ["class", *map(printable, dataset.class_names)]))
     click.echo(f"\n  {'class':<{width}}  " + "  ".join(f"{name:>10}" for name in parts) + "       share")
     for label, name in enumerate(map(printable, dataset.class_names)):
         numbers = [part[label] for part in parts.values()]

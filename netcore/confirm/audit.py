@@ -37,7 +37,7 @@ def audit(
     order = generator(pruned[0].job.seed, 0, Purpose.AUDIT).permutation(len(pruned))
     tasks = [audit_task(pruned[place], folder) for place in order[: math.ceil(share * len(pruned))]]
     yield Stage("auditing", len(tasks))
-    yield from Batch(tasks, lambda: nullcontext(dataset), engine).results()
+    yield from Batch(tasks, nullcontext(dataset), engine).results()
 
 
 def read_audit(records: list[Record], folder: StudyFolder) -> list[tuple[Record, Record]]:

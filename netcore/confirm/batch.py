@@ -5,7 +5,7 @@ an audit therefore resumes like the search does. A training whose worker died or
 next run: that failure belongs to the machine, not to the hyperparameters.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, ExitStack, suppress
 from typing import NamedTuple
@@ -41,11 +41,12 @@ def stored(task: Task) -> Record:
 
 
 class Batch:
-    """Jobs on one data set. They are submitted when the batch is created."""
+    """Trainings on one data set, which is prepared only if a record is missing.
 
-    def __init__(
-        self, tasks: Iterable[Task], data: Callable[[], AbstractContextManager[Dataset]], engine: Engine
-    ) -> None:
+    They are submitted when the batch is created, so that workers train while the next batch is prepared.
+    """
+
+    def __init__(self, tasks: Iterable[Task], data: AbstractContextManager[Dataset], engine: Engine) -> None:
         self._stack = ExitStack()
         self._dataset: Dataset | None = None
         self._submitted: list[tuple[Task, Record | Future[Trained]]] = []
@@ -54,8 +55,8 @@ class Batch:
                 if (record := stored(task)).result.failure not in MACHINE_FAILURES:
                     self._submitted.append((task, record))
                     continue
-            if self._dataset is None:  # may take long, and is not needed if all records are stored
-                self._dataset = self._stack.enter_context(data())
+            if self._dataset is None:
+                self._dataset = self._stack.enter_context(data)
             self._submitted.append((task, engine.submit(task.job, self._dataset)))
 
     def results(self) -> Iterator[Record | Notice]:

@@ -7,7 +7,7 @@ that judge. The winner is the finalist with the best mean.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 
@@ -43,19 +43,17 @@ def confirm(
         yield Notice("no trial finished, so there is nothing to confirm")
         return
     yield Stage("confirming", (len(finalists) + 2) * spec.confirm.seeds + len(PILOT_RATES))
-    yield from Batch(pilots(spec, finalists[0], folder), lambda: nullcontext(dataset), engine).results()
+    yield from Batch(pilots(spec, finalists[0], folder), nullcontext(dataset), engine).results()
     found = candidates(spec, records, folder)
-    before: Batch | None = None
+    before: Iterable[Record | Notice] = ()
     with ExitStack() as stack:
         for seed in range(spec.confirm.seeds):  # the nets of one seed train while the data of the next are prepared
             tasks = [confirm_task(spec, dataset.digest, folder, candidate, seed) for candidate in found]
-            batch = Batch(tasks, partial(split_of, spec, seed), engine)
+            batch = Batch(tasks, split_of(spec, seed), engine)
             stack.callback(batch.close)
-            if before:
-                yield from before.results()
-            before = batch
-        if before:
-            yield from before.results()
+            yield from before
+            before = batch.results()
+        yield from before
 
 
 @contextmanager

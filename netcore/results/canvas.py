@@ -7,10 +7,12 @@ plot needs a display, pyplot or the user's matplotlibrc, and equal tables give e
 import io
 import math
 import textwrap
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import matplotlib.style
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
@@ -60,13 +62,18 @@ def new_figure(height: float = 5.0) -> Figure:
     return Figure(figsize=(8.8, height), layout="constrained")
 
 
-def titled(figure: Figure, title: str, handles: list[Any]) -> Figure:
-    """Add title and legend above the axes, where they cover no data."""
+def titled(figure: Figure, title: str, handles: Sequence[Artist] = ()) -> Figure:
+    """Add title and legend above the axes, where they cover no data, and return the figure.
+
+    The legend has the `handles`, then every labelled artist of the axes; equal labels have one entry.
+    """
     title = textwrap.fill(plain(title, 200), 84)
-    if handles:
+    labelled = [*handles, *(artist for axes in figure.axes for artist in axes.get_legend_handles_labels()[0])]
+    if labelled:
         font = {"size": 12.5, "weight": "bold"}
         look = {"title": title, "title_fontproperties": font, "alignment": "left", "borderaxespad": 0.2}
-        figure.legend(handles=handles, loc="outside upper left", ncols=5, columnspacing=1.4, **look)
+        entries = list({artist.get_label(): artist for artist in labelled}.values())
+        figure.legend(handles=entries, loc="outside upper left", ncols=5, columnspacing=1.4, **look)
     else:
         figure.suptitle(title, x=0.012, ha="left", fontsize=12.5, fontweight="bold")
     return figure

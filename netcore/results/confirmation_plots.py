@@ -87,7 +87,7 @@ def confusion_matrix(reading: Reading | None, name: str) -> Figure | None:
             light: dict[str, Any] = {"color": "white" if shares[i, j] > 0.35 else canvas.INK}  # noqa: PLR2004  # by eye
             axes.text(j, i, str(counts[i, j]), ha="center", va="center", fontsize=9, **light)
     who = f"{reading.candidate}, seed {reading.seed}"
-    return canvas.titled(figure, f"Test set of {name}: {reading.right} of {reading.rows} rows right ({who})", [])
+    return canvas.titled(figure, f"Test set of {name}: {reading.right} of {reading.rows} rows right ({who})")
 
 
 def _bar(axes: Axes, estimate: Estimate | None, place: int, colour: str) -> None:

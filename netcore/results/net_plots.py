@@ -42,12 +42,8 @@ def training_plot(tables: StudyTables) -> Figure | None:
             canvas.set_scale(axes, "y", "log", losses.min(), losses.max())
         canvas.whole_numbers(axes, "epoch", 0.5, len(curve) + 0.5)
         axes.set_ylabel(_UNITS[what])
-    handles = figure.axes[0].get_legend_handles_labels()[0]
-    return canvas.titled(
-        figure,
-        f"{answer.kind.capitalize()} of {tables.name}, trial {answer.trial}: training and validation by epoch",
-        handles,
-    )
+    title = f"{answer.kind.capitalize()} of {tables.name}, trial {answer.trial}: training and validation by epoch"
+    return canvas.titled(figure, title)
 
 
 @canvas.styled
@@ -60,7 +56,7 @@ def first_layer(tables: StudyTables) -> Figure | None:
     limit = float(weights["value"].abs().quantile(0.995)) or 1.0
     draw = _tiles if weights["row"].notna().all() else _heat_map
     figure, what = draw(weights, {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit, "interpolation": "nearest"})
-    return canvas.titled(figure, f"First-layer weights (W1) of trial {weights['trial'].iloc[0]}: {what}", [])
+    return canvas.titled(figure, f"First-layer weights (W1) of trial {weights['trial'].iloc[0]}: {what}")
 
 
 def mosaic(weights: pd.DataFrame, most: int = 100) -> tuple[canvas.FloatArray, list[int]]:
@@ -73,15 +69,13 @@ def mosaic(weights: pd.DataFrame, most: int = 100) -> tuple[canvas.FloatArray, l
     W1[tuple(places)] = weights["value"]
     units = np.argsort(-np.square(W1).sum(axis=(1, 2, 3)), kind="stable")[:most]
     zoom, gap = math.ceil(40 / max(W1.shape[1:3])), 3  # enlarge small tiles, so that the gap is thin beside them
-    tiles = W1[units].repeat(zoom, 1).repeat(zoom, 2)
-    tiles = np.pad(tiles, [(0, 0), (0, gap), (0, gap), (0, 0)], constant_values=np.nan)
-    across = min(len(units), math.ceil(math.sqrt(1.6 * len(units) * tiles.shape[1] / tiles.shape[2])))
+    height, width = zoom * W1.shape[1] + gap, zoom * W1.shape[2] + gap
+    across = min(len(units), math.ceil(math.sqrt(1.6 * len(units) * height / width)))
     down = math.ceil(len(units) / across)
-    image = np.full((down * tiles.shape[1], across * tiles.shape[2], tiles.shape[3]), np.nan)
-    for place, tile in enumerate(tiles):
-        top, left = place // across * tile.shape[0], place % across * tile.shape[1]
-        image[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
-    image = image[:-gap, :-gap]
+    tiles = W1[units].repeat(zoom, 1).repeat(zoom, 2)
+    margins = [(0, down * across - len(units)), (0, gap), (0, gap), (0, 0)]
+    tiles = np.pad(tiles, margins, constant_values=np.nan).reshape(down, across, height, width, -1)
+    image = tiles.swapaxes(1, 2).reshape(down * height, across * width, -1)[:-gap, :-gap]
     return image if image.shape[2] == 3 else image.mean(axis=2), units.tolist()  # noqa: PLR2004  # RGB
 
 

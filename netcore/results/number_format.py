@@ -26,12 +26,14 @@ def percent(share: float) -> str:
     return f"{100 * share:.2f}{_SPACE}%"
 
 
-def value_of(value: float, metric: str, half: float | None = None, *, difference: bool = False) -> str:
-    """Return a value of a metric, or a difference of two values, with its unit.
+def value_of(value: float | None, metric: str, half: float | None = None, *, difference: bool = False) -> str:
+    """Return a value of a metric, or a difference of two values, with its unit; a dash for a missing one.
 
     `half` is half the width of its interval, from which its number of digits follows. `metric` is a metric's name, or
     `accuracy` for any share.
     """
+    if value is None:
+        return "—"
     factor, unit = _unit(metric, difference=difference)
     if half is not None:
         return f"{_rounded(factor * value, factor * half)}{unit}"

@@ -54,9 +54,7 @@ def table_findings(records: list[Record], folder: StudyFolder, *, complete: bool
 
 def _as_read(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a table as it comes back from a file."""
-    buffer = io.BytesIO()
-    frame.to_parquet(buffer, index=False)
-    return pd.read_parquet(buffer)
+    return pd.read_parquet(io.BytesIO(frame.to_parquet(index=False)))
 
 
 def _differences(

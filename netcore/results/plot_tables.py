@@ -1,30 +1,23 @@
-"""The small tables below the report's plots: the numbers that a plot shows, and the file that contains all of them.
+"""The small tables below the report's plots: the numbers that a plot shows, in its order.
 
-A table has at most 20 rows. The plots of trials have none here: their numbers are the report's table of trials.
+In: the tables of a study and what was computed from them. Out: one frame per plot, whose columns are the headings. A
+frame has at most 20 rows; the report names the file that has all of them. The plots of trials have none here: their
+numbers are the report's table of trials.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
+from netcore.question.metrics import METRICS
 from netcore.results.number_format import between, plus_minus, value_of
 from netcore.results.tables import StudyTables, mean_over_folds
 from netcore.results.test_set import Reading
-from netcore.results.winner import Answer, ConfirmationSummary
+from netcore.results.winner import Answer, CandidateSummary, ConfirmationSummary
 from netcore.search.importance import Importance
 
 _MOST = 20
-
-
-class PlotTable(NamedTuple):
-    """The table of one plot."""
-
-    columns: tuple[str, ...]
-    rows: Sequence[tuple[object, ...]]
-    file: str
-    """The file with all rows, in the study's folder."""
 
 
 def plot_tables_of(
@@ -33,77 +26,52 @@ def plot_tables_of(
     found: ConfirmationSummary | None,
     reading: Reading | None,
     importances: Mapping[str, Importance],
-) -> dict[str, PlotTable]:
+) -> dict[str, pd.DataFrame]:
     """Return the tables of the plots that have one, by the plot's name."""
+    shares = ((name, *importance) for name, importance in importances.items())
     made = {
         "best_trial": _curve(tables, answer),
         "first_layer": _units(tables.weights),
-        "importance": _importance(importances),
-        "confirmation": _candidates(found),
-        "confusion": _confused(reading),
+        "importance": pd.DataFrame(shares, columns=["hyperparameter", "importance", "95 % from", "95 % to"]),
+        "confirmation": pd.DataFrame(_candidate(found, candidate) for candidate in (found.candidates if found else ())),
+        "confusion": pd.DataFrame(
+            reading.confused(_MOST) if reading else (),
+            columns=["true class", "predicted class", "rows", "share of the true class"],
+        ),
     }
-    return {name: table for name, table in made.items() if table.rows}
+    return {name: table for name, table in made.items() if not table.empty}
 
 
-def _curve(tables: StudyTables, answer: Answer | None) -> PlotTable:
-    columns = ("epoch", "learning_rate", "train_loss", "val_loss", "train_accuracy", "val_accuracy")
-    number = answer.trial if answer else None
-    curves = mean_over_folds(tables.curves[tables.curves["trial"] == number]).sort_values("epoch")
-    return PlotTable(columns, list(curves[list(columns)].itertuples(index=False, name=None)), "curves.parquet")
+def _curve(tables: StudyTables, answer: Answer | None) -> pd.DataFrame:
+    """Return the curve of the trial that answers the question, one row per epoch."""
+    curves = tables.curves[tables.curves["trial"] == (answer.trial if answer else None)]
+    return mean_over_folds(curves).sort_values("epoch")[["epoch", "learning_rate", *METRICS]]
 
 
-def _units(weights: pd.DataFrame) -> PlotTable:
+def _units(weights: pd.DataFrame) -> pd.DataFrame:
     """Return the hidden units of largest norm, each with its input of largest weight."""
-    columns = ("hidden unit", "norm of its weights", "input of largest weight", "largest weight")
-    if weights.empty:
-        return PlotTable(columns, [], "weights.parquet")
-    W1 = weights.pivot_table("value", "input", "unit", observed=True)
-    values = W1.to_numpy(np.float64)
-    norms = np.linalg.norm(values, axis=0)
-    most = np.abs(values).argmax(axis=0)
-    rows = [
-        (int(W1.columns[unit]), float(norms[unit]), str(W1.index[most[unit]]), float(values[most[unit], unit]))
-        for unit in np.argsort(-norms, kind="stable")[:_MOST]
-    ]
-    return PlotTable(columns, rows, "weights.parquet")
+    by_unit = weights.groupby("unit")["value"]
+    norms = by_unit.agg(np.linalg.norm)
+    largest = weights.loc[by_unit.agg(lambda values: values.abs().idxmax())]
+    columns = {
+        "hidden unit": norms.index,
+        "norm of its weights": norms.to_numpy(),
+        "input of largest weight": largest["input"].astype("str").to_numpy(),
+        "largest weight": largest["value"].to_numpy(),
+    }
+    return pd.DataFrame(columns).nlargest(_MOST, "norm of its weights")
 
 
-def _importance(importances: Mapping[str, Importance]) -> PlotTable:
-    rows: list[tuple[object, ...]] = [(name, *importance) for name, importance in importances.items()]
-    return PlotTable(("hyperparameter", "importance", "95 % from", "95 % to"), rows, "trials.parquet")
-
-
-def _candidates(found: ConfirmationSummary | None) -> PlotTable:
-    """Return the search estimate, the confirmed means and the difference to the winner of each candidate."""
-    if found is None:
-        return PlotTable((), [], "confirmation.parquet")
-    metric = found.metric
-    columns = (
-        "candidate",
-        "hidden_size",
-        "seeds finished",
-        "val_loss",
-        "val_accuracy",
-        f"search estimate of {metric}",
-        f"{metric} minus the winner's",
-        "95 % interval of the difference",
-    )
-    rows = [
-        (
-            candidate.name,
-            candidate.hidden_size,
-            f"{candidate.finished} of {candidate.seeds}",
-            plus_minus(candidate.val_loss, "val_loss"),
-            plus_minus(candidate.val_accuracy, "val_accuracy"),
-            None if candidate.search_estimate is None else value_of(candidate.search_estimate, metric),
-            value_of(candidate.difference.mean, metric, difference=True) if candidate.difference else None,
-            between(candidate.difference.interval, metric, difference=True) if candidate.difference else None,
-        )
-        for candidate in found.candidates
-    ]
-    return PlotTable(columns, rows, "confirmation.parquet")
-
-
-def _confused(reading: Reading | None) -> PlotTable:
-    rows = [tuple(confused) for confused in reading.confused(_MOST)] if reading else []
-    return PlotTable(("true class", "predicted class", "rows", "share of the true class"), rows, "test.json")
+def _candidate(found: ConfirmationSummary, candidate: CandidateSummary) -> dict[str, object]:
+    """Return the row of a candidate: search estimate, confirmed means, difference to the winner."""
+    metric, difference = found.metric, candidate.difference
+    return {
+        "candidate": candidate.name,
+        "hidden_size": candidate.hidden_size,
+        "seeds finished": f"{candidate.finished} of {candidate.seeds}",
+        "val_loss": plus_minus(candidate.val_loss, "val_loss"),
+        "val_accuracy": plus_minus(candidate.val_accuracy, "val_accuracy"),
+        f"search estimate of {metric}": value_of(candidate.search_estimate, metric),
+        f"{metric} minus the winner's": value_of(difference and difference.mean, metric, difference=True),
+        "95 % interval of the difference": between(difference and difference.interval, metric, difference=True),
+    }

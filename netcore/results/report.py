@@ -18,28 +18,20 @@ from netcore.files import write_atomically
 from netcore.question.hyperparameters import HYPERPARAMETERS
 from netcore.question.spec import question
 from netcore.records.folder import StudyFolder
-from netcore.results.canvas import STATES
+from netcore.records.job import State
 from netcore.results.number_format import between, percent, plus_minus, short
 from netcore.results.plot_tables import plot_tables_of
 from netcore.results.provenance import provenance_of
-from netcore.results.ranking import best_trial, ranked
+from netcore.results.ranking import ranked
 from netcore.results.sentences import conclusions
 from netcore.results.space_review import diverging, edges, searched_importances
 from netcore.results.stopping_audit import audited, epochs_saved
 from netcore.results.tables import StudyTables
-from netcore.results.test_set import Reading, reading_of
-from netcore.results.winner import ConfirmationSummary, answer_of, summarised
-from netcore.search.importance import RESAMPLES, Importance
+from netcore.results.test_set import reading_of
+from netcore.results.winner import answer_of, summarised
+from netcore.search.importance import RESAMPLES
 
 _SHOWN_FAILURES = 10
-
-_PREPARED = {
-    "feature": "The inputs are standardised.",
-    "pixel-mean": "The mean of the training rows is subtracted from the inputs.",
-    "none": "The inputs are not preprocessed.",
-    None: "Each column of the table is prepared on its own.",
-}
-"""The preprocessing of the inputs, by `data.standardize`; a table has no such key."""
 
 
 def write_report(tables: StudyTables, folder: StudyFolder, plots: Mapping[str, Path]) -> Path:
@@ -68,36 +60,29 @@ def _facts(tables: StudyTables, folder: StudyFolder, plots: Mapping[str, Path]) 
     resolved = folder.resolved_settings()
     settings, data = resolved["settings"], resolved["data"]
     trials = ranked(tables).to_dict("records")
-    states = tables.trials["state"].value_counts()
     study_file = folder.study_file.read_text(encoding="utf-8", errors="replace")
     test = folder.test_result()
     found, reading = summarised(tables), reading_of(tables, test, data["class_names"])
     answer = answer_of(tables)
     importances = searched_importances(tables, settings)
-    epochs = settings["training"]["epochs"]
     return {
         "name": tables.name,
         "metric": tables.metric,
         "question": question(study_file),
-        "best": trials[0] if best_trial(tables) is not None else None,
         "answer": answer,
-        "answering": next((trial for trial in trials if answer and trial["trial"] == answer.trial), None),
         "confirmation": found,
         "sentences": conclusions(found),
         "test": reading,
         "earlier": test["readings"] if test and not reading else 0,
-        "counts": {state: int(states.get(state, 0)) for state in STATES},
-        "seconds": float(tables.trials["seconds"].sum()),
+        "counts": {str(state): int((tables.trials["state"] == state).sum()) for state in State},
         "hyperparameters": HYPERPARAMETERS,
-        "prepared": _PREPARED[settings["data"].get("standardize")],
+        "standardize": settings["data"].get("standardize"),
         "plots": {name: base64.b64encode(path.read_bytes()).decode() for name, path in plots.items()},
         "plot_tables": plot_tables_of(tables, answer, found, reading, importances),
-        "descriptions": _descriptions(tables, found, reading, importances),
         "trials": trials,
         "failures": _failures(tables, folder),
         "audit": audited(tables),
-        "saved": epochs_saved(tables, epochs),
-        "taken": int(tables.trials["epochs"].sum()),
+        "saved": epochs_saved(tables, settings["training"]["epochs"]),
         "importances": importances,
         "resamples": RESAMPLES,
         "edges": edges(tables, settings["space"]),
@@ -106,25 +91,6 @@ def _facts(tables: StudyTables, folder: StudyFolder, plots: Mapping[str, Path]) 
         "study_file": study_file,
         **_inline(),
     }
-
-
-def _descriptions(
-    tables: StudyTables,
-    found: ConfirmationSummary | None,
-    reading: Reading | None,
-    importances: Mapping[str, Importance],
-) -> dict[str, str]:
-    """Return in words what some plots show, for their alternative texts."""
-    texts = {"importance": "; ".join(f"{name} {importance.share:.2f}" for name, importance in importances.items())}
-    if found:
-        means = (f"{c.name} {plus_minus(c.of(tables.metric), tables.metric)}" for c in found.candidates)
-        texts["confirmation"] = f"{tables.metric}: " + "; ".join(means)
-    if reading:
-        texts["confusion"] = f"{reading.right} of {reading.rows} rows right"
-        for confused in reading.confused(1):
-            error = f"{confused.true} predicted as {confused.predicted} ({confused.rows})"
-            texts["confusion"] += f"; most frequent error: {error}"
-    return texts
 
 
 def _failures(tables: StudyTables, folder: StudyFolder) -> dict[int, list[str]]:

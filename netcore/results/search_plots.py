@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from numpy.typing import NDArray
 
 from netcore.question.metrics import Metric
 from netcore.results import canvas
@@ -43,12 +44,10 @@ def loss_curves(tables: StudyTables) -> Figure | None:
         Line2D([], [], color=canvas.STATES[str(state)]["color"], label=f"{state} ({count})")
         for state, count in curves.groupby("state")["trial"].nunique().items()
     ]
-    best = best_trial(tables)
-    for line in _lines(curves[curves["trial"] == best]):
-        handles += axes.plot(
-            *line.T, color=canvas.BEST, linewidth=2.8, label=_best(tables, f"{tables.metric} "), zorder=4
-        )
-        axes.plot(*line[-1], "o", color=canvas.BEST, markersize=5, zorder=4)
+    look = {"color": canvas.BEST, "zorder": 4}
+    for line in _lines(curves[curves["trial"] == best_trial(tables)]):
+        axes.plot(*line.T, **look, linewidth=2.8, label=_best(tables, f"{tables.metric} "))
+        axes.plot(*line[-1], "o", **look, markersize=5)
     canvas.whole_numbers(axes, "epoch", 0.5, curves["epoch"].max() + 0.5)
     low, high = canvas.readable_range(curves["val_loss"].to_numpy(), Metric.VAL_LOSS)
     start = curves.loc[curves["epoch"] == 1, "val_loss"].median()  # show the whole fall of the losses, however far
@@ -72,7 +71,7 @@ def slice_plot(tables: StudyTables, hyperparameter: str, scale: canvas.Scale | N
     if scale == "choice":
         # Trials of one choice are spread sideways by the golden ratio: evenly, without a random number.
         x = np.searchsorted(choices, x) + 0.5 * (tables.trials["trial"].to_numpy() * 0.618034 % 1 - 0.5)
-    figure, axes, handles = _values(tables, x)
+    figure, axes = _values(tables, x)
     figure.axes[-1].set_xlabel(hyperparameter)
     if scale == "choice":
         axes.set_xticks(range(len(choices)), [f"{choice:g}" for choice in choices])
@@ -80,7 +79,7 @@ def slice_plot(tables: StudyTables, hyperparameter: str, scale: canvas.Scale | N
         axes.grid(visible=False, axis="x")
     else:
         canvas.set_scale(axes, "x", scale, float(choices[0]), float(choices[-1]))
-    return canvas.titled(figure, f"{tables.metric} by {hyperparameter}: {_trials(tables)}", handles)
+    return canvas.titled(figure, f"{tables.metric} by {hyperparameter}: {_trials(tables)}")
 
 
 @canvas.styled
@@ -88,16 +87,15 @@ def progress(tables: StudyTables) -> Figure | None:
     """Draw the value of every trial by its number, and the best value so far as a step line."""
     if not np.isfinite(tables.trials["value"]).any():
         return None
-    figure, axes, handles = _values(tables, tables.trials["trial"].to_numpy(np.float64))
+    figure, axes = _values(tables, tables.trials["trial"].to_numpy(np.float64))
     numbers = np.sort(tables.trials["trial"])
     if best_trial(tables) is not None:
         best = np.clip(best_so_far(tables), *axes.get_ylim())
-        handles += axes.step(
-            numbers, best, where="post", color=canvas.BEST, linewidth=1.8, label="best so far", zorder=1.5
-        )
+        look = {"color": canvas.BEST, "linewidth": 1.8, "zorder": 1.5}
+        axes.step(numbers, best, where="post", **look, label="best so far")
     room = 0.5 + 0.02 * len(numbers)
     canvas.whole_numbers(figure.axes[-1], "trial", numbers[0] - room, numbers[-1] + room)
-    return canvas.titled(figure, f"{tables.metric} by trial: the search of {tables.name}", handles)
+    return canvas.titled(figure, f"{tables.metric} by trial: the search of {tables.name}")
 
 
 @canvas.styled
@@ -114,53 +112,54 @@ def importance_plot(importances: Mapping[str, Importance], tables: StudyTables) 
     axes.set(xlim=(0, 1), xlabel="importance (shares of all searched hyperparameters)")
     finished = int((tables.trials["state"] == "finished").sum())
     title = f"Hyperparameter importance, {finished} finished trials of {tables.name}: share and 95 % interval"
-    return canvas.titled(figure, title, [])
+    return canvas.titled(figure, title)
 
 
-def _values(tables: StudyTables, x: canvas.FloatArray) -> tuple[Figure, Axes, list[Line2D]]:
+def _values(tables: StudyTables, x: canvas.FloatArray) -> tuple[Figure, Axes]:
     """Draw the value of each trial over x; trials without a value are in a strip of their own, on the worse side."""
     value, states = tables.trials["value"].to_numpy(np.float64), tables.trials["state"].to_numpy()
     accuracy = tables.metric is Metric.VAL_ACCURACY
     figure = canvas.new_figure()
-    without = [state for state in ("failed", "diverged") if state in states]
-    axes = _above_strip(figure, x, states, without, below=accuracy) if without else figure.subplots()
+    axes = _beside_strip(figure, x, states, below=accuracy)
     canvas.set_scale(axes, "y", "linear" if accuracy else "log", *canvas.readable_range(value, tables.metric))
     axes.set_ylabel(tables.metric.label)
     y = np.clip(value, *axes.get_ylim())
     beyond = y != value
-    edge: dict[str, Any] = {"marker": "v" if accuracy else "^", "markersize": 9, "linestyle": "none", "clip_on": False}
-    handles: list[Line2D] = []
+    edge: dict[str, Any] = {"marker": "v" if accuracy else "^", "markersize": 9, "linestyle": "none"}
     for state in (state for state in ("finished", "pruned") if state in states):
         here, look = states == state, canvas.STATES[state]
-        label = f"{state} ({here.sum()})"
         dots = {**look, "markersize": 6, "markeredgewidth": 1.3, "linestyle": "none", "alpha": 0.85}
-        handles += axes.plot(x[here & ~beyond], y[here & ~beyond], **dots, label=label)
+        axes.plot(x[here & ~beyond], y[here & ~beyond], **dots, label=f"{state} ({here.sum()})")
         if (here & beyond).any():
-            axes.plot(x[here & beyond], y[here & beyond], **{**look, **edge})
+            axes.plot(x[here & beyond], y[here & beyond], **{**look, **edge}, clip_on=False)
     if (off := beyond & np.isfinite(value)).any():
-        handles.append(Line2D([], [], color=canvas.GREY, **edge, label=f"beyond the axis ({off.sum()})"))
+        axes.plot([], [], color=canvas.GREY, **edge, label=f"beyond the axis ({off.sum()})")
     best = tables.trials["trial"].to_numpy() == best_trial(tables)
     if best.any():
-        handles += axes.plot(x[best], y[best], "*", **canvas.STAR, label=_best(tables))
-    return figure, axes, handles
+        axes.plot(x[best], y[best], "*", **canvas.STAR, label=_best(tables))
+    return figure, axes
 
 
-def _above_strip(figure: Figure, x: canvas.FloatArray, states: Any, without: list[str], *, below: bool) -> Axes:  # noqa: ANN401
-    """Draw the strip of the states without a value, and return the main axes."""
-    heights = [len(without), 12]
-    panels: Any = figure.subplots(2, 1, sharex=True, height_ratios=heights[::-1] if below else heights)
-    axes: Axes
-    axes, strip = panels if below else panels[::-1]
+def _beside_strip(figure: Figure, x: canvas.FloatArray, states: NDArray[np.object_], *, below: bool) -> Axes:
+    """Draw a strip of the states without a value, if there are any, and return the main axes."""
+    without = [state for state in ("failed", "diverged") if state in states]
+    if not without:
+        return figure.subplots()
+    heights = {"strip": len(without), "main": 12}
+    names = sorted(heights, reverse=not below)
+    panels = figure.subplot_mosaic(
+        [[name] for name in names], sharex=True, height_ratios=[heights[name] for name in names]
+    )
+    strip = panels["strip"]
     strip.set_yticks(range(len(without)), [f"{state} ({(states == state).sum()})" for state in without])
     strip.set_ylim(-0.6, len(without) - 0.4)
     strip.spines[["left", "bottom"]].set_visible(False)
     strip.tick_params(length=0)
     for place, state in enumerate(without):
         at = x[states == state]
-        strip.plot(
-            at, np.full(len(at), place), **canvas.STATES[state], markersize=7, markeredgewidth=0, linestyle="none"
-        )
-    return axes
+        look = {**canvas.STATES[state], "markersize": 7, "markeredgewidth": 0, "linestyle": "none"}
+        strip.plot(at, np.full(len(at), place), **look)
+    return panels["main"]
 
 
 def _lines(curves: pd.DataFrame) -> list[canvas.FloatArray]:

@@ -4,7 +4,6 @@ The columns are declared once, here. A hyperparameter has the same column name e
 nats without the penalty; accuracies are shares from 0 to 1; times are UTC.
 """
 
-import io
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -149,9 +148,7 @@ def write_tables(tables: StudyTables, folder: StudyFolder) -> None:
         WorkError: the system refuses.
     """
     for name in TABLES:
-        buffer = io.BytesIO()
-        getattr(tables, name).to_parquet(buffer, index=False)
-        write_atomically(folder.path / f"{name}.parquet", buffer.getvalue())
+        write_atomically(folder.path / f"{name}.parquet", getattr(tables, name).to_parquet(index=False))
 
 
 def mean_over_folds(curves: pd.DataFrame) -> pd.DataFrame:
