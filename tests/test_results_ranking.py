@@ -4,7 +4,6 @@ import numpy as np
 from tables import NAN, STUDIES, a_study
 
 from netcore.question.metrics import Metric
-from netcore.results.ranking import best_so_far, best_trial, ranked
 
 
 def test_ranking_puts_finished_trials_first_and_the_earlier_of_equals() -> None:
@@ -12,10 +11,10 @@ def test_ranking_puts_finished_trials_first_and_the_earlier_of_equals() -> None:
     tables = a_study(
         ("pruned", 0.1, 2), ("failed", NAN, 0), ("finished", 0.3, 5), ("finished", 0.3, 5), ("diverged", NAN, 1)
     )
-    assert ranked(tables)["trial"].tolist() == [2, 3, 0, 4, 1]
-    assert best_trial(tables) == 2
-    assert best_trial(STUDIES["all pruned"]) is None
-    assert (best_trial(STUDIES["mixed"]), best_trial(STUDIES["accuracy"])) == (4, 0)
+    assert tables.ranked()["trial"].tolist() == [2, 3, 0, 4, 1]
+    assert tables.best_trial() == 2
+    assert STUDIES["all pruned"].best_trial() is None
+    assert (STUDIES["mixed"].best_trial(), STUDIES["accuracy"].best_trial()) == (4, 0)
 
 
 def test_best_so_far_counts_finished_trials_alone() -> None:
@@ -27,6 +26,6 @@ def test_best_so_far_counts_finished_trials_alone() -> None:
         ("finished", 0.7, 5),
         ("finished", 0.4, 5),
     )
-    assert best_so_far(a_study(*trials))[1:].tolist() == [0.5, 0.5, 0.5, 0.4]
-    assert np.isnan(best_so_far(a_study(*trials))[0])
-    assert best_so_far(a_study(*trials, metric=Metric.VAL_ACCURACY))[1:].tolist() == [0.5, 0.5, 0.7, 0.7]
+    assert a_study(*trials).best_so_far()[1:].tolist() == [0.5, 0.5, 0.5, 0.4]
+    assert np.isnan(a_study(*trials).best_so_far()[0])
+    assert a_study(*trials, metric=Metric.VAL_ACCURACY).best_so_far()[1:].tolist() == [0.5, 0.5, 0.7, 0.7]

@@ -43,18 +43,15 @@ def table_findings(records: list[Record], folder: StudyFolder, *, complete: bool
         except (OSError, ValueError) as error:  # PyArrow's errors are subclasses
             yield Problem(str(path), f"is not a Parquet file ({' '.join(str(error).split())[:100]})", remedy=_AGAIN)
             continue
-        asked = _as_read(getattr(expected, name))
+        asked = pd.read_parquet(
+            io.BytesIO(getattr(expected, name).to_parquet(index=False))
+        )  # as it is read from a file
         for ours, theirs in zip_longest(*([f"{k} ({v})" for k, v in each.dtypes.items()] for each in (found, asked))):
             if ours != theirs:
                 yield Problem(str(path), f"must have the column {theirs}", str(ours), _AGAIN)
                 break
         else:
             yield from _differences(found, asked, path, folder, complete=complete)
-
-
-def _as_read(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a table as it comes back from a file."""
-    return pd.read_parquet(io.BytesIO(frame.to_parquet(index=False)))
 
 
 def _differences(

@@ -22,19 +22,19 @@ def provenance_of(tables: StudyTables, folder: StudyFolder) -> dict[str, dict[st
     resolved = folder.resolved_settings()
     settings, data = resolved["settings"], resolved["data"]
     arguments = resolved.get("sampler_arguments", {})
-    environments = _environments(tables, folder)
+    shape = " \u00d7 ".join(map(str, data["image_shape"] or ()))
     return {
-        "Code": {"training step": resolved["training_step"], **environments},
+        "Code": {"training step": resolved["training_step"], **_environments(tables, folder)},
         "Data": {
             "name": data["name"],
             "rows": "{train} training, {validation} validation, {test} test".format(**data["rows"]),
-            "inputs": _inputs(data),
+            "inputs": f"{len(data['feature_names'])}" + (f" ({shape})" if shape else ""),
             "classes": f"{len(data['class_names'])}: {', '.join(data['class_names'])}",
             "SHA-256": data["digest"],
         },
         "Search": {
             "sampler": settings["study"]["sampler"],
-            **{str(name): str(value) for name, value in arguments.items()},
+            **{name: str(value) for name, value in arguments.items()},
             "window": str(settings["study"]["window"]),
             "seeds": _seeds(tables, settings),
         },
@@ -55,12 +55,8 @@ def _counted(values: pd.Series) -> str:
     return "; ".join(f"{value} ({count} trial{'' if count == 1 else 's'})" for value, count in values.items())
 
 
-def _inputs(data: dict[str, Any]) -> str:
-    shape = " \u00d7 ".join(map(str, data["image_shape"] or ()))
-    return f"{len(data['feature_names'])}" + (f" ({shape})" if shape else "")
-
-
 def _seeds(tables: StudyTables, settings: dict[str, Any]) -> str:
+    """Return the seeds of search, split and confirmation, as far as the study has them."""
     seeds = [f"search {settings['study']['seed']}"]
     if "seed" in settings["data"]:
         seeds.append(f"split {settings['data']['seed']}")

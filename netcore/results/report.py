@@ -22,7 +22,6 @@ from netcore.records.job import State
 from netcore.results.number_format import between, percent, plus_minus, short
 from netcore.results.plot_tables import plot_tables_of
 from netcore.results.provenance import provenance_of
-from netcore.results.ranking import ranked
 from netcore.results.sentences import conclusions
 from netcore.results.space_review import diverging, edges, searched_importances
 from netcore.results.stopping_audit import audited, epochs_saved
@@ -59,7 +58,7 @@ def _facts(tables: StudyTables, folder: StudyFolder, plots: Mapping[str, Path]) 
     """Return everything that the template shows."""
     resolved = folder.resolved_settings()
     settings, data = resolved["settings"], resolved["data"]
-    trials = ranked(tables).to_dict("records")
+    trials = tables.ranked().to_dict("records")
     study_file = folder.study_file.read_text(encoding="utf-8", errors="replace")
     test = folder.test_result()
     found, reading = summarised(tables), reading_of(tables, test, data["class_names"])

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from netcore.question.metrics import Metric
 from netcore.results import canvas
-from netcore.results.ranking import best_so_far, best_trial, ranked
 from netcore.results.tables import StudyTables, mean_over_folds
 from netcore.search.importance import Importance
 
@@ -45,7 +44,7 @@ def loss_curves(tables: StudyTables) -> Figure | None:
         for state, count in curves.groupby("state")["trial"].nunique().items()
     ]
     look = {"color": canvas.BEST, "zorder": 4}
-    for line in _lines(curves[curves["trial"] == best_trial(tables)]):
+    for line in _lines(curves[curves["trial"] == tables.best_trial()]):
         axes.plot(*line.T, **look, linewidth=2.8, label=_best(tables, f"{tables.metric} "))
         axes.plot(*line[-1], "o", **look, markersize=5)
     canvas.whole_numbers(axes, "epoch", 0.5, curves["epoch"].max() + 0.5)
@@ -89,8 +88,8 @@ def progress(tables: StudyTables) -> Figure | None:
         return None
     figure, axes = _values(tables, tables.trials["trial"].to_numpy(np.float64))
     numbers = np.sort(tables.trials["trial"])
-    if best_trial(tables) is not None:
-        best = np.clip(best_so_far(tables), *axes.get_ylim())
+    if tables.best_trial() is not None:
+        best = np.clip(tables.best_so_far(), *axes.get_ylim())
         look = {"color": canvas.BEST, "linewidth": 1.8, "zorder": 1.5}
         axes.step(numbers, best, where="post", **look, label="best so far")
     room = 0.5 + 0.02 * len(numbers)
@@ -134,7 +133,7 @@ def _values(tables: StudyTables, x: canvas.FloatArray) -> tuple[Figure, Axes]:
             axes.plot(x[here & beyond], y[here & beyond], **{**look, **edge}, clip_on=False)
     if (off := beyond & np.isfinite(value)).any():
         axes.plot([], [], color=canvas.GREY, **edge, label=f"beyond the axis ({off.sum()})")
-    best = tables.trials["trial"].to_numpy() == best_trial(tables)
+    best = tables.trials["trial"].to_numpy() == tables.best_trial()
     if best.any():
         axes.plot(x[best], y[best], "*", **canvas.STAR, label=_best(tables))
     return figure, axes
@@ -174,5 +173,5 @@ def _trials(tables: StudyTables) -> str:
 
 
 def _best(tables: StudyTables, metric: str = "") -> str:
-    best = ranked(tables).iloc[0]
+    best = tables.ranked().iloc[0]
     return f"best trial: {best['trial']} ({metric}{best['value']:.4g})"

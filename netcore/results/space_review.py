@@ -12,7 +12,6 @@ import numpy as np
 
 from netcore.question.hyperparameters import HYPERPARAMETERS, Hyperparameters, allows, limits
 from netcore.question.spec import StudySpec
-from netcore.results.ranking import ranked
 from netcore.results.tables import StudyTables
 from netcore.search.importance import Importance, importances
 
@@ -65,7 +64,7 @@ def edges(tables: StudyTables, space: dict[str, Any]) -> list[Edge]:
 
     `space` is [space] as resolved. An end that cannot move (a decay of 1, a penalty of 0) is left out.
     """
-    best = ranked(tables).query("state == 'finished'").head(_BEST)
+    best = tables.ranked().query("state == 'finished'").head(_BEST)
     if len(best) < _BEST:
         return []
     found = []

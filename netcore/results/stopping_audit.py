@@ -7,7 +7,6 @@ that rate, and the epochs that the rule saved in the whole study.
 from typing import NamedTuple
 
 from netcore.results.intervals import Interval, wilson
-from netcore.results.ranking import best_trial
 from netcore.results.tables import StudyTables
 
 
@@ -34,7 +33,7 @@ def audited(tables: StudyTables) -> Audit | None:
     if rows.empty:
         return None
     ended = rows[rows["state"] != "failed"]
-    best = tables.trials.loc[tables.trials["trial"] == best_trial(tables), "value"]
+    best = tables.trials.loc[tables.trials["trial"] == tables.best_trial(), "value"]
     better = ended["value"].notna() if best.empty else tables.metric.better(ended["value"], best.iloc[0])
     wrong, trials = sorted(ended.loc[better, "trial"].tolist()), len(ended)
     return Audit(trials, len(rows) - trials, wrong, wilson(len(wrong), trials) if trials else None)

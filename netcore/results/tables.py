@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from netcore.confirm.audit import read_audit
 from netcore.confirm.confirmation import read_confirmation
@@ -22,7 +23,7 @@ from netcore.question.metrics import METRICS, Metric
 from netcore.question.spec import StudySpec
 from netcore.records.curves import CURVES
 from netcore.records.folder import StudyFolder, find_study
-from netcore.records.job import TrialResult
+from netcore.records.job import State, TrialResult
 from netcore.records.record import Record, ranked
 
 TABLES = ("trials", "curves", "weights", "confirmation", "audit")
@@ -101,6 +102,26 @@ class StudyTables:
     weights: pd.DataFrame
     confirmation: pd.DataFrame
     audit: pd.DataFrame
+
+    def ranked(self) -> pd.DataFrame:
+        """Return the table of trials, best first: by state, then by the value in the search, then by number."""
+        order = self.trials["state"].map({str(state): place for place, state in enumerate(State)})
+        trials = self.trials.assign(order=order, cost=self.metric.cost(self.trials["value"]))
+        return trials.sort_values(["order", "cost", "trial"]).drop(columns=["order", "cost"])
+
+    def best_trial(self) -> int | None:
+        """Return the number of the best trial of the search; None if no trial finished.
+
+        Only finished trials can be the best, however good a pruned one was.
+        """
+        finished = self.ranked().query("state == 'finished'")
+        return None if finished.empty else int(finished["trial"].iloc[0])
+
+    def best_so_far(self) -> NDArray[np.float64]:
+        """Return the best value of the finished trials up to each trial, shape (trials,); NaN before the first."""
+        trials = self.trials.sort_values("trial")
+        value = trials["value"].where(trials["state"] == "finished").ffill()
+        return (value.cummax() if self.metric.maximize else value.cummin()).to_numpy()
 
 
 def load_study(study: str | Path, *, results: str | Path = "results") -> StudyTables:

@@ -12,7 +12,6 @@ import pandas as pd
 
 from netcore.question.metrics import Metric
 from netcore.results.intervals import Estimate, corrected_mean
-from netcore.results.ranking import best_trial
 from netcore.results.tables import StudyTables
 
 
@@ -88,7 +87,7 @@ def answer_of(tables: StudyTables) -> Answer | None:
     found = summarised(tables)
     if found and found.winner and found.winner.trial is not None:
         return Answer("winner", found.winner.trial)
-    best = best_trial(tables)
+    best = tables.best_trial()
     return None if best is None else Answer("best trial", best)
 
 
@@ -101,6 +100,7 @@ def summarised(tables: StudyTables) -> ConfirmationSummary | None:
     best = metric.winner({str(name): values.to_list() for name, values in finalists})
     finished = rows[rows["state"] == "finished"]
     winners = finished[finished["candidate"] == best].set_index("seed")[str(metric)]
+    costs = metric.cost(finished.groupby("candidate")[str(metric)].mean())
     candidates = [_candidate(group, tables, best, winners) for _, group in rows.groupby("candidate", sort=False)]
     return ConfirmationSummary(
         metric=metric,
@@ -108,7 +108,7 @@ def summarised(tables: StudyTables) -> ConfirmationSummary | None:
         val_rows=int(rows["val_rows"].iloc[0]),
         seeds=rows["seed"].nunique(),
         winner=next((candidate for candidate in candidates if candidate.name == best), None),
-        candidates=sorted(candidates, key=lambda c: (c.kind != "finalist", _cost(c, metric))),
+        candidates=sorted(candidates, key=lambda c: (c.kind != "finalist", costs.get(c.name, np.inf))),
     )
 
 
@@ -137,9 +137,3 @@ def _mean(values: pd.Series, rows: pd.DataFrame) -> Estimate | None:
         return None
     train_rows, val_rows = int(rows["train_rows"].iloc[0]), int(rows["val_rows"].iloc[0])
     return corrected_mean(values.to_numpy(np.float64), train_rows=train_rows, test_rows=val_rows)
-
-
-def _cost(candidate: CandidateSummary, metric: Metric) -> float:
-    """Return the sort key that puts the best candidate first."""
-    estimate = candidate.of(metric)
-    return np.inf if estimate is None else float(metric.cost(estimate.mean))
