@@ -8,13 +8,13 @@
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from netcore.confirm.audit import audit
 from netcore.confirm.confirmation import confirm, read_confirmation
@@ -36,8 +36,8 @@ from netcore.workers.engine import Engine
 from netcore.workers.local import usable_cores
 from netcore.workers.start import check_workers, engine_for
 
-T = TypeVar("T")
 Steps = Iterator[Record | Notice | Stage]
+"""What a run yields while it works: each record as it is written, notices, and the stages it enters."""
 
 
 def run_study(
@@ -217,7 +217,7 @@ class Run:
         write_atomically(self.folder.resolved, json.dumps(resolved, indent=1).encode())
 
 
-def _with_news(engine: Engine, steps: Iterable[T]) -> Iterator[T | Notice]:
+def _with_news(engine: Engine, steps: Steps) -> Steps:
     """Yield the steps of some work, with the engine's news in between."""
     yield from map(Notice, engine.news())
     for step in steps:

@@ -69,8 +69,7 @@ class Batch:
             if isinstance(found, Record):
                 yield found
             elif self._dataset is not None:
-                result, provenance = found.result()
-                record = Record.of(task.job, result, provenance, self._dataset.preprocessing)
+                record = Record.of(task.job, *found.result(), self._dataset.preprocessing)
                 make_folder(task.folder.trials)
                 if task.folder.has(task.job.number):
                     moved = task.folder.supersede(task.job.number)

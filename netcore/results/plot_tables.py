@@ -5,7 +5,7 @@ frame has at most 20 rows; the report names the file that has all of them. The p
 numbers are the report's table of trials.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ from netcore.question.metrics import METRICS
 from netcore.results.number_format import between, plus_minus, value_of
 from netcore.results.tables import StudyTables, mean_over_folds
 from netcore.results.test_set import Reading
-from netcore.results.winner import Answer, CandidateSummary, ConfirmationSummary
+from netcore.results.winner import Answer, ConfirmationSummary
 from netcore.search.importance import Importance
 
 _MOST = 20
@@ -33,7 +33,7 @@ def plot_tables_of(
         "best_trial": _curve(tables, answer),
         "first_layer": _units(tables.weights),
         "importance": pd.DataFrame(shares, columns=["hyperparameter", "importance", "95 % from", "95 % to"]),
-        "confirmation": pd.DataFrame(_candidate(found, candidate) for candidate in (found.candidates if found else ())),
+        "confirmation": pd.DataFrame(_candidates(found) if found else ()),
         "confusion": pd.DataFrame(
             reading.confused(_MOST) if reading else (),
             columns=["true class", "predicted class", "rows", "share of the true class"],
@@ -50,9 +50,8 @@ def _curve(tables: StudyTables, answer: Answer | None) -> pd.DataFrame:
 
 def _units(weights: pd.DataFrame) -> pd.DataFrame:
     """Return the hidden units of largest norm, each with its input of largest weight."""
-    by_unit = weights.groupby("unit")["value"]
-    norms = by_unit.agg(np.linalg.norm)
-    largest = weights.loc[by_unit.agg(lambda values: values.abs().idxmax())]
+    norms = np.sqrt(weights["value"].pow(2).groupby(weights["unit"]).sum())
+    largest = weights.loc[weights["value"].abs().groupby(weights["unit"]).idxmax()]
     columns = {
         "hidden unit": norms.index,
         "norm of its weights": norms.to_numpy(),
@@ -62,16 +61,18 @@ def _units(weights: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns).nlargest(_MOST, "norm of its weights")
 
 
-def _candidate(found: ConfirmationSummary, candidate: CandidateSummary) -> dict[str, object]:
-    """Return the row of a candidate: search estimate, confirmed means, difference to the winner."""
-    metric, difference = found.metric, candidate.difference
-    return {
-        "candidate": candidate.name,
-        "hidden_size": candidate.hidden_size,
-        "seeds finished": f"{candidate.finished} of {candidate.seeds}",
-        "val_loss": plus_minus(candidate.val_loss, "val_loss"),
-        "val_accuracy": plus_minus(candidate.val_accuracy, "val_accuracy"),
-        f"search estimate of {metric}": value_of(candidate.search_estimate, metric),
-        f"{metric} minus the winner's": value_of(difference and difference.mean, metric, difference=True),
-        "95 % interval of the difference": between(difference and difference.interval, metric, difference=True),
-    }
+def _candidates(found: ConfirmationSummary) -> Iterator[dict[str, object]]:
+    """Yield the row of each candidate: search estimate, confirmed means, difference to the winner."""
+    metric = found.metric
+    for candidate in found.candidates:
+        difference = candidate.difference
+        yield {
+            "candidate": candidate.name,
+            "hidden_size": candidate.hidden_size,
+            "seeds finished": f"{candidate.finished} of {candidate.seeds}",
+            "val_loss": plus_minus(candidate.val_loss, "val_loss"),
+            "val_accuracy": plus_minus(candidate.val_accuracy, "val_accuracy"),
+            f"search estimate of {metric}": value_of(candidate.search_estimate, metric),
+            f"{metric} minus the winner's": value_of(difference and difference.mean, metric, difference=True),
+            "95 % interval of the difference": between(difference and difference.interval, metric, difference=True),
+        }

@@ -1,6 +1,9 @@
-"""All plots of a study, drawn into its folder: plots/<name>.png and .svg. Equal tables give equal bytes."""
+"""All plots of a study, drawn into its folder: plots/<name>.png and .svg.
 
-from functools import partial
+In: the tables, the settings of resolved.json and the reading of the test set. Out: one figure per entry of the table
+below, or None where the study has nothing to show. Equal tables give equal bytes.
+"""
+
 from pathlib import Path
 
 from netcore.files import make_folder, write_atomically
@@ -24,20 +27,19 @@ def draw_all(tables: StudyTables, folder: StudyFolder) -> dict[str, Path]:
     """
     resolved = folder.resolved_settings()
     space, classes = resolved["settings"]["space"], resolved["data"]["class_names"]
-    drawings = {
-        "loss_curves": partial(loss_curves, tables),
-        "best_trial": partial(training_plot, tables),
-        "first_layer": partial(first_layer, tables),
-        **{f"slice_{name}": partial(slice_plot, tables, name, scale_of(space[name])) for name in HYPERPARAMETERS},
-        "importance": partial(importance_plot, searched_importances(tables, resolved["settings"]), tables),
-        "progress": partial(progress, tables),
-        "confirmation": partial(confirmation_plot, tables),
-        "confusion": partial(confusion_matrix, reading_of(tables, folder.test_result(), classes), tables.name),
+    figures = {
+        "loss_curves": loss_curves(tables),
+        "best_trial": training_plot(tables),
+        "first_layer": first_layer(tables),
+        **{f"slice_{name}": slice_plot(tables, name, scale_of(space[name])) for name in HYPERPARAMETERS},
+        "importance": importance_plot(searched_importances(tables, resolved["settings"]), tables),
+        "progress": progress(tables),
+        "confirmation": confirmation_plot(tables),
+        "confusion": confusion_matrix(reading_of(tables, folder.test_result(), classes), tables.name),
     }
     make_folder(folder.plots)
     drawn = {}
-    for name, draw in drawings.items():
-        figure = draw()
+    for name, figure in figures.items():
         for kind in ("svg", "png"):
             file = folder.plots / f"{name}.{kind}"
             if figure is None:

@@ -11,7 +11,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from netcore.question.metrics import Metric
@@ -23,12 +22,9 @@ from netcore.search.importance import Importance
 @canvas.styled
 def loss_curves(tables: StudyTables) -> Figure | None:
     """Draw the validation loss by epoch of all finished and pruned trials, the best in bold."""
-    curves = (
-        mean_over_folds(tables.curves)
-        .merge(tables.trials[["trial", "state"]], on="trial")
-        .sort_values(["trial", "epoch"])
-    )
+    curves = mean_over_folds(tables.curves).merge(tables.trials[["trial", "state"]], on="trial")
     curves = curves[curves["state"].isin(["finished", "pruned"]) & np.isfinite(curves["val_loss"])]
+    curves = curves.sort_values(["trial", "epoch"])
     if curves.empty:
         return None
     figure = canvas.new_figure()
@@ -39,10 +35,7 @@ def loss_curves(tables: StudyTables) -> Figure | None:
         axes.add_collection(LineCollection(lines, colors=look["color"], linewidths=1.1, alpha=alpha), autolim=False)
         ends = np.array([line[-1] for line in lines if state == "pruned" or len(line) == 1]).reshape(-1, 2)
         axes.plot(*ends.T, **look, linestyle="none", markersize=4)
-    handles = [
-        Line2D([], [], color=canvas.STATES[str(state)]["color"], label=f"{state} ({count})")
-        for state, count in curves.groupby("state")["trial"].nunique().items()
-    ]
+        axes.plot([], [], color=look["color"], label=f"{state} ({len(lines)})")
     look = {"color": canvas.BEST, "zorder": 4}
     for line in _lines(curves[curves["trial"] == tables.best_trial()]):
         axes.plot(*line.T, **look, linewidth=2.8, label=_best(tables, f"{tables.metric} "))
@@ -56,7 +49,7 @@ def loss_curves(tables: StudyTables) -> Figure | None:
     note = ", ".join(f"{count} {what}" for what, count in absent.items() if count)
     axes.set_title(f"not drawn: {note}" if note else "", loc="right", fontsize=9.5, color=canvas.GREY)
     axes.set_ylabel(Metric.VAL_LOSS.label)
-    return canvas.titled(figure, f"Validation loss by epoch: {_trials(tables)}", handles)
+    return canvas.titled(figure, f"Validation loss by epoch: {_trials(tables)}")
 
 
 @canvas.styled
@@ -90,7 +83,7 @@ def progress(tables: StudyTables) -> Figure | None:
     numbers = np.sort(tables.trials["trial"])
     if tables.best_trial() is not None:
         best = np.clip(tables.best_so_far(), *axes.get_ylim())
-        look = {"color": canvas.BEST, "linewidth": 1.8, "zorder": 1.5}
+        look: dict[str, Any] = {"color": canvas.BEST, "linewidth": 1.8, "zorder": 1.5}
         axes.step(numbers, best, where="post", **look, label="best so far")
     room = 0.5 + 0.02 * len(numbers)
     canvas.whole_numbers(figure.axes[-1], "trial", numbers[0] - room, numbers[-1] + room)
@@ -168,10 +161,12 @@ def _lines(curves: pd.DataFrame) -> list[canvas.FloatArray]:
 
 
 def _trials(tables: StudyTables) -> str:
+    """Return how many trials of which study a plot shows, for its title."""
     number = len(tables.trials)
     return f"{number} trial{'' if number == 1 else 's'} of {tables.name}"
 
 
 def _best(tables: StudyTables, metric: str = "") -> str:
+    """Return the legend's entry of the best trial: its number, and its value after the name of the metric."""
     best = tables.ranked().iloc[0]
     return f"best trial: {best['trial']} ({metric}{best['value']:.4g})"
