@@ -1,4 +1,8 @@
-"""What a run or a check reports while it works, besides records: findings, and the stages that it enters."""
+"""What a run or a check reports while it works, besides records: findings, and the stages that it enters.
+
+A run yields records, notices and stages; a check yields findings. `netcore.terminal` shows them; from Python, they are
+values like any other. Nothing here prints.
+"""
 
 from dataclasses import dataclass
 
@@ -25,4 +29,6 @@ class Stage:
     """What the run does next, and how many records that gives."""
 
     text: str
+    """`confirming`, `auditing`: what follows the search."""
     total: int
+    """The number of records that the stage yields."""

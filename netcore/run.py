@@ -71,7 +71,11 @@ def run_study(
 
 @dataclass
 class Run:
-    """One run of a study: a context manager that holds the study's lock and, while it searches, the workers."""
+    """One run of a study: a context manager that holds the study's lock and, while it searches, the workers.
+
+    Raises:
+        InputError: the number of workers is out of range, or given together with a Dask cluster.
+    """
 
     spec: StudySpec
     _: KW_ONLY
@@ -79,8 +83,11 @@ class Run:
     workers: int | None = None
     dask: str | None = None
     fresh: bool = False
+    """Whether to move the study's old folder aside and start over."""
     retrain: bool = False
+    """Whether to move records that do not match aside, and train their trials again."""
     retry_failed: bool = False
+    """Whether to train failed trials again, and later trials that depend on them."""
     after_search: bool = False
     """Whether the search must be complete already."""
     seconds: dict[str, float] = field(default_factory=dict, init=False)

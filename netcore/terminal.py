@@ -34,7 +34,11 @@ _MOST = 5
 
 
 class Tally:
-    """The trials committed so far: counts by state, and the best trial."""
+    """The trials committed so far: counts by state, and the best trial.
+
+    `trials` is the number of trials that the study asks for. Records of a stage that follows the search are not
+    counted; `stage` then says how far that stage is.
+    """
 
     def __init__(self, trials: int, metric: Metric) -> None:
         self.trials, self.metric = trials, metric
@@ -213,6 +217,7 @@ def print_outcome(run: "Run", tables: "StudyTables", seconds: float, tracked: st
 
 
 def _plural(what: str, count: int) -> str:
+    """Return a noun in the form that a number of things needs."""
     return what if count == 1 else f"{what}s"
 
 

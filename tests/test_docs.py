@@ -421,8 +421,8 @@ def test_the_house_is_as_it_is_drawn() -> None:
         folders[depth:] = [name]
         path = "".join(folders)
         assert (ROOT / path).exists(), path
-        if path.endswith((".py", ".jinja", ".css", ".js")):
+        if path.endswith((".py", ".jinja", ".css", ".js", ".mplstyle")):
             drawn.add(path)
-    there = [file for kind in ("py", "jinja", "css", "js") for file in ROOT.glob(f"netcore/**/*.{kind}")]
+    there = [file for kind in ("py", "jinja", "css", "js", "mplstyle") for file in ROOT.glob(f"netcore/**/*.{kind}")]
     packages = {file.relative_to(ROOT).as_posix() for file in ROOT.glob("netcore/**/__init__.py")}
     assert drawn - packages == {file.relative_to(ROOT).as_posix() for file in there} - packages

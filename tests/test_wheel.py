@@ -32,7 +32,7 @@ def test_netcore_is_the_only_top_level_name(wheel: Path) -> None:
     """The wheel brings one package and its metadata, nothing else; types and template are in it."""
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"netcore"}
-    assert {"netcore/py.typed", "netcore/results/report.html.jinja"} <= set(names)
+    assert {"netcore/py.typed", "netcore/results/report.html.jinja", "netcore/results/plots.mplstyle"} <= set(names)
 
 
 @pytest.mark.slow

@@ -104,6 +104,7 @@ def _origin(final: FinalTraining) -> dict[str, Any]:
 
 
 def _stored_model(folder: StudyFolder) -> Model | None:
+    """Return the model in the study's folder; None if it is missing or damaged."""
     with suppress(RecordError):
         return read_model(folder.path / MODEL)
     return None

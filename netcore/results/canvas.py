@@ -33,28 +33,11 @@ STATES: dict[str, dict[str, Any]] = {
 
 BEST, INK, GREY = "#D55E00", "#222222", "#8A8A8A"
 
-STYLE = {
-    "savefig.dpi": 150,
-    "font.size": 10.5,
-    "legend.fontsize": 9.5,
-    "legend.frameon": False,
-    "axes.edgecolor": "#9A9A9A",
-    "axes.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.formatter.useoffset": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#E6E6E6",
-    "xtick.color": "#9A9A9A",
-    "ytick.color": "#9A9A9A",
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "svg.hashsalt": "netcore",
-}
-
 STAR: dict[str, Any] = {"color": BEST, "markersize": 16, "markeredgecolor": "white", "zorder": 5}
-styled = matplotlib.style.context(["default", STYLE])
+"""The look of the best trial."""
+
+styled = matplotlib.style.context(["default", "netcore.results.plots"])
+"""The decorator of each function that draws: it sets plots.mplstyle, and undoes that afterwards."""
 
 
 def new_figure(height: float = 5.0) -> Figure:

@@ -25,7 +25,10 @@ _COUNTED = 24
 
 @canvas.styled
 def confirmation_plot(tables: StudyTables) -> Figure | None:
-    """Draw the confirmed mean, interval and seeds of each candidate, and its paired difference to the winner."""
+    """Draw the confirmed mean, interval and seeds of each candidate, and its paired difference to the winner.
+
+    A candidate without a finished seed is left out. Intervals are those of `corrected_mean`.
+    """
     found = summarised(tables)
     shown = [c for c in found.candidates if c.of(tables.metric)] if found else []
     if not found or not shown:
@@ -62,7 +65,10 @@ def confirmation_plot(tables: StudyTables) -> Figure | None:
 
 @canvas.styled
 def confusion_matrix(reading: Reading | None, name: str) -> Figure | None:
-    """Draw the confusion matrix of the test set: true classes by rows, predicted classes by columns."""
+    """Draw the confusion matrix (C, C) of the test set: true classes by rows, predicted classes by columns.
+
+    Colours are shares of the true class's rows, on a square-root scale; the counts are written into the cells.
+    """
     if reading is None:
         return None
     counts, classes = reading.confusion, len(reading.classes)
@@ -91,6 +97,7 @@ def confusion_matrix(reading: Reading | None, name: str) -> Figure | None:
 
 
 def _bar(axes: Axes, estimate: Estimate | None, place: int, colour: str) -> None:
+    """Draw a mean as a dot and its interval, if there is one, as a line, in the row `place`."""
     if estimate is not None:
         if estimate.interval is not None:
             axes.plot(estimate.interval, [place, place], color=colour, linewidth=2.4, solid_capstyle="butt")
@@ -107,11 +114,13 @@ def _confirmed_axis(axes: Axes, metric: Metric, shown: list[CandidateSummary], s
 
 
 def _colour(candidate: CandidateSummary, found: ConfirmationSummary) -> str:
+    """Return the colour of a candidate's row: the winner's, a finalist's or a baseline's."""
     if found.winner is not None and candidate.name == found.winner.name:
         return canvas.BEST
     return str(canvas.STATES["finished"]["color"]) if candidate.kind == "finalist" else canvas.GREY
 
 
 def _label(candidate: CandidateSummary) -> str:
+    """Return the label of a candidate's row: its name and the size of its hidden layer."""
     units = f"{candidate.hidden_size} units" if candidate.hidden_size else "no hidden layer"
     return f"{candidate.name} ({units})"

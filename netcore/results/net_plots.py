@@ -48,7 +48,10 @@ def training_plot(tables: StudyTables) -> Figure | None:
 
 @canvas.styled
 def first_layer(tables: StudyTables) -> Figure | None:
-    """Draw W1 of the best trial: one tile per hidden unit if the inputs are an image, else a heat map."""
+    """Draw W1 (D, H) of the best trial: one tile per hidden unit if the inputs are an image, else a heat map.
+
+    The colours of all weights share one scale, which is symmetric: white is 0.
+    """
     weights = tables.weights
     if weights.empty:
         return None
@@ -80,6 +83,7 @@ def mosaic(weights: pd.DataFrame, most: int = 100) -> tuple[canvas.FloatArray, l
 
 
 def _tiles(weights: pd.DataFrame, colours: dict[str, Any]) -> tuple[Figure, str]:
+    """Draw one tile per hidden unit, in the shape of the image; return the figure and what it shows."""
     (image, shown), units = mosaic(weights), weights["unit"].nunique()
     height, width = image.shape[:2]
     figure = canvas.new_figure(min(0.5 + 7.9 * height / width, 7.0))
@@ -95,6 +99,7 @@ def _tiles(weights: pd.DataFrame, colours: dict[str, Any]) -> tuple[Figure, str]
 
 
 def _heat_map(weights: pd.DataFrame, colours: dict[str, Any]) -> tuple[Figure, str]:
+    """Draw W1 (D, H) with a row per input and a column per hidden unit; return the figure and what it shows."""
     names = [canvas.plain(str(name), 40) for name in weights["input"].cat.categories]
     W1 = weights.assign(input=weights["input"].cat.codes).pivot_table("value", "input", "unit")
     figure = canvas.new_figure(min(2.4 + 0.26 * len(names), 10.0))
@@ -109,5 +114,6 @@ def _heat_map(weights: pd.DataFrame, colours: dict[str, Any]) -> tuple[Figure, s
 
 
 def _colour_bar(figure: Figure, picture: AxesImage) -> None:
+    """Add the colour scale; its ends are open, because the largest weights are beyond it."""
     bar: dict[str, Any] = {"extend": "both", "extendfrac": 0.02, "fraction": 0.03, "pad": 0.01, "aspect": 35}
     figure.colorbar(picture, ax=figure.axes[0], label="weight", **bar)

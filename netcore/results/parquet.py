@@ -1,4 +1,8 @@
-"""The Parquet files of a study compared with its records: each table is made again and must be equal, cell by cell."""
+"""The Parquet files of a study, compared with its records: part of `netcore verify`.
+
+In: the records and the study's folder. Out: findings. Each table is made again from the records and must equal its
+file: columns with their types, number of rows, then every cell.
+"""
 
 import io
 from collections.abc import Iterator

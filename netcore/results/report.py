@@ -48,7 +48,7 @@ def write_report(tables: StudyTables, folder: StudyFolder, plots: Mapping[str, P
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters |= {each.__name__: each for each in (short, percent, plus_minus, between)}
+    templates.filters |= {each.__name__: each for each in (short, percent, plus_minus, between, base64_of, sha256_of)}
     page = templates.get_template("report.html.jinja").render(_facts(tables, folder, plots))
     write_atomically(folder.report, page.encode())
     return folder.report
@@ -76,7 +76,7 @@ def _facts(tables: StudyTables, folder: StudyFolder, plots: Mapping[str, Path]) 
         "counts": {str(state): int((tables.trials["state"] == state).sum()) for state in State},
         "hyperparameters": HYPERPARAMETERS,
         "standardize": settings["data"].get("standardize"),
-        "plots": {name: base64.b64encode(path.read_bytes()).decode() for name, path in plots.items()},
+        "plots": {name: path.read_bytes() for name, path in plots.items()},
         "plot_tables": plot_tables_of(tables, answer, found, reading, importances),
         "trials": trials,
         "failures": _failures(tables, folder),
@@ -88,7 +88,8 @@ def _facts(tables: StudyTables, folder: StudyFolder, plots: Mapping[str, Path]) 
         "diverging": diverging(tables),
         "provenance": provenance_of(tables, folder),
         "study_file": study_file,
-        **_inline(),
+        "style": (files("netcore.results") / "report.css").read_text(encoding="utf-8"),
+        "script": (files("netcore.results") / "report.js").read_text(encoding="utf-8"),
     }
 
 
@@ -99,11 +100,11 @@ def _failures(tables: StudyTables, folder: StudyFolder) -> dict[int, list[str]]:
     return {number: (r.traceback or r.failure or "").strip().splitlines()[-1:] for number, r in results.items()}
 
 
-def _inline() -> dict[str, str]:
-    """Return style and script, and a policy by which a browser applies these two and embedded images only."""
-    texts = {kind: (files("netcore.results") / f"report.{kind}").read_text(encoding="utf-8") for kind in ("css", "js")}
-    hashes = {kind: base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for kind, text in texts.items()}
-    policy = (
-        f"default-src 'none'; img-src data:; style-src 'sha256-{hashes['css']}'; script-src 'sha256-{hashes['js']}'"
-    )
-    return {"style": texts["css"], "script": texts["js"], "policy": policy}
+def base64_of(content: bytes) -> str:
+    """Return the base64 of an embedded image."""
+    return base64.b64encode(content).decode()
+
+
+def sha256_of(text: str) -> str:
+    """Return the hash by which the content security policy allows a style or a script."""
+    return base64_of(hashlib.sha256(text.encode()).digest())

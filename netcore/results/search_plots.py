@@ -21,7 +21,10 @@ from netcore.search.importance import Importance
 
 @canvas.styled
 def loss_curves(tables: StudyTables) -> Figure | None:
-    """Draw the validation loss by epoch of all finished and pruned trials, the best in bold."""
+    """Draw the validation loss (nats) by epoch of all finished and pruned trials, the best in bold.
+
+    With folds, a curve is the mean over the folds. A ring is the epoch at which a trial was pruned.
+    """
     curves = mean_over_folds(tables.curves).merge(tables.trials[["trial", "state"]], on="trial")
     curves = curves[curves["state"].isin(["finished", "pruned"]) & np.isfinite(curves["val_loss"])]
     curves = curves.sort_values(["trial", "epoch"])
@@ -92,7 +95,7 @@ def progress(tables: StudyTables) -> Figure | None:
 
 @canvas.styled
 def importance_plot(importances: Mapping[str, Importance], tables: StudyTables) -> Figure | None:
-    """Draw the importance of each hyperparameter, with its bootstrap interval."""
+    """Draw the importance of each hyperparameter with its bootstrap interval; both are shares, 0 to 1."""
     if not importances:
         return None
     figure = canvas.new_figure(1.6 + 0.45 * len(importances))

@@ -97,11 +97,17 @@ class StudyTables:
 
     name: str
     metric: Metric
+    """The metric that the study optimizes; `trials` has its best value over a trial's epochs as `value`."""
     trials: pd.DataFrame
+    """One row per committed trial, in order: `TRIALS`."""
     curves: pd.DataFrame
+    """One row per trial and epoch: `CURVE`."""
     weights: pd.DataFrame
+    """One row per weight of the best trial's first layer, D x H rows: `WEIGHTS`. Empty if they are not stored."""
     confirmation: pd.DataFrame
+    """One row per candidate and seed: `CONFIRMATION`."""
     audit: pd.DataFrame
+    """One row per audited trial: `AUDIT`."""
 
     def ranked(self) -> pd.DataFrame:
         """Return the table of trials, best first: by state, then by the value in the search, then by number."""
@@ -183,6 +189,7 @@ def mean_over_folds(curves: pd.DataFrame) -> pd.DataFrame:
 
 
 def _frame(columns: dict[str, str], rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
+    """Return rows as a frame with these columns and types; other keys of a row are left out."""
     return pd.DataFrame(list(rows), columns=list(columns)).astype(columns)
 
 
@@ -222,6 +229,7 @@ def _spread(result: TrialResult, metric: Metric) -> float:
 
 
 def _curve(record: Record) -> list[dict[str, Any]]:
+    """Return the rows of a trial's curve, one per epoch, or with folds one per fold and epoch."""
     return [
         {"trial": record.number, "fold": fold, "epoch": epoch.epoch, **{name: getattr(epoch, name) for name in CURVES}}
         for fold, curve in enumerate(record.result.folds or (record.result.curve,))
