@@ -8,7 +8,7 @@ that judge. The winner is the finalist with the best mean.
 
 import math
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
 
 from netcore.confirm.batch import Batch, stored
@@ -56,12 +56,10 @@ def confirm(
         yield from before
 
 
-@contextmanager
-def split_of(spec: StudySpec, seed: int) -> Iterator[Dataset]:
-    """Prepare the data as a seed of the confirmation splits them."""
+def split_of(spec: StudySpec, seed: int) -> AbstractContextManager[Dataset]:
+    """Return a context in which the data are prepared as a seed of the confirmation splits them."""
     draw = int(seed_sequence(spec.study.seed, seed, Purpose.CONFIRM_SPLIT).generate_state(1)[0])
-    with prepared(partial(dataset_of, spec, draw=draw)) as dataset:
-        yield dataset
+    return prepared(partial(dataset_of, spec, draw=draw))
 
 
 def read_confirmation(spec: StudySpec, records: list[Record], folder: StudyFolder) -> Confirmed:

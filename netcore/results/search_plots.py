@@ -140,11 +140,10 @@ def _beside_strip(figure: Figure, x: canvas.FloatArray, states: NDArray[np.objec
     without = [state for state in ("failed", "diverged") if state in states]
     if not without:
         return figure.subplots()
-    heights = {"strip": len(without), "main": 12}
-    names = sorted(heights, reverse=not below)
-    panels = figure.subplot_mosaic(
-        [[name] for name in names], sharex=True, height_ratios=[heights[name] for name in names]
-    )
+    names, heights = ("main", "strip"), (12, len(without))
+    if not below:
+        names, heights = names[::-1], heights[::-1]
+    panels = figure.subplot_mosaic([[name] for name in names], sharex=True, height_ratios=heights)
     strip = panels["strip"]
     strip.set_yticks(range(len(without)), [f"{state} ({(states == state).sum()})" for state in without])
     strip.set_ylim(-0.6, len(without) - 0.4)
