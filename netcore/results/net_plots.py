@@ -50,7 +50,7 @@ def training_plot(tables: StudyTables) -> Figure | None:
 def first_layer(tables: StudyTables) -> Figure | None:
     """Draw W1 (D, H) of the best trial: one tile per hidden unit if the inputs are an image, else a heat map.
 
-    The colours of all weights share one scale, which is symmetric: white is 0.
+    All weights share one colour scale, symmetric around 0.
     """
     weights = tables.weights
     if weights.empty:
