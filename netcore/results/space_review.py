@@ -72,15 +72,12 @@ def edges(tables: StudyTables, space: dict[str, Any]) -> list[Edge]:
         if isinstance(space[name], dict):
             low, high, log = (space[name][key] for key in ("low", "high", "log"))
             scale, back = (np.log, np.exp) if log else (np.array, np.array)
-            start, stop = float(scale(low)), float(scale(high))
-            place = (scale(best[name].to_numpy(np.float64)) - start) / (stop - start)
-            for end, limit, near, beyond in (
-                ("low", low, place <= _NEAR, start - (stop - start) / 4),
-                ("high", high, place >= 1 - _NEAR, stop + (stop - start) / 4),
-            ):
-                proposed = _round(float(np.clip(back(beyond), *limits(name))), whole=isinstance(low, int))
-                outward = proposed < limit if end == "low" else proposed > limit
-                if near.sum() > _BEST / 2 and outward and allows(name, proposed):
+            length = scale(high) - scale(low)
+            for end, limit, outward in (("low", low, -1), ("high", high, 1)):
+                near = outward * (scale(best[name].to_numpy(np.float64)) - scale(limit)) >= -_NEAR * length
+                beyond = back(scale(limit) + outward * length / 4)
+                proposed = _round(float(np.clip(beyond, *limits(name))), whole=isinstance(low, int))
+                if near.sum() > _BEST / 2 and outward * (proposed - limit) > 0 and allows(name, proposed):
                     found.append(Edge(name, end, limit, proposed, best.loc[near, "trial"].tolist()))
     return found
 
