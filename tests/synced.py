@@ -20,32 +20,17 @@ from netcore.run import Run
 from netcore.tracking.client import connect
 from netcore.tracking.follow import sync
 from netcore.tracking.journal import write_journal
-from studies import write_arrays
+from studies import study_text, write_arrays
 
-STUDY = """
-# Question: do all of its numbers agree?
-[study]
-trials = 12
-window = 2
-max_failures = 20
-[data]
-source = "iris"
-[training]
-epochs = 6
-batch_size = 20
-[space]
-learning_rate = { low = 1e-2, high = 1e4, log = true }
-hidden_size = [4, 16, 1_000_000_000_000_000]
-reg = 1e-4
-learning_rate_decay = 0.95
-[stopping]
-rungs = [2, 4]
-keep = 0.3
-after = 2
-[confirm]
-finalists = 2
-seeds = 3
-"""
+STUDY = study_text(
+    "do all of its numbers agree?",
+    study="trials = 12, window = 2, max_failures = 20",
+    training="epochs = 6, batch_size = 20",
+    learning_rate="{ low = 1e-2, high = 1e4, log = true }",
+    hidden_size="[4, 16, 1_000_000_000_000_000]",
+    stopping="rungs = [2, 4], keep = 0.3, after = 2",
+    confirm="finalists = 2, seeds = 3",
+)
 """Finished, pruned, diverged and failed trials, confirmed and audited."""
 
 LOCATIONS = (

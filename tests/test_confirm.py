@@ -252,7 +252,7 @@ def test_an_incomplete_search_is_not_confirmed(copied: Path) -> None:
 def test_where_trials_diverge(tmp_path: Path, rates: str, kinds: list[str]) -> None:
     """Without a finished trial there is no result, and a notice; a single finished trial is the only finalist."""
     text = STUDY.replace("{ low = 1e-2, high = 1.0, log = true }", rates).replace("[4, 16]", "4")
-    text = text.replace("trials = 12", 'trials = 2\nsampler = "grid"').replace("seeds = 3", "seeds = 1")
+    text = text.replace("trials = 12", "trials = 2, sampler = 'grid'").replace("seeds = 3", "seeds = 1")
     (tmp_path / "small.toml").write_text(text, encoding="utf-8")
     with Run(load_spec(tmp_path / "small.toml"), results=tmp_path / "results", workers=1) as run:
         notices = [str(step) for step in run.search() if not isinstance(step, Record)]
@@ -292,7 +292,7 @@ def test_an_audited_trial_is_the_same_trial_trained_on(copied: Path) -> None:
 
 def test_without_pruned_trials_there_is_nothing_to_audit(tmp_path: Path) -> None:
     """A note says so, and it is no error."""
-    text = STUDY.partition("[stopping]")[0].replace("trials = 12", "trials = 2")
+    text = STUDY.partition("stopping = ")[0].replace("trials = 12", "trials = 2")
     (tmp_path / "small.toml").write_text(text, encoding="utf-8")
     with Run(load_spec(tmp_path / "small.toml"), results=tmp_path / "results", workers=1) as run:
         list(run.search(confirm=False))
@@ -365,7 +365,7 @@ def test_results_may_lie_behind_a_link(confirmed: tuple[Path, StudyTables], tmp_
     (tmp_path / "project").mkdir()
     (tmp_path / "project" / "results").symlink_to(tmp_path / "far" / "away")
     np.savez(tmp_path / "project" / "rows.npz", X=load_iris().data, y=load_iris().target)
-    text = confirmed[0].read_text().replace('source = "iris"', 'source = "arrays"\npath = "rows.npz"')
+    text = confirmed[0].read_text().replace('source = "iris"', 'source = "arrays", path = "rows.npz"')
     (tmp_path / "project" / "small.toml").write_text(text.replace("trials = 12", "trials = 3"))
     netcore.run_study(
         tmp_path / "project" / "small.toml", results=tmp_path / "project" / "results", workers=1, confirm=False

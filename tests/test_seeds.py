@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -24,7 +24,6 @@ def test_purposes_keep_their_numbers() -> None:
     assert first.items() <= {name: int(purpose) for name, purpose in Purpose.__members__.items()}.items()
 
 
-@settings(deadline=None, derandomize=True)
 @given(st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 2**20), st.sampled_from(Purpose)), st.integers(1, 2**20))
 @example((0, 0, Purpose.WEIGHTS), 1)
 def test_the_first_fold_has_the_stream_of_a_trial_without_folds(triple: tuple[int, int, Purpose], fold: int) -> None:
@@ -38,7 +37,6 @@ def test_the_first_fold_has_the_stream_of_a_trial_without_folds(triple: tuple[in
     assert generator(*triple).random(5).tolist() == np.random.default_rng(theirs).random(5).tolist()
 
 
-@settings(deadline=None, derandomize=True)
 @given(TRIPLES)
 def test_a_generator_is_always_at_the_start(triple: tuple[int, int, Purpose]) -> None:
     """Each generator starts at the beginning of its stream, and the global generator is not used."""
@@ -49,7 +47,6 @@ def test_a_generator_is_always_at_the_start(triple: tuple[int, int, Purpose]) ->
     np.testing.assert_equal(np.random.get_state(legacy=False), before)  # noqa: NPY002
 
 
-@settings(deadline=None, derandomize=True)
 @given(TRIPLES, TRIPLES)
 @example((1 + 5 * 2**32, 0, Purpose.WEIGHTS), (1, 5, Purpose.WEIGHTS))
 @example((2**32, 0, Purpose.WEIGHTS), (0, 1, Purpose.WEIGHTS))

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
@@ -45,7 +45,6 @@ def test_complete_and_searched_are_inverse() -> None:
     assert space().searched(start) == space().searched(whole)
 
 
-@settings(deadline=None, derandomize=True)
 @given(
     st.lists(st.floats(0, 1, exclude_max=True), min_size=4, max_size=4),
     st.booleans(),

@@ -45,26 +45,16 @@ from netcore.tracking.held import read_held
 from netcore.tracking.journal import write_journal
 from netcore.tracking.projection import TRIAL
 from netcore.workers.engine import Trained, train
+from studies import study_text
 
-STUDY = """
-[study]
-trials = 6
-window = 3
-max_failures = 10
-[data]
-source = "iris"
-[training]
-epochs = 3
-batch_size = 30
-[space]
-learning_rate = { low = 1e-2, high = 1e3, log = true }
-hidden_size = [2, 4]
-reg = 1e-4
-learning_rate_decay = 0.9
-[stopping]
-rungs = [1, 2]
-after = 2
-"""
+STUDY = study_text(
+    study="trials = 6, window = 3, max_failures = 10",
+    training="epochs = 3, batch_size = 30",
+    learning_rate="{ low = 1e-2, high = 1e3, log = true }",
+    hidden_size="[2, 4]",
+    learning_rate_decay="0.9",
+    stopping="rungs = [1, 2], after = 2",
+)
 MOST = 10
 """Trials that a study is extended to."""
 REBUILT = ["*.parquet", "optuna.log", "resolved.json", "weights/*.npz", "study.toml"]

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from netcore.core.sgd import Epoch
@@ -85,7 +85,6 @@ def test_diverged_and_failed_trials_do_not_count(state: State) -> None:
     assert thresholds(RULE, *lost, *good, *lost) == {2: 0.5, 4: 0.5}
 
 
-@settings(deadline=None, derandomize=True)
 @given(st.lists(st.floats(0, 10), min_size=1, max_size=30), st.floats(0.01, 0.99), st.sampled_from([True, False]))
 def test_about_the_share_goes_on(values: list[float], keep: float, maximize: bool) -> None:
     """At least the share `keep`, but for one trial, is not worse than the threshold; the best is never worse."""

@@ -25,35 +25,10 @@ from commands import LEAVE
 from conftest import Rounds, fingerprint, present
 
 import netcore
+import studies
 from netcore.check.verify import Check, verify
 from netcore.records.folder import StudyFolder
 from netcore.records.job import State
-
-STUDY = """
-# Question: what is left of a study that was hit?
-[study]
-seed = {seed}
-trials = {trials}
-window = 2
-max_failures = {trials}
-[data]
-source = "iris"
-[training]
-epochs = {epochs}
-batch_size = 10
-[space]
-learning_rate = {{ low = 1e-3, high = 1e4, log = true }}
-hidden_size = [4, 8, 1_000_000_000_000_000]
-reg = {{ low = 1e-6, high = 1e-1, log = true }}
-learning_rate_decay = 0.95
-[stopping]
-rungs = [2]
-after = 2
-[confirm]
-finalists = 1
-seeds = 1
-"""
-"""Six trials of which some finish, diverge and fail, and a confirmation: all kinds of writes in a second."""
 
 SERVER = """
 import json, os, signal, sys, traceback
@@ -263,11 +238,19 @@ class Forge:
 
 
 def write_study(folder: Path, name: str = "tiny", *, trials: int = 6, seed: int = 1, epochs: int = 4) -> Path:
-    """Write the small study's file."""
+    """Write a study of which trials finish, diverge and fail, and a confirmation: all kinds of writes in a second."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}.toml"
-    path.write_text(STUDY.format(trials=trials, seed=seed, epochs=epochs), encoding="utf-8")
-    return path
+    return studies.write_study(
+        folder / f"{name}.toml",
+        "what is left of a study that was hit?",
+        study=f"seed = {seed}, trials = {trials}, window = 2, max_failures = {trials}",
+        training=f"epochs = {epochs}, batch_size = 10",
+        learning_rate="{ low = 1e-3, high = 1e4, log = true }",
+        hidden_size="[4, 8, 1_000_000_000_000_000]",
+        reg="{ low = 1e-6, high = 1e-1, log = true }",
+        stopping="rungs = [2], after = 2",
+        confirm="finalists = 1, seeds = 1",
+    )
 
 
 def tables_of(folder: Path, name: str = "tiny") -> str:

@@ -200,7 +200,7 @@ def test_the_clock_is_set_by_an_hour(forge: Forge, tracked: Whole, hours: int, r
 def run_while_the_clock_is_set(folder: Path, hours: int) -> "subprocess.CompletedProcess[str]":
     """Run the study; its processes see another time of day once the third record is there."""
     path = write_study(folder)
-    text = path.read_text(encoding="utf-8").replace("window = 2", "window = 2\ntrial_timeout = 300")
+    text = path.read_text(encoding="utf-8").replace("window = 2", "window = 2, trial_timeout = 300")
     path.write_text(text, encoding="utf-8")
     code = "import netcore\nif __name__ == '__main__':\n    netcore.run_study('tiny.toml', workers=1)\n"
     (folder / "go.py").write_text(code, encoding="utf-8")
