@@ -102,12 +102,12 @@ def test_a_trial_is_four_calls_of_mlflow(tmp_path: Path, monkeypatch: pytest.Mon
             calls.clear()
             syncing.add(record)
             assert calls == {"create_run": 1, "log_batch": 1, "log_inputs": 1, "set_terminated": 1}
-        syncing.finish(records, complete=True)
+        syncing.finish()
         syncing = Sync(connect(), folder)
         calls.clear()
         for record in records:
             syncing.add(record)
-        syncing.finish(records, complete=True)
+        syncing.finish()
         again.append(dict(calls))
     assert {name.partition("_")[0] for name in again[0]} <= {"get", "search"}
     assert again[0] == again[1], "a sync with nothing to do makes calls for each trial"

@@ -7,7 +7,7 @@ test.json are built again from the winner's record and compared.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,7 @@ from netcore.check.outcomes import outcome_problems
 from netcore.check.trials import digests, read_records
 from netcore.confirm.audit import audit_task
 from netcore.confirm.candidates import (
-    COURSE_FOLDER,
     PILOTS_FOLDER,
-    SOFTMAX_FOLDER,
     Candidate,
     confirm_task,
     course,
@@ -42,8 +40,8 @@ _CONFIRM = "`netcore confirm` trains it again"
 _REBUILD = "delete the file, and `netcore confirm` writes it again"
 
 
-def confirmation(records: list[Record], folder: StudyFolder, spec: StudySpec, digest: str) -> Iterator[Finding]:
-    """Check the records of a confirmation, and whether it is complete; `digest` is the digest of the data."""
+def confirmation(records: list[Record], folder: StudyFolder, spec: StudySpec) -> Iterator[Finding]:
+    """Check the records of a confirmation, and whether it is complete."""
     home = folder.path / "confirm"
     if not home.is_dir():
         yield Notice("the study has not been confirmed")
@@ -52,16 +50,12 @@ def confirmation(records: list[Record], folder: StudyFolder, spec: StudySpec, di
         below = StudyFolder(path)
         there, problems = read_records(below)
         yield from problems
-        if path.name == PILOTS_FOLDER:
-            yield from _pilots(there, below, records, folder, spec)
-            continue
-        candidate = _candidate(path.name, records, folder, spec)
-        if candidate is None:
+        asked = _jobs(path.name, there, records, folder, spec)
+        if asked is None:
             yield Notice(f"{path} is not checked, because it belongs to no candidate of this search")
             continue
         for record in there:
-            asked = confirm_task(spec, digest, folder, candidate, record.number).job
-            yield from _record_problems(record, asked, f"{path.name}, seed {record.number}", below)
+            yield from _record_problems(record, asked(record.number), f"{path.name}, seed {record.number}", below)
         for seed in sorted({*range(max(below.numbers(), default=0))} - {*below.numbers()}):
             yield Problem(f"{path.name}, seed {seed}", "has no record, but a later seed has one", remedy=_CONFIRM)
     if not read_confirmation(spec, records, folder):
@@ -89,7 +83,11 @@ def audit(records: list[Record], folder: StudyFolder) -> Iterator[Finding]:
 
 
 def final_model(records: list[Record], folder: StudyFolder, spec: StudySpec) -> Iterator[Finding]:
-    """Build test.json and the facts in model.npz again, and compare; compare the weights with the winner's record."""
+    """Build test.json and the facts in model.npz again, and compare; compare the weights with the winner's record.
+
+    Raises:
+        RecordError: model.npz is damaged, or test.json names no training that has a record.
+    """
     path, test = folder.test, folder.test_result()
     if not (is_file(path) or is_file(folder.path / MODEL)):
         yield Notice("there is no final model: the test set has not been read")
@@ -102,12 +100,8 @@ def final_model(records: list[Record], folder: StudyFolder, spec: StudySpec) -> 
     if confirmed and final is None:
         yield Problem(str(path), "must not exist, because no finalist finished", remedy="move it away")
         return
-    try:
-        final = final or _named(test, records, folder, spec)
-        model = read_model(folder.path / MODEL)
-    except RecordError as error:
-        yield from error.problems
-        return
+    final = final or _named(test, records, folder)
+    model = read_model(folder.path / MODEL)
     record, data = final.record, folder.resolved_settings()["data"]
     again = result_on_test_set(final, test["confusion"], test["readings"])
     yield from _unlike(test, again | {"rows": data["rows"]["test"]}, path)
@@ -128,30 +122,27 @@ def _content(class_names: Iterable[str], weights: bytes, preprocessing: Preproce
     }
 
 
-def _candidate(name: str, records: list[Record], folder: StudyFolder, spec: StudySpec) -> Candidate | None:
-    """Return the candidate whose records are in the folder of this name; None if this search has no such candidate."""
-    if name == COURSE_FOLDER:
-        return course(spec)
-    if name == SOFTMAX_FOLDER:
-        tried, _ = read_records(StudyFolder(folder.path / "confirm" / PILOTS_FOLDER))
-        return softmax(tried) if tried else None
-    return next((found for found in map(finalist, ranked(records)) if found.folder == name), None)
+def _candidates(records: list[Record], folder: StudyFolder, spec: StudySpec) -> dict[str, Candidate]:
+    """Return all candidates that this search may have, by the name of the folder with their records."""
+    tried, _ = read_records(StudyFolder(folder.path / "confirm" / PILOTS_FOLDER))
+    baselines = [course(spec), *([softmax(tried)] if tried else [])]
+    return {candidate.folder: candidate for candidate in [*map(finalist, ranked(records)), *baselines]}
 
 
-def _pilots(
-    there: list[Record], below: StudyFolder, records: list[Record], folder: StudyFolder, spec: StudySpec
-) -> Iterator[Finding]:
-    """Check the pilots of softmax regression: all must come from one finished trial, the best of some search length."""
-    asked = [[task.job for task in pilots(spec, record, folder)] for record in ranked(records)]
-    best = next(
-        (jobs for jobs in asked if there and jobs[there[0].number : there[0].number + 1] == [there[0].job]), None
-    )
-    for record in there:
-        place = f"{PILOTS_FOLDER}, {record.number}"
-        if best is None or record.number >= len(best):
-            yield Problem(place, "must have the hyperparameters of a finished trial", remedy=_CONFIRM)
-        else:
-            yield from _record_problems(record, best[record.number], place, below)
+def _jobs(
+    name: str, there: list[Record], records: list[Record], folder: StudyFolder, spec: StudySpec
+) -> Callable[[int], TrialJob] | None:
+    """Return the jobs, by number, of the records in the folder of this name; None if it belongs to no candidate.
+
+    The pilots of softmax regression come from one finished trial, the best of some search length.
+    """
+    if name == PILOTS_FOLDER:
+        asked = [[task.job for task in pilots(spec, record, folder)] for record in ranked(records)]
+        found = [jobs for jobs in asked if there and there[0].job in jobs] or asked
+        return (lambda number: found[0][number]) if found else None
+    candidate = _candidates(records, folder, spec).get(name)
+    digest = folder.resolved_settings()["data"]["digest"]
+    return candidate and (lambda seed: confirm_task(spec, digest, folder, candidate, seed).job)
 
 
 def _record_problems(record: Record, asked: TrialJob, place: str, below: StudyFolder) -> Iterator[Problem]:
@@ -163,26 +154,27 @@ def _record_problems(record: Record, asked: TrialJob, place: str, below: StudyFo
     yield from (Problem(place, each.rule, each.value) for each in found if isinstance(each, Problem))
 
 
-def _named(test: dict[str, Any], records: list[Record], folder: StudyFolder, spec: StudySpec) -> FinalTraining:
+def _named(test: dict[str, Any], records: list[Record], folder: StudyFolder) -> FinalTraining:
     """Return the candidate and the record that test.json names, whatever search they come from.
 
     Raises:
         RecordError: test.json names no training that has a record.
     """
-    trial, seed = test["trial"], test["seed"]
-    name = f"trial-{trial:06d}" if trial is not None else ""
-    below, candidate = StudyFolder(folder.path / "confirm" / name), _candidate(name, records, folder, spec)
-    if candidate is None or seed not in below.numbers():
-        raise RecordError.at(folder.test, "must name a training that has a record", remedy=_CONFIRM)
-    return FinalTraining(candidate, below.read(seed))
+    for candidate in map(finalist, ranked(records)):
+        below = StudyFolder(folder.path / "confirm" / candidate.folder)
+        if candidate.trial == test["trial"] and test["seed"] in below.numbers():
+            return FinalTraining(candidate, below.read(test["seed"]))
+    raise RecordError.at(folder.test, "must name a training that has a record", remedy=_CONFIRM)
 
 
 def _unlike(found: dict[str, Any], asked: dict[str, Any], path: Path) -> Iterator[Problem]:
+    """Report each entry of a file that must have another value; entries that are not asked for may have any."""
     for name, value in asked.items():
         if found.get(name) != value:
             yield Problem(str(path), f"{name} must be {_shown(value)}", _shown(found.get(name)), _REBUILD)
 
 
 def _shown(value: object) -> str:
+    """Return a value as JSON, cut to two lines of a terminal."""
     text = json.dumps(value)
-    return text if len(text) <= 160 else text[:157] + "..."  # noqa: PLR2004  # two lines of a terminal
+    return text if len(text) <= 160 else text[:157] + "..."  # noqa: PLR2004

@@ -26,14 +26,10 @@ def outcome_problems(record: Record, place: str) -> Iterator[Problem]:
         return
     yield from _epoch_problems(record, place)
     asked = outcome(record.job, found.curve)
+    pairs = {name: (getattr(found, name), getattr(asked, name)) for name in ("state", "best_epoch", "value")}
     epochs = record.job.epochs if asked.state is State.FINISHED else len(asked.curve)
-    for name, ours, theirs in (
-        ("state", found.state, asked.state),
-        ("epochs", len(found.curve), epochs),
-        ("best_epoch", found.best_epoch, asked.best_epoch),
-        ("value", found.value, asked.value),
-    ):
-        if not _equal(ours, theirs):
+    for name, (ours, theirs) in {**pairs, "epochs": (len(found.curve), epochs)}.items():
+        if repr(ours) != repr(theirs):  # NaN equals NaN
             yield Problem(place, f"{name} must be {theirs}, as its curve shows", str(ours))
     if (found.state is State.DIVERGED) == bool(record.weights_sha256):
         rule = "must not state" if record.weights_sha256 else "must state"
@@ -47,12 +43,7 @@ def _epoch_problems(record: Record, place: str) -> Iterator[Problem]:
         asked = replace(mean_of(tuple(folds) or (epoch,)), learning_rate=float(first * decay ** (epoch.epoch - 1)))
         for name in CURVES:
             ours, theirs = getattr(epoch, name), getattr(asked, name)
-            if not _equal(ours, theirs):
+            if repr(ours) != repr(theirs):
                 what = "" if name == "learning_rate" else "the folds' mean "
                 yield Problem(f"{place}, epoch {epoch.epoch}", f"{name} must be {what}{theirs!r}", repr(ours))
                 return
-
-
-def _equal(one: object, other: object) -> bool:
-    """Compare two values; NaN equals NaN."""
-    return one == other or (one != one and other != other)  # noqa: PLR0124

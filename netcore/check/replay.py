@@ -7,32 +7,26 @@ nor another trial is needed.
     records (of a folder, or read back from MLflow)  ->  Asked  ->  train  ->  Replayed: what differs, in words
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
-from itertools import zip_longest
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from netcore.confirm.confirmation import read_confirmation, split_of
 from netcore.core.params import Params
-from netcore.core.sgd import Epoch
 from netcore.data import Dataset
 from netcore.data.prepared import prepared
 from netcore.errors import DataError, InputError, RecordError
 from netcore.question.spec import StudySpec, dataset_of
-from netcore.records.curves import CURVES
+from netcore.records.curves import arrays_of
 from netcore.records.folder import StudyFolder
 from netcore.records.job import MACHINE_FAILURES, Role, TrialResult
 from netcore.records.record import Record, ranked, setting_differences
 from netcore.seeds import Purpose, generator
 from netcore.workers.engine import Engine
 from netcore.workers.start import engine_for
-
-_NO_EPOCH = Epoch(0, *(math.nan for _ in CURVES))
-"""Stands for an epoch that one of two curves does not have."""
 
 
 class Asked(NamedTuple):
@@ -69,7 +63,9 @@ def replay(
     confirming = [each for each in asked if each.record.job.role is Role.CONFIRM]
     with prepared(partial(dataset_of, spec)) as dataset:
         for each in asked:
-            _refuse_other_data(dataset, each)
+            if dataset.digest != (stated := each.record.job.data_digest):
+                place, rule = f"{each.name}: data {dataset.name}", f"must have the digest {stated[:16]}… of its record"
+                raise DataError.at(place, rule, f"{dataset.digest[:16]}…", "restore the data that the study ran on")
         with engine_for(spec, dataset, workers, dask) as engine:
             yield from _train([each for each in asked if each.record.job.role is not Role.CONFIRM], dataset, engine)
             for seed in sorted({each.record.number for each in confirming}):
@@ -134,11 +130,9 @@ def confirmation_of(folder: StudyFolder) -> list[Asked]:
 def compared(asked: Asked, again: Record, weights: Params | None) -> Replayed:
     """Compare a record with the record of the replay; `weights` are the replay's."""
     ours, theirs = asked.record.result, again.result
-    found = (
-        [f"it could not be trained here: {theirs.traceback.strip()[:200]}"]
-        if again.result.failure in MACHINE_FAILURES
-        else []
-    )
+    found: list[str] = []
+    if theirs.failure in MACHINE_FAILURES:
+        found.append(f"it could not be trained here: {theirs.traceback.strip()[:200]}")
     for name in ("state", "best_epoch"):
         old, new = getattr(ours, name), getattr(theirs, name)
         if old != new:
@@ -152,14 +146,6 @@ def compared(asked: Asked, again: Record, weights: Params | None) -> Replayed:
         found.append("all metrics are equal, but the record's digest is not the digest of its content")
     environment = setting_differences(asked.record.provenance.environment, again.provenance.environment)
     return Replayed(asked.name, asked.record, tuple(found), tuple(environment))
-
-
-def _refuse_other_data(dataset: Dataset, asked: Asked) -> None:
-    stated = asked.record.job.data_digest
-    if dataset.digest != stated:
-        place = f"{asked.name}: data {dataset.name}"
-        rule = f"must have the digest {stated[:16]}… that its record states"
-        raise DataError.at(place, rule, f"{dataset.digest[:16]}…", "restore the data that the study ran on")
 
 
 def _train(asked: list[Asked], dataset: Dataset, engine: Engine) -> Iterator[Replayed]:
@@ -177,32 +163,29 @@ def _train(asked: list[Asked], dataset: Dataset, engine: Engine) -> Iterator[Rep
 
 
 def _curve_differences(ours: TrialResult, theirs: TrialResult) -> list[str]:
-    """Report the first epoch from which curves (or folds' curves) differ, and the largest difference by metric."""
-    firsts: list[int] = []
-    largest: dict[str, float] = {}
-    for old, new in [(ours.curve, theirs.curve), *zip(ours.folds, theirs.folds, strict=False)]:
-        for epoch, pair in enumerate(zip_longest(old, new, fillvalue=_NO_EPOCH), start=1):
-            for name in CURVES:
-                one, other = (getattr(each, name) for each in pair)
-                if not _same(one, other) or _NO_EPOCH in pair:
-                    by = abs(one - other)
-                    largest[name] = max(largest.get(name, 0.0), by if math.isfinite(by) else math.inf)
-                    firsts.append(epoch)
-    if not firsts:
-        return []
-    length = "" if len(ours.curve) == len(theirs.curve) else f"{len(theirs.curve)} epochs, not {len(ours.curve)}; "
-    amounts = ", ".join(
-        f"{name} {f'{by:.3g}' if math.isfinite(by) else 'infinitely much'}" for name, by in largest.items()
-    )
-    return [f"{length}from epoch {min(firsts)} on, by at most {amounts}"]
+    """Report other lengths of two curves, the first epoch that differs, and the largest difference by metric."""
+    lengths = len(theirs.curve), len(ours.curve)
+    found = [] if lengths[0] == lengths[1] else ["{} epochs, not {}".format(*lengths)]
+    first, amounts = min(lengths), []
+    old, new = ({name: array[..., :first] for name, array in arrays_of(each).items()} for each in (ours, theirs))
+    for name in (name for name in old if name in new):  # MLflow has no curves of folds
+        differ = ~_same(old[name], new[name])
+        if differ.any():
+            by = np.abs(old[name][differ] - new[name][differ])
+            amounts.append(f"{name} {np.nan_to_num(by, nan=np.inf).max():.3g}")
+            first = min(first, differ.nonzero()[-1].min())
+    if amounts:
+        found.append(f"from epoch {first + 1} on, by at most {', '.join(amounts)}")
+    return found
 
 
-def _same(one: float, other: float) -> bool:
+def _same(one: Any, other: Any) -> Any:  # noqa: ANN401  # numbers, or arrays of one shape
     """Compare two values; all that are not finite are equal, as MLflow has no infinity (digests tell them apart)."""
-    return one == other or not (math.isfinite(one) or math.isfinite(other))
+    return (one == other) | ~(np.isfinite(one) | np.isfinite(other))
 
 
 def _distance(ours: Params | None, theirs: Params | None) -> str:
+    """Return the largest difference of two nets' weights, as text; empty if one is not kept, or their shapes differ."""
     if ours is None or theirs is None or [w.shape for w in ours] != [w.shape for w in theirs]:
         return ""
     pairs = zip(ours, theirs, strict=True)

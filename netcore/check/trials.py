@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import takewhile
 
+from threadpoolctl import threadpool_limits
+
 from netcore.check.outcomes import outcome_problems
-from netcore.errors import InputError, Problem, RecordError
+from netcore.errors import Problem, RecordError
 from netcore.files import TEMPORARY
-from netcore.progress import Finding, Notice
+from netcore.progress import Finding, Notice, Stage
 from netcore.question.spec import StudySpec, load_spec
 from netcore.records.folder import StudyFolder
 from netcore.records.job import TrialJob
@@ -59,12 +61,12 @@ def study_records(folder: StudyFolder, spec: StudySpec) -> tuple[list[Record], l
 
 
 def settings(folder: StudyFolder, spec: StudySpec) -> Iterator[Problem]:
-    """Compare study.toml with resolved.json, except for the settings that options of the commands may override."""
-    try:
-        stated = load_spec(folder.study_file).model_dump(mode="json")
-    except InputError as error:
-        yield from error.problems
-        return
+    """Compare study.toml with resolved.json, except for the settings that options of the commands may override.
+
+    Raises:
+        InputError: study.toml is missing or wrong.
+    """
+    stated = load_spec(folder.study_file).model_dump(mode="json")
     used = spec.model_dump(mode="json")
     if stated["study"]["name"] == folder.study_file.stem:  # the file states no name
         stated["study"]["name"] = spec.name
@@ -107,8 +109,6 @@ def digests(records: list[Record], folder: StudyFolder) -> Iterator[Finding]:
         again = Record.of(record.job, result, record.provenance)
         if again.digest != record.digest:
             yield Problem(f"trial {record.number}", "must have the digest of its content", record.digest)
-        if again.weights_sha256 != record.weights_sha256:
-            yield Problem(f"trial {record.number}", "must state the SHA-256 of its weights", record.weights_sha256)
     if left:
         text = f"{len(records) - left} of {len(records)} computed again; the weights of the others are not kept:"
         yield Notice(f"{text} `netcore replay {folder.name} --all` trains them again and compares")
@@ -144,27 +144,28 @@ def history(records: list[Record], spec: StudySpec) -> Iterator[Problem]:
         hashes.append(chained(hashes[-1], record.digest))
 
 
-def proposals(records: list[Record], spec: StudySpec) -> Iterator[Problem | Record]:
+def proposals(records: list[Record], spec: StudySpec) -> Iterator[Problem | Stage | Record]:
     """Ask sampler and stopping rule for each trial again; return what is wrong, and each record once it is checked.
 
-    They know the trials that they knew then, and no other. The check ends at the first trial without a record, or
-    where a trial is outside the search space.
+    They know the trials that they knew then, and no other. The check ends at the first trial without a record.
+
+    Raises:
+        RecordError: a trial is outside the search space, so later ones cannot be proposed again.
     """
+    yield Stage("trials proposed again", len(records))
     there, window = unbroken(records), spec.study.window
     known = History(spec)
-    for number, record in enumerate(there):
-        if number >= window:
-            known.commit(number - window, there[number - window].result)
-        asked = replace(record.job, hyperparameters=known.propose(number), thresholds=known.thresholds())
-        if different := differences(record.job, asked):
-            rule = "must be the trial that sampler and stopping rule propose"
-            yield Problem(f"trial {number}", rule, "; ".join(different))
-        yield record
-        if record.job.hyperparameters != asked.hyperparameters:  # later trials are asked from what the records say
-            try:
+    with threadpool_limits(1):  # as in the search: the sampler's sums keep their order
+        for number, record in enumerate(there):
+            if number >= window:
+                known.commit(number - window, there[number - window].result)
+            asked = replace(record.job, hyperparameters=known.propose(number), thresholds=known.thresholds())
+            if different := differences(record.job, asked):
+                rule = "must be the trial that sampler and stopping rule propose"
+                yield Problem(f"trial {number}", rule, "; ".join(different))
+            yield record
+            if record.job.hyperparameters != asked.hyperparameters:  # later trials follow from what the records say
                 known = _history_of(there[: number + 1], spec)
-            except RecordError:  # outside the space
-                return
 
 
 def _history_of(records: list[Record], spec: StudySpec) -> History:

@@ -63,15 +63,14 @@ def shown_uri() -> str:
     return scheme + separator + (shown if scheme.startswith("sqlite") else shown.rpartition("@")[2])
 
 
-def there_is_none() -> bool:
-    """Check whether MLflow is a SQLite database that does not exist yet; an empty file counts as missing."""
-    path = _database()
-    try:
-        return path is not None and not path.is_dir() and not path.stat().st_size
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except (OSError, ValueError):
-        return False  # MLflow's own error names the reason
+def missing_database() -> Path | None:
+    """Return the file of MLflow's SQLite database if it does not exist yet or is empty; None if MLflow can be asked."""
+    scheme, _, name = tracking_uri().partition("sqlite:///")
+    path = Path(name.partition("?")[0].removeprefix("file:"))
+    if scheme or path.name in {"", ":memory:"}:
+        return None
+    there = os.path.exists(path)  # noqa: PTH110  # unlike Path.exists, it is false where the path may not be read
+    return None if there and (path.is_dir() or path.stat().st_size) else path
 
 
 def connect() -> "MlflowClient":
@@ -82,8 +81,8 @@ def connect() -> "MlflowClient":
     logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # it logs the tracebacks of what it also raises
     from mlflow import MlflowClient  # noqa: PLC0415  # after its settings; and it takes 1.3 s
 
-    uri, path = tracking_uri(), _database()
-    if path is not None and there_is_none():
+    uri = tracking_uri()
+    if path := missing_database():
         _make_database(path)
     if re.split(r"[+:]", uri)[0] in _DATABASES:
         _try_database(uri)
@@ -103,13 +102,6 @@ def _try_database(uri: str) -> None:
     engine.dispose()
 
 
-def _database() -> Path | None:
-    """Return the file of MLflow's SQLite database; None if MLflow is something else."""
-    scheme, _, path = tracking_uri().partition("sqlite:///")
-    path = path.partition("?")[0].removeprefix("file:")
-    return None if scheme or path in {"", ":memory:"} else Path(path)
-
-
 def _make_database(path: Path) -> None:
     """Create MLflow's SQLite database whole or not at all.
 
@@ -120,17 +112,11 @@ def _make_database(path: Path) -> None:
     with tempfile.TemporaryDirectory(prefix=".mlflow-", dir=path.parent) as folder:
         made = Path(folder) / path.name
         MlflowClient(f"sqlite:///{made}").search_experiments()
-        if there_is_none():
+        if missing_database():  # otherwise another process was faster, and its database is as good
             # SQLite would write the pages that a deleted database has left into the new one.
-            for rest in ("", "-journal", "-wal", "-shm"):
+            for rest in ("-journal", "-wal", "-shm"):
                 path.with_name(path.name + rest).unlink(missing_ok=True)
-        try:
-            path.hardlink_to(made)
-        except FileExistsError:
-            pass  # another process was faster: its database is as good
-        except OSError:  # a file system without links: a memory stick, some networks
-            if there_is_none():
-                made.replace(path)
+            made.replace(path)
 
 
 @contextmanager

@@ -4,7 +4,8 @@ The follower writes runs as records are committed. A pipe and a file connect it 
 
     run ──► follower   `finish`: all is done, apply the plan of the whole folder.
                        The end of the pipe, before or after: the run is gone, and the follower ends at once.
-    follower ──► run   a file with `sent N` after each step: how many trials MLflow has; `done` at the end.
+    follower ──► run   a file with a line for each step: `sent trial N` once MLflow has this trial, `sent` for anything
+                       else, `done` at the end, or the lines of an error.
 
 At its end the run waits for `done` as long as steps follow each other within a fixed time.
 """
@@ -17,11 +18,15 @@ import tempfile
 import threading
 import time
 from contextlib import suppress
-from typing import IO, Self
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Self
 
 from netcore.errors import RecordError, WorkError
 from netcore.records.folder import StudyFolder
 from netcore.tracking.client import connect, shown_uri, speaking_plainly
+
+if TYPE_CHECKING:
+    from netcore.tracking.writer import Step
 
 PATIENCE = 60.0
 """How many seconds a run that is complete waits for the next step of its follower.
@@ -36,7 +41,7 @@ _END_PATIENCE = 5.0
 """How many seconds a run that is interrupted waits for its follower to end."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 60.0
 """How many seconds a follower waits after MLflow failed before it tries again; the pause doubles each time."""
-_SENT, _DONE = "sent ", "done"
+_SENT, _TRIAL_SENT, _DONE = "sent", "sent trial ", "done"
 
 
 def sync(folder: StudyFolder, *, deep: bool = False) -> int:
@@ -52,10 +57,9 @@ def sync(folder: StudyFolder, *, deep: bool = False) -> int:
     with folder.locked("sync"), speaking_plainly(_remedy(folder)):
         from netcore.tracking.sync import Sync  # noqa: PLC0415  # MLflow takes 1.3 s to import
 
-        records = folder.committed()
         syncing = Sync(connect(), folder)
-        syncing.finish(records, complete=len(records) >= folder.spec().study.trials, deep=deep)
-        return syncing.written
+        syncing.finish(deep=deep)
+        return len(syncing.written)
 
 
 def follow(folder: StudyFolder, commands: IO[str]) -> int:
@@ -67,79 +71,59 @@ def follow(folder: StudyFolder, commands: IO[str]) -> int:
         InputError: another sync of this study is running.
         WorkError: MLflow refuses.
     """
-    line = _Line(commands)
+    finish = threading.Event()
+    threading.Thread(target=_listen, args=(commands, finish), daemon=True).start()
     # The follower of a run that was killed may need a moment to notice; it holds the lock until then.
     with folder.locked("sync", patience=_LOCK_PATIENCE):
         pause = _FIRST_PAUSE
         while True:
             try:
                 with speaking_plainly(_remedy(folder)):
-                    written = _follow(folder, line)
+                    written = _follow(folder, finish)
             except WorkError:
-                if line.finish.is_set():
+                if finish.is_set():
                     raise
             else:
-                line.send(_DONE)  # the end of this process may take long on a busy machine
+                _send(_DONE)  # the end of this process may take long on a busy machine
                 return written
-            line.woken.wait(pause)
+            finish.wait(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
 
-def _follow(folder: StudyFolder, line: "_Line") -> int:
+def _follow(folder: StudyFolder, finish: threading.Event) -> int:
     """Write the runs of records as they are committed, and everything else at the end."""
     from netcore.tracking.sync import Sync  # noqa: PLC0415  # MLflow takes 1.3 s to import
 
-    syncing = Sync(connect(), folder, line.tell)
-    try:
-        syncing.begin()
-        number = 0
-        while not line.woken.wait(_POLL):
-            # A record that is missing, or is just being replaced, is written below.
-            with suppress(RecordError):
-                while not line.woken.is_set():
-                    syncing.add(folder.read(number))
-                    number += 1
-                    line.tell(number)
-        records = folder.committed()
-        for sent, record in enumerate(records, 1):
-            syncing.add(record)
-            line.tell(sent)
-        syncing.finish(records, complete=len(records) >= folder.spec().study.trials)
-    except KeyboardInterrupt:
-        syncing.end("KILLED")
-        raise
-    return syncing.written
+    syncing = Sync(connect(), folder, _report)
+    syncing.begin()
+    number = 0
+    while not finish.wait(_POLL):
+        with suppress(RecordError):  # a record that is missing, or is just being replaced, is written later
+            while not finish.is_set():
+                syncing.add(folder.read(number))
+                number += 1
+    syncing.finish()
+    return len(syncing.written)
 
 
-class _Line:
-    """The follower's side of the connection with its run."""
+def _listen(commands: IO[str], finish: threading.Event) -> None:
+    """Pass on `finish`; once the run is gone, end this process, even within an import of MLflow or a call to it."""
+    if commands.readline().strip() == "finish":
+        finish.set()
+        while os.read(commands.fileno(), 1):  # sys.stdin itself must not be read while Python ends
+            pass
+    # SIGINT may be ignored here: a shell does so for what a script starts in the background.
+    signal.raise_signal(signal.SIGTERM)
 
-    def __init__(self, commands: IO[str]) -> None:
-        self.woken, self.finish = threading.Event(), threading.Event()
-        self._commands = commands
-        self._sent = 0
-        self._main = threading.main_thread().ident or 0
-        threading.Thread(target=self._listen, daemon=True).start()
 
-    def tell(self, sent: int | None = None) -> None:
-        """Send how many trials MLflow has."""
-        self._sent = self._sent if sent is None else sent
-        self.send(f"{_SENT}{self._sent}")
+def _report(step: "Step") -> None:
+    """Report a step to the run: the trial that MLflow now has, or anything else."""
+    training = step.training
+    _send(f"{_TRIAL_SENT}{training.record.number}" if training and training.is_trial else _SENT)
 
-    def send(self, text: str) -> None:
-        """Write a line for the run."""
-        os.write(1, f"{text}\n".encode())  # unlike sys.stdout, it has no buffer to lose
 
-    def _listen(self) -> None:
-        if self._commands.readline().strip() == "finish":
-            self.finish.set()
-            self.woken.set()
-            while os.read(self._commands.fileno(), 1):  # sys.stdin itself must not be read while Python ends
-                pass
-        self.woken.set()
-        # The run is gone: end, even within an import of MLflow or a call to it. SIGINT may be ignored here: a shell
-        # does so for what a script starts in the background.
-        signal.pthread_kill(self._main, signal.SIGTERM)
+def _send(line: str) -> None:
+    os.write(1, f"{line}\n".encode())  # unlike sys.stdout, it has no buffer to lose
 
 
 class Follower:
@@ -147,7 +131,7 @@ class Follower:
 
     def __init__(self, folder: StudyFolder) -> None:
         self._folder = folder
-        self._output = tempfile.TemporaryFile()  # noqa: SIM115  # `__exit__` closes it
+        self._output = tempfile.NamedTemporaryFile()  # noqa: SIM115  # `__exit__` closes it
         self._process = subprocess.Popen(  # noqa: S603  # our own command
             [sys.executable, "-P", "-m", "netcore", "sync", "--follow", str(folder.path)],
             stdin=subprocess.PIPE,
@@ -184,7 +168,7 @@ class Follower:
         lines = self._lines()
         if _DONE in lines:
             return "", ""
-        waiting = trials - max((int(line.removeprefix(_SENT)) for line in lines if line.startswith(_SENT)), default=0)
+        waiting = trials - len({line for line in lines if line.startswith(_TRIAL_SENT)})
         what = f"{waiting} of {trials} trials wait" if waiting else "all trials are there, but not all that follows"
         return what, self._failure([line for line in lines if not line.startswith(_SENT)])
 
@@ -198,9 +182,8 @@ class Follower:
         return "\n".join(errors).strip() or died
 
     def _lines(self) -> list[str]:
-        """Return what the follower has written so far; it continues writing at the same position of the file."""
-        output = self._output.fileno()
-        return os.pread(output, os.fstat(output).st_size, 0).decode(errors="replace").splitlines()
+        """Return what the follower has written so far."""
+        return Path(self._output.name).read_text("utf-8", errors="replace").splitlines()
 
 
 def _remedy(folder: StudyFolder) -> str:

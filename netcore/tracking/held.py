@@ -47,10 +47,10 @@ def key_of(run: Run) -> Key | None:
     return next(((kind, run.data.tags[kind]) for kind in (TRIAL, CONFIRM) if kind in run.data.tags), None)
 
 
-def history_of(client: MlflowClient, run: Run, name: str) -> list[tuple[int, str]]:
-    """Read all values of a metric of a run: step and value (as `repr`, so that NaN equals NaN), in order of steps."""
+def history_of(client: MlflowClient, run: Run, name: str) -> set[tuple[int, str]]:
+    """Read all values of a metric of a run: step and value (as `repr`, so that NaN equals NaN)."""
     history = client.get_metric_history(run.info.run_id, name)
-    return sorted((metric.step, repr(float(metric.value))) for metric in history)
+    return {(metric.step, repr(float(metric.value))) for metric in history}
 
 
 def artifact_digest(**place: str) -> str:

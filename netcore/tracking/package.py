@@ -70,6 +70,7 @@ def _signature(model: Model) -> ModelSignature:
 
 
 def _column(column: dict[str, Any]) -> ColSpec | TensorSpec:
+    """Return the type of a table's column."""
     kind: Any = DataType.string
     if column["kind"] == "number":
         kind = DataType.double

@@ -15,8 +15,7 @@ from typing import Any, NamedTuple
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric
 
-from netcore.confirm.confirmation import Confirmed, read_confirmation, winner_of
-from netcore.errors import RecordError
+from netcore.confirm.confirmation import Confirmed, winner_of
 from netcore.files import is_file
 from netcore.question.metrics import METRICS
 from netcore.question.metrics import Metric as StudyMetric
@@ -40,7 +39,7 @@ Key = tuple[str, str]
 TRIAL, CONFIRM = "netcore.trial", "netcore.confirm"
 """The tags that identify a training's run."""
 
-LOGGED = frozenset({*METRICS, "best_epoch", *(f"best_{name}" for name in METRICS)})
+LOGGED = (*METRICS, "best_epoch", *(f"best_{name}" for name in METRICS))
 """The names of all metrics that a training's run may have."""
 
 _FILES = ("study.toml", "resolved.json", "test.json", "report.html", "optuna.log", "*.parquet", "plots/*")
@@ -54,6 +53,11 @@ class Training(NamedTuple):
     name: str
     """The run's name."""
     record: Record
+
+    @property
+    def is_trial(self) -> bool:
+        """Whether it belongs to the search, not to the confirmation."""
+        return self.key[0] == TRIAL
 
 
 class Projection(NamedTuple):
@@ -89,34 +93,20 @@ class Projection(NamedTuple):
         name, metric = settings["study"]["name"], StudyMetric(settings["study"]["metric"])
         return cls(folder, name, metric, params, question, settings["data"], data)
 
-    def confirmed(self, records: list[Record]) -> Confirmed:
-        """Return the confirmation of these trials; empty unless it is complete."""
-        return read_confirmation(self.folder.spec(), records, self.folder)
-
-    def trainings(self, records: list[Record], confirmed: Confirmed) -> dict[Key, Training]:
-        """Return all trainings that have a run: the trials, then those of the confirmation."""
-        found = [trial_run(record) for record in records]
-        for candidate, seeds in confirmed.items():
-            for record in seeds:
-                key = (CONFIRM, f"{candidate.folder}/{record.number}")
-                found.append(Training(key, f"{candidate.name}, seed {record.number}", record))
-        return {training.key: training for training in found}
-
-    def weights(self, records: list[Record]) -> Iterator[Record]:
-        """Return the trials whose weights are kept and are those that the record states."""
-        kept = self.folder.kept_weights()
-        for record in records:
-            if record.number in kept:
-                try:
-                    self.folder.read_weights(record)
-                except RecordError:  # never sent; `netcore run` makes them again
-                    continue
-                yield record
-
 
 def trial_run(record: Record) -> Training:
     """Return a trial with its run's key and name."""
     return Training((TRIAL, str(record.number)), f"trial {record.number}", record)
+
+
+def trainings_of(records: list[Record], confirmed: Confirmed) -> list[Training]:
+    """Return all trainings that have a run: the trials, then those of the confirmation."""
+    found = [trial_run(record) for record in records]
+    for candidate, seeds in confirmed.items():
+        for record in seeds:
+            key = (CONFIRM, f"{candidate.folder}/{record.number}")
+            found.append(Training(key, f"{candidate.name}, seed {record.number}", record))
+    return found
 
 
 def tags_of(record: Record, study: str, parent: str) -> dict[str, str]:

@@ -8,7 +8,6 @@ import math
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -21,9 +20,9 @@ from netcore.question.metrics import METRICS
 from netcore.question.spec import StudySpec
 from netcore.records.job import Role, State, TrialJob, TrialResult
 from netcore.records.record import Provenance, Record
-from netcore.tracking.client import connect, shown_uri, speaking_plainly, there_is_none
+from netcore.tracking.client import connect, missing_database, shown_uri, speaking_plainly
 from netcore.tracking.held import key_of
-from netcore.tracking.projection import CONFIRM, TRIAL, params_of
+from netcore.tracking.projection import CONFIRM, TRIAL, Key, params_of
 
 _NOT_WHOLE = (ArithmeticError, AttributeError, KeyError, TypeError, ValueError)
 _SYNC = "run `netcore sync` where its records are"
@@ -41,7 +40,7 @@ def record_of_run(run_id: str) -> tuple[StudySpec, str, Record]:
     """
     place = f"{shown_uri()}: run {run_id!a}"
     missing = InputError.at(place, "there is no such run", remedy="set MLFLOW_TRACKING_URI to the MLflow that has it")
-    if there_is_none():
+    if missing_database():
         raise missing
     with speaking_plainly("see that it runs, then try again"):
         client = connect()
@@ -61,7 +60,7 @@ def record_of_run(run_id: str) -> tuple[StudySpec, str, Record]:
     try:
         settings = json.loads(resolved)
         spec = StudySpec.model_validate(settings["settings"]).located(text, Path.cwd())
-        record = _record(run, curves, _job(run, key, spec, settings["data"]["digest"]))
+        record = _record(run, key, curves, spec, settings["data"]["digest"])
     except _NOT_WHOLE as error:
         what = f"does not hold a training ({type(error).__name__}: {error})"[:300]
         raise InputError.at(place, what, remedy=_SYNC) from error
@@ -72,6 +71,11 @@ def record_of_run(run_id: str) -> tuple[StudySpec, str, Record]:
 
 
 def _file_of_parent(client: MlflowClient, run: Run, name: str, place: str) -> bytes:
+    """Download a file of the study's run.
+
+    Raises:
+        InputError: the study's run does not hold it.
+    """
     parent = run.data.tags.get("mlflow.parentRunId", "")
     with tempfile.TemporaryDirectory() as into:
         try:
@@ -80,21 +84,14 @@ def _file_of_parent(client: MlflowClient, run: Run, name: str, place: str) -> by
             raise InputError.at(place, f"its study's run must hold {name}", remedy=_SYNC) from error
 
 
-def _job(run: Run, key: tuple[str, str], spec: StudySpec, digest: str) -> TrialJob:
-    params, tags = run.data.params, run.data.tags
-    hyperparameters = from_texts(params)
+def _record(run: Run, key: Key, curves: dict[str, dict[int, float]], spec: StudySpec, digest: str) -> Record:
+    """Return the record; a metric that is missing or not finite is NaN. `digest` is the digest of the data."""
+    params, tags, metrics = run.data.params, run.data.tags, run.data.metrics
     thresholds = {int(epoch): float(value) for epoch, value in json.loads(tags["netcore.thresholds"]).items()}
-    number = int(key[1].rpartition("/")[2])
-    job = TrialJob.of(spec, number, hyperparameters, thresholds, digest, "")
-    role = Role.TRIAL if key[0] == TRIAL else Role.CONFIRM
-    return replace(job, role=role, epochs=int(params["epochs"]))
-
-
-def _record(run: Run, curves: dict[str, dict[int, float]], job: TrialJob) -> Record:
-    """Return the record; a metric that is missing or not finite is NaN."""
-    tags, metrics = run.data.tags, run.data.metrics
-    last = max((step for curve in curves.values() for step in curve), default=0)
+    job = TrialJob.of(spec, int(key[1].rpartition("/")[2]), from_texts(params), thresholds, digest, "")
+    job = replace(job, role=Role.TRIAL if key[0] == TRIAL else Role.CONFIRM, epochs=int(params["epochs"]))
     first, decay = job.hyperparameters.learning_rate, job.hyperparameters.learning_rate_decay
+    last = max((step for curve in curves.values() for step in curve), default=0)
     curve = tuple(
         Epoch(epoch, first * decay ** (epoch - 1), *(curves[name].get(epoch, math.nan) for name in METRICS))
         for epoch in range(1, last + 1)
@@ -107,6 +104,5 @@ def _record(run: Run, curves: dict[str, dict[int, float]], job: TrialJob) -> Rec
         value=getattr(curve[best_epoch - 1], job.metric) if best_epoch else math.nan,
         failure=tags.get("netcore.failure", ""),
     )
-    environment: dict[str, Any] = json.loads(tags["netcore.environment"])
-    provenance = Provenance(run.info.start_time / 1_000, 0.0, 1, environment)
+    provenance = Provenance(run.info.start_time / 1_000, 0.0, 1, json.loads(tags["netcore.environment"]))
     return Record(job, result, provenance, tags["netcore.digest"], tags.get("netcore.weights_sha256", ""))

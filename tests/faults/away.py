@@ -18,7 +18,7 @@ from netcore.errors import Problem
 from netcore.files import is_file
 from netcore.final.model import MODEL
 from netcore.records.folder import StudyFolder
-from netcore.tracking.differences import mlflow_findings
+from netcore.tracking.sync import mlflow_findings
 
 RUNS = 12 + 12
 """Trials of the small study, and the trainings of its confirmation."""
