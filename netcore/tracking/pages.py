@@ -23,9 +23,6 @@ VIEW = f"mlflow.sharedViewState.{_KEY}"
 NOTE = "mlflow.note.content"
 """The tag of a run or an experiment with its description."""
 
-DIGEST_LENGTH = 12
-"""How many characters of a data set's digest are sent; MLflow accepts up to 36."""
-
 _NAME = "attributes.`Run Name`"
 
 

@@ -23,7 +23,6 @@ from netcore.question.spec import StudySpec
 from netcore.records.folder import StudyFolder
 from netcore.records.job import State
 from netcore.records.record import Record, ranked
-from netcore.tracking.pages import DIGEST_LENGTH
 
 STATUS = {
     State.FINISHED: "FINISHED",
@@ -71,10 +70,8 @@ class Projection(NamedTuple):
     """The params of the study's run: the study's settings."""
     question: str
     """SHA-256 of settings and data: a study's run with another one belongs to another question."""
-    source: dict[str, Any]
-    """The data's settings."""
-    data: dict[str, Any]
-    """The data as resolved.json describes them."""
+    dataset: DatasetInput
+    """The data set, as MLflow links it to each run."""
 
     @classmethod
     def of(cls, folder: StudyFolder) -> "Projection":
@@ -91,7 +88,7 @@ class Projection(NamedTuple):
         params = {f"{table}.{key}": str(value) for table in tables for key, value in identity[table].items()}
         question = hashlib.sha256(asked.encode()).hexdigest()
         name, metric = settings["study"]["name"], StudyMetric(settings["study"]["metric"])
-        return cls(folder, name, metric, params, question, settings["data"], data)
+        return cls(folder, name, metric, params, question, _dataset(settings["data"], data))
 
 
 def trial_run(record: Record) -> Training:
@@ -169,14 +166,13 @@ def results_of(records: list[Record], confirmed: Confirmed, folder: StudyFolder)
     return {name: finite(float(value)) for name, value in results.items()}
 
 
-def dataset_input(projection: Projection) -> DatasetInput:
-    """Return the data set as MLflow links it to a run."""
-    data = projection.data
+def _dataset(source: dict[str, Any], data: dict[str, Any]) -> DatasetInput:
+    """Return a data set as MLflow links it to a run, from its settings and its description in resolved.json."""
     dataset = Dataset(
         name=data["name"],
-        digest=data["digest"][:DIGEST_LENGTH],
+        digest=data["digest"][:12],  # MLflow accepts up to 36 characters
         source_type="netcore",
-        source=json.dumps({"source": projection.source, "digest": data["digest"]}),
+        source=json.dumps({"source": source, "digest": data["digest"]}),
         profile=json.dumps({"rows": data["rows"], "classes": len(data["class_names"])}),
     )
     return DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])

@@ -23,7 +23,7 @@ from netcore.errors import WorkError
 from netcore.final.model import MODEL, Model
 from netcore.question.metrics import Metric as StudyMetric
 from netcore.tracking.client import shown_uri
-from netcore.tracking.pages import DIGEST_LENGTH, markdown_escaped, question_of
+from netcore.tracking.pages import markdown_escaped, question_of
 from netcore.tracking.projection import Projection, milliseconds
 from netcore.tracking.writer import Step
 
@@ -111,7 +111,7 @@ class Shelf:
         """Log the model with its metrics and data set; it becomes ready at the end."""
         from netcore.tracking.package import write_package  # noqa: PLC0415  # slow, and only for a model that is new
 
-        client, facts, data = self._client, self._model.facts, self._projection.data
+        client, facts, dataset = self._client, self._model.facts, self._projection.dataset.dataset
         params = {key: facts[key] for key in ("candidate", "trial", "seed", "epochs")} | facts["hyperparameters"]
         logged = client.create_logged_model(
             self._experiment_id,
@@ -133,7 +133,7 @@ class Shelf:
         at = milliseconds(self._path.stat().st_mtime)
         values = {f"confirmed_{key}": value for key, value in facts["confirmed"].items()}
         values |= {f"model_test_{key}": value for key, value in facts["test"].items()}  # unlike the names of a trial's
-        used = logged.model_id, data["name"], data["digest"][:DIGEST_LENGTH]
+        used = logged.model_id, dataset.name, dataset.digest
         client.log_batch(self._run_id, [Metric(key, value, at, 0, *used) for key, value in values.items()])
         self.logged = client.finalize_logged_model(logged.model_id, "READY")
 

@@ -17,7 +17,6 @@ from netcore.tracking.projection import (
     STATUS,
     Projection,
     Training,
-    dataset_input,
     metrics_of,
     milliseconds,
     params_of,
@@ -77,7 +76,7 @@ class Writer:
         """Write a run with the data set as its input, and return its id; `started` is in milliseconds since 1970."""
         tags = {**tags, "mlflow.source.name": "netcore"}
         run_id = str(self.client.create_run(self.experiment_id, started, tags, name).info.run_id)
-        self.client.log_inputs(run_id, [dataset_input(self.projection)])
+        self.client.log_inputs(run_id, [self.projection.dataset])
         entries = [Param(*param) for param in params.items()]
         for start in range(0, max(1, len(metrics)), _METRICS_PER_CALL):  # nearly always one call
             self.client.log_batch(run_id, metrics[start : start + _METRICS_PER_CALL], entries)
