@@ -78,9 +78,8 @@ class Record:
 
     def to_bytes(self) -> bytes:
         """Return the file's content. The weights are not part of it."""
-        content: dict[str, Any] = {"format": _FORMAT}
-        for part, names in ((self.job, _JOB), (self.result, _RESULT), (self.provenance, _PROVENANCE)):
-            content |= {name: getattr(part, name) for name in names}
+        facts = vars(self.job) | vars(self.result) | vars(self.provenance)
+        content = {"format": _FORMAT, **{name: fact for name, fact in facts.items() if name not in _ARRAYS}}
         content |= {
             "hyperparameters": self.job.hyperparameters._asdict(),
             "value": None if math.isnan(self.result.value) else self.result.value,
@@ -109,36 +108,33 @@ class Record:
 
     @classmethod
     def _from_members(cls, members: dict[str, bytes]) -> "Record":
+        """Return the record in the members of an archive; raise an error that pydantic or NumPy finds there."""
         content: Any = _Content.model_validate_json(members["record.json"])
-        found: dict[str, Any] = {name: getattr(content, name) for name in _Content.model_fields}
-        found["hyperparameters"] = Hyperparameters(**content.hyperparameters.model_dump())
-        found["value"] = math.nan if content.value is None else content.value
         curve, folds = read_curves(members)
-        job = TrialJob(**{name: found[name] for name in _JOB})
-        result = TrialResult(**{name: found[name] for name in _RESULT}, curve=curve, folds=folds)
-        provenance = Provenance(**{name: found[name] for name in _PROVENANCE})
+        found: dict[str, Any] = {**dict(content), "curve": curve, "folds": folds, "weights": None}
+        found["hyperparameters"] = Hyperparameters(**dict(content.hyperparameters))
+        found["value"] = math.nan if content.value is None else content.value
+        job, result, provenance = (part(**{each.name: found[each.name] for each in fields(part)}) for part in _PARTS)
         _check(job, result)
         return cls(job, result, provenance, content.digest, content.weights_sha256, from_members(members))
 
 
-# The fields of record.json. Arrays are members of their own; weights are a file of their own.
-_JOB, _PROVENANCE = ([each.name for each in fields(part)] for part in (TrialJob, Provenance))
-_RESULT = [each.name for each in fields(TrialResult) if each.name not in {"curve", "folds", "weights"}]
-
+# The fields of record.json: those of the three parts, but two arrays that are members and one that is a file.
+_PARTS: tuple[Any, ...] = (TrialJob, TrialResult, Provenance)
+_ARRAYS = {"curve", "folds", "weights"}
+_DECLARED = {name: kind for part in _PARTS for name, kind in get_type_hints(part, include_extras=True).items()}
 _STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 _TRIED = {**TYPES, "hidden_size": Count}  # a baseline without a hidden layer has 0 hidden units
-_Hyperparameters = create_model("Hyperparameters", __config__=_STRICT, **_TRIED)
-_DECLARED: dict[str, Any] = {
+_DECLARED |= {
     "format": Literal[3],
-    **get_type_hints(TrialJob, include_extras=True),
-    **{name: get_type_hints(TrialResult, include_extras=True)[name] for name in _RESULT},
-    **get_type_hints(Provenance, include_extras=True),
-    "hyperparameters": _Hyperparameters,
+    "hyperparameters": create_model("Hyperparameters", __config__=_STRICT, **_TRIED),
     "value": float | None,
     "digest": Digest,
     "weights_sha256": Digest | Literal[""],
 }
-_Content: Any = create_model("Record", __config__=_STRICT, **_DECLARED)
+_Content: Any = create_model(
+    "Record", __config__=_STRICT, **{name: kind for name, kind in _DECLARED.items() if name not in _ARRAYS}
+)
 
 
 def _check(job: TrialJob, result: TrialResult) -> None:
