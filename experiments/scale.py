@@ -38,7 +38,6 @@ from netcore.records.job import State, TrialJob, TrialResult
 from netcore.records.record import Provenance, Record
 from netcore.run import Run
 from netcore.workers import cluster
-from netcore.workers.engine import Trained
 from netcore.workers.environment import environment
 from netcore.workers.trial import run_trial
 
@@ -79,7 +78,7 @@ def show_windows() -> None:
 # A cluster that sleeps
 
 
-def nap(job: TrialJob, _data: Dataset, _ours: dict[str, str], _timeout: float, attempt: int) -> tuple[str, Trained]:
+def nap(job: TrialJob, _data: Dataset, _ours: dict[str, str], _timeout: float, attempt: int) -> tuple[str, Record]:
     """Replace a training: sleep for a time that depends on the trial's number, and return a made-up curve."""
     rng = np.random.default_rng(job.number)
     started, seconds = time.time(), rng.uniform(0.5 * TRIAL, 1.5 * TRIAL)
@@ -87,7 +86,7 @@ def nap(job: TrialJob, _data: Dataset, _ours: dict[str, str], _timeout: float, a
     losses = np.sort(rng.random(job.epochs))[::-1]
     curve = tuple(Epoch(epoch, 0.1, loss, loss, 0.5, 0.5) for epoch, loss in enumerate(losses.tolist(), start=1))
     result = TrialResult(State.FINISHED, curve, len(curve), curve[-1].val_loss)
-    return "asleep", Trained(result, Provenance(started, seconds, attempt, environment()))
+    return "asleep", Record.of(job, result, Provenance(started, seconds, attempt, environment()))
 
 
 WORKER = """

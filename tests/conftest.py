@@ -29,7 +29,7 @@ from netcore.question.hyperparameters import Hyperparameters
 from netcore.question.spec import EXTRAS, StudySpec, load_spec
 from netcore.records.record import Record
 from netcore.results.tables import StudyTables
-from netcore.workers.engine import Engine, Trained
+from netcore.workers.engine import Engine
 from studies import run_arrays, study_text
 
 if TYPE_CHECKING:
@@ -197,14 +197,14 @@ def iris_on_disk() -> Dataset:
     )
 
 
-def submit(engine: Engine, number: int, *, epochs: int = 2, hidden_size: int = 8) -> Future[Trained]:
+def submit(engine: Engine, number: int, *, epochs: int = 2, hidden_size: int = 8) -> Future[Record]:
     """Submit a job on iris; with 10 million epochs, its worker is still busy when a test acts on it."""
     asked = Hyperparameters(0.01, hidden_size, 0.0, 1.0)
     changes = {"number": number, "hyperparameters": asked, "thresholds": {}, "epochs": epochs}
     return engine.submit(job(**changes), iris_on_disk())
 
 
-def trained(engine: Engine, number: int, *, epochs: int = 2, hidden_size: int = 8) -> Trained:
+def trained(engine: Engine, number: int, *, epochs: int = 2, hidden_size: int = 8) -> Record:
     """Run such a job to its end."""
     return submit(engine, number, epochs=epochs, hidden_size=hidden_size).result(240)
 

@@ -141,8 +141,9 @@ def test_a_job_that_kills_its_workers_fails_alone(scheduler: str, tmp_path: Path
             while (busy := worker_at_work(engine)) not in there:
                 time.sleep(0.05)
             there.pop(busy).kill()
-        result, provenance = doomed.result(60)
-        assert (result.state, result.failure, provenance.attempts) == (State.FAILED, "worker died", 2)
+        record = doomed.result(60)
+        assert (record.result.state, record.result.failure) == (State.FAILED, "worker died")
+        assert record.provenance.attempts == 2
         assert trained(engine, 1).result.state is State.FINISHED
 
 

@@ -128,7 +128,7 @@ def test_a_failure_of_the_machine_is_not_replayed(study: StudyFolder) -> None:
     """Such a trial is not trained but skipped, which is no failure; a worker that dies in a replay proves nothing."""
     record = best(study)
     died = Record.of(record.job, TrialResult(State.FAILED, failure="worker died", traceback="gone"), record.provenance)
-    assert compared(Asked("trial", record), died, None).differences[0] == "it could not be trained here: gone"
+    assert compared(Asked("trial", record), died).differences[0] == "it could not be trained here: gone"
     put(study, died)
     done = command("replay", "small", record.number)
     assert done.return_value == 0
@@ -141,8 +141,8 @@ def test_folds_are_compared_one_by_one(study: StudyFolder) -> None:
     record = best(study)
     curve = record.result.curve
     one, other = (with_result(record, folds=(curve, folds)) for folds in (curve, curve[::-1]))
-    assert compared(Asked("trial", one), one, None).differences == ()
-    assert "from epoch 1 on" in compared(Asked("trial", one), other, None).differences[0]
+    assert compared(Asked("trial", one), one).differences == ()
+    assert "from epoch 1 on" in compared(Asked("trial", one), other).differences[0]
 
 
 def test_a_sample_is_the_seed_s(study: StudyFolder) -> None:

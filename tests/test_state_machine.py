@@ -44,7 +44,7 @@ from netcore.tracking.follow import sync
 from netcore.tracking.held import read_held
 from netcore.tracking.journal import write_journal
 from netcore.tracking.projection import TRIAL
-from netcore.workers.engine import Trained, train
+from netcore.workers.engine import train
 from studies import study_text
 
 STUDY = study_text(
@@ -73,9 +73,9 @@ class AtOnce:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def submit(self, job: TrialJob, dataset: Dataset, /) -> Future[Trained]:
+    def submit(self, job: TrialJob, dataset: Dataset, /) -> Future[Record]:
         """Train."""
-        future: Future[Trained] = Future()
+        future: Future[Record] = Future()
         future.set_result(train(job, dataset, 1))
         return future
 

@@ -127,8 +127,8 @@ def confirmation_of(folder: StudyFolder) -> list[Asked]:
     return [Asked(f"{candidate.name}, seed {record.number}", record) for candidate, record in pairs]
 
 
-def compared(asked: Asked, again: Record, weights: Params | None) -> Replayed:
-    """Compare a record with the record of the replay; `weights` are the replay's."""
+def compared(asked: Asked, again: Record) -> Replayed:
+    """Compare a record with the record of the replay."""
     ours, theirs = asked.record.result, again.result
     found: list[str] = []
     if theirs.failure in MACHINE_FAILURES:
@@ -139,7 +139,7 @@ def compared(asked: Asked, again: Record, weights: Params | None) -> Replayed:
             found.append(f"{name} was {old}, is {new}")
     found += _curve_differences(ours, theirs)
     if asked.record.weights_sha256 != again.weights_sha256:
-        found.append(f"the weights differ{_distance(asked.weights, weights)}")
+        found.append(f"the weights differ{_distance(asked.weights, theirs.weights)}")
     if not found and not _same(ours.value, theirs.value):
         found.append(f"value was {ours.value!r}, is {theirs.value!r}")
     if not found and asked.record.digest != again.digest:
@@ -158,8 +158,7 @@ def _train(asked: list[Asked], dataset: Dataset, engine: Engine) -> Iterator[Rep
         if future is None:
             yield Replayed(each.name, each.record, skipped=True)
         else:
-            result, provenance = future.result()
-            yield compared(each, Record.of(each.record.job, result, provenance), result.weights)
+            yield compared(each, future.result())
 
 
 def _curve_differences(ours: TrialResult, theirs: TrialResult) -> list[str]:

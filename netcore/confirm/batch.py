@@ -17,7 +17,7 @@ from netcore.progress import Notice
 from netcore.records.folder import StudyFolder
 from netcore.records.job import MACHINE_FAILURES, TrialJob
 from netcore.records.record import Record
-from netcore.workers.engine import Engine, Trained
+from netcore.workers.engine import Engine
 
 
 class Task(NamedTuple):
@@ -49,7 +49,7 @@ class Batch:
     def __init__(self, tasks: Iterable[Task], data: AbstractContextManager[Dataset], engine: Engine) -> None:
         self._stack = ExitStack()
         self._dataset: Dataset | None = None
-        self._submitted: list[tuple[Task, Record | Future[Trained]]] = []
+        self._submitted: list[tuple[Task, Record | Future[Record]]] = []
         for task in tasks:
             with suppress(RecordError):
                 if (record := stored(task)).result.failure not in MACHINE_FAILURES:
@@ -68,8 +68,8 @@ class Batch:
         for task, found in self._submitted:
             if isinstance(found, Record):
                 yield found
-            elif self._dataset is not None:
-                record = Record.of(task.job, *found.result(), self._dataset.preprocessing)
+            else:
+                record = found.result()
                 make_folder(task.folder.trials)
                 if task.folder.has(task.job.number):
                     moved = task.folder.supersede(task.job.number)

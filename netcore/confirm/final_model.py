@@ -113,14 +113,13 @@ def _stored_model(folder: StudyFolder) -> Model | None:
 def _train(spec: StudySpec, final: FinalTraining, dataset: Dataset, folder: StudyFolder, engine: Engine) -> Params:
     """Train the final model once more on its split; return its weights."""
     record = final.record
-    result = engine.submit(record.job, dataset).result().result
-    again = Record.of(record.job, result, record.provenance)
-    if again.digest != record.digest or result.weights is None:
+    again = engine.submit(record.job, dataset).result()
+    if again.digest != record.digest or again.result.weights is None:
         place = f"{spec.name}: {final.candidate.name}, seed {record.number}"
         rule = "training it again gave other numbers than its record"
         remedy = f"if another machine trained it, remove {folder.path / 'confirm'} and confirm again on this one"
-        raise WorkError.at(place, rule, result.failure, remedy)
-    return result.weights
+        raise WorkError.at(place, rule, again.result.failure, remedy)
+    return again.result.weights
 
 
 def _read_test_set(final: FinalTraining, weights: Params, dataset: Dataset, folder: StudyFolder) -> dict[str, Any]:

@@ -29,10 +29,9 @@ def keep_weights(
         except RecordError:
             missing.append((record, engine.submit(record.job, dataset)))
     for record, future in missing:
-        result = future.result().result
-        again = Record.of(record.job, result, record.provenance)
-        if result.weights is not None and again.digest == record.digest:
-            folder.write_weights(record, result.weights)
+        again = future.result()
+        if again.result.weights is not None and again.digest == record.digest:
+            folder.write_weights(record, again.result.weights)
         else:
             text = "its weights are not kept, because training it again gave other numbers here"
             yield Notice(f"trial {record.number}: {text}")

@@ -23,7 +23,7 @@ from netcore.records.folder import StudyFolder
 from netcore.records.job import State, TrialJob
 from netcore.records.record import Record, chained, differences, outline, ranked
 from netcore.search.history import History
-from netcore.workers.engine import Engine, Trained
+from netcore.workers.engine import Engine
 
 KEPT = 5
 """The weights of this many best finished trials are kept."""
@@ -52,7 +52,7 @@ class Search:
         self.seconds = {"asking": 0.0, "writing": 0.0}
         self.trained = 0.0
         """Seconds of training, summed over all workers."""
-        self._pending: dict[Future[Trained], TrialJob] = {}
+        self._pending: set[Future[Record]] = set()
         self._history = History(spec)
 
     def run(self) -> Iterator[Record | Notice]:
@@ -131,21 +131,19 @@ class Search:
             self._records[number] = replace(record, job=job)
             self._folder.write(self._records[number])
         if record is None:
-            self._pending[self._engine.submit(job, self._dataset)] = job
+            self._pending.add(self._engine.submit(job, self._dataset))
 
     def _collect(self) -> None:
         """Wait until a trial returns; write the records of all that have returned."""
-        done, _ = wait(self._pending, return_when=FIRST_COMPLETED)
+        done, self._pending = wait(self._pending, return_when=FIRST_COMPLETED)
         for future in done:
-            job = self._pending.pop(future)
-            result, provenance = future.result()
-            self.trained += provenance.seconds
+            record = future.result()
+            self.trained += record.provenance.seconds
             begun = time.perf_counter()
-            record = Record.of(job, result, provenance, self._dataset.preprocessing)
-            if result.weights is not None and self._worth_keeping(record):
-                self._folder.write_weights(record, result.weights)
+            if record.result.weights is not None and self._worth_keeping(record):
+                self._folder.write_weights(record, record.result.weights)
             self._folder.write(record)
-            self._records[job.number] = replace(record, result=replace(result, weights=None))
+            self._records[record.number] = replace(record, result=replace(record.result, weights=None))
             self.seconds["writing"] += time.perf_counter() - begun
 
     def _worth_keeping(self, record: Record) -> bool:

@@ -20,8 +20,9 @@ from netcore.data import Dataset
 from netcore.data.dataset import digest_of
 from netcore.errors import InputError, NetcoreError, WorkError
 from netcore.records.job import TrialJob
+from netcore.records.record import Record
 from netcore.training.step import load
-from netcore.workers.engine import ATTEMPTS, LostError, Trained, train
+from netcore.workers.engine import ATTEMPTS, LostError, train
 from netcore.workers.environment import environment
 from netcore.workers.trial import stopping_rule
 
@@ -43,7 +44,7 @@ class _Task(NamedTuple):
 
     job: TrialJob
     dataset: Dataset
-    future: Future[Trained]
+    future: Future[Record]
     attempt: int = 1
 
 
@@ -86,13 +87,13 @@ class DaskEngine:
         """Disconnect from the workers; waiting trials are dropped, running trials are abandoned."""
         self._client.close(timeout=_PATIENCE)
 
-    def submit(self, job: TrialJob, dataset: Dataset, /) -> Future[Trained]:
+    def submit(self, job: TrialJob, dataset: Dataset, /) -> Future[Record]:
         """Run a trial as soon as a worker is free.
 
         The future raises a NetcoreError if the cluster fails. A trial whose workers keep dying, or that keeps running
-        beyond the time-out, is a result like any other: failed.
+        beyond the time-out, has a record like any other: failed.
         """
-        future: Future[Trained] = Future()
+        future: Future[Record] = Future()
         self._send(_Task(job, dataset, future))
         return future
 
@@ -132,20 +133,20 @@ class DaskEngine:
         else:
             remote.add_done_callback(partial(self._answered, task, data))
 
-    def _answered(self, task: _Task, data: "Remote[Dataset]", remote: "Remote[tuple[str, Trained]]") -> None:
+    def _answered(self, task: _Task, data: "Remote[Dataset]", remote: "Remote[tuple[str, Record]]") -> None:
         """Take an answer; if there is none because workers died, ask again."""
         from distributed import KilledWorker  # noqa: PLC0415  # loaded by now
 
         try:
-            worker, trained = remote.result()
-            self._check(worker, trained.provenance.environment)
-            task.future.set_result(trained)
+            worker, record = remote.result()
+            self._check(worker, record.provenance.environment)
+            task.future.set_result(record)
         except (KilledWorker, LostError) as error:
             if task.attempt < ATTEMPTS:
                 self._send(task._replace(attempt=task.attempt + 1))
                 return
             loss = error if isinstance(error, LostError) else LostError("worker died", _first_line(error))
-            task.future.set_result(loss.trained(time.time(), 0.0))
+            task.future.set_result(loss.record(task.job, task.dataset, time.time(), 0.0))
         except Exception as error:  # noqa: BLE001  # the thread that waits for the future must see it
             if not (isinstance(error, CancelledError) and self._client.status == "running"):
                 task.future.set_exception(self._plain(error))
@@ -174,8 +175,8 @@ class DaskEngine:
         return WorkError.at(self._place, f"fails ({type(error).__name__}: {_first_line(error)})", remedy=remedy)
 
 
-def _train(job: TrialJob, dataset: Dataset, ours: dict[str, str], timeout: float, attempt: int) -> tuple[str, Trained]:
-    """Run on a worker: train one job; return the worker's address and the result.
+def _train(job: TrialJob, dataset: Dataset, ours: dict[str, str], timeout: float, attempt: int) -> tuple[str, Record]:
+    """Run on a worker: train one job; return the worker's address and the record.
 
     Raises:
         InputError: this worker's versions are not those of the search.

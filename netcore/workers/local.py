@@ -21,7 +21,8 @@ from typing import Self
 from netcore.data import Dataset
 from netcore.errors import WorkError
 from netcore.records.job import TrialJob
-from netcore.workers.engine import ATTEMPTS, LostError, Trained
+from netcore.records.record import Record
+from netcore.workers.engine import ATTEMPTS, LostError
 from netcore.workers.process import Worker
 
 _STARTS = 3
@@ -64,21 +65,21 @@ class LocalEngine:
             worker.end()
         self._threads.shutdown(cancel_futures=True)
 
-    def submit(self, job: TrialJob, dataset: Dataset, /) -> Future[Trained]:
+    def submit(self, job: TrialJob, dataset: Dataset, /) -> Future[Record]:
         """Run a trial as soon as a worker is free. The data must be on disk: only their path is sent.
 
         The future raises WorkError if no worker can be started or the data are missing. A trial whose workers keep
-        dying, or keep running beyond the time-out, is a result like any other: failed.
+        dying, or keep running beyond the time-out, has a record like any other: failed.
         """
         if dataset.path is None:
             raise ValueError("the workers map the data: they must be on disk")
-        return self._threads.submit(self._trained, job, dataset.path)
+        return self._threads.submit(self._trained, job, dataset, dataset.path)
 
     def news(self) -> list[str]:
         """Return nothing: no worker joins or leaves."""
         return []
 
-    def _trained(self, job: TrialJob, data: Path) -> Trained:
+    def _trained(self, job: TrialJob, dataset: Dataset, data: Path) -> Record:
         """Train a job with this thread's worker, again with another one if the worker is lost.
 
         Raises:
@@ -90,7 +91,7 @@ class LocalEngine:
             try:
                 return worker.train(job, data, attempt, timeout=self._timeout)
             except LostError as error:
-                lost = error.trained(started, time.monotonic() - begun)
+                lost = error.record(job, dataset, started, time.monotonic() - begun)
                 self._end()
             except Exception:
                 self._end()  # its pipe may hold the answer to another question

@@ -16,8 +16,9 @@ from threadpoolctl import threadpool_limits
 from netcore.data.prepared import open_dataset
 from netcore.errors import WorkError
 from netcore.records.job import TrialJob
+from netcore.records.record import Record
 from netcore.training.step import load
-from netcore.workers.engine import LostError, Trained, train
+from netcore.workers.engine import LostError, train
 from netcore.workers.environment import environment
 
 _START_TIMEOUT = 300.0
@@ -57,7 +58,7 @@ class Worker:
                 'its own message is above; a script that calls netcore does so under `if __name__ == "__main__":`',
             ) from error
 
-    def train(self, job: TrialJob, data: Path, attempt: int, *, timeout: float) -> Trained:
+    def train(self, job: TrialJob, data: Path, attempt: int, *, timeout: float) -> Record:
         """Train a job on the prepared data in the folder `data`.
 
         Raises:
@@ -68,7 +69,7 @@ class Worker:
             self._pipe.send((job, data, attempt))
             if not self._pipe.poll(timeout):
                 raise LostError("timed out", f"the trial ran longer than trial_timeout = {timeout:g} s")
-            answer: Trained | WorkError = self._pipe.recv()
+            answer: Record | WorkError = self._pipe.recv()
         except (EOFError, OSError) as error:
             raise self._died() from error
         if isinstance(answer, WorkError):
@@ -112,7 +113,7 @@ def _answer_jobs(pipe: Connection, dtype: str) -> None:
             pipe.send(_answer(*pipe.recv()))
 
 
-def _answer(job: TrialJob, data: Path, attempt: int) -> Trained | WorkError:
+def _answer(job: TrialJob, data: Path, attempt: int) -> Record | WorkError:
     """Train a job, or return why it cannot be trained: the data are missing, which is not the trial's fault."""
     try:
         dataset = open_dataset(data)
