@@ -36,6 +36,9 @@ class History:
 
     Trials are added in the order of their numbers: first `commit_next` for records that were committed before, then
     `in_flight` for those that were not, then `propose` and `commit` in turn.
+
+    Raises:
+        InputError: the study's sampler needs a library that is not installed.
     """
 
     def __init__(self, spec: StudySpec) -> None:
@@ -61,7 +64,11 @@ class History:
         return self._stopping.thresholds()
 
     def in_flight(self, hyperparameters: Hyperparameters) -> None:
-        """Add the next trial, whose result is not known yet."""
+        """Add the next trial, whose result is not known yet.
+
+        Raises:
+            RecordError: its hyperparameters are outside the study's space.
+        """
         space = self._sampling.space
         self._study.add_trial(frozen(hyperparameters, space, state=TrialState.RUNNING))
 
@@ -75,7 +82,11 @@ class History:
         self._stopping.commit(result)
 
     def commit_next(self, record: Record) -> None:
-        """Add a trial that was never in flight here, from its record."""
+        """Add a trial that was never in flight here, from its record.
+
+        Raises:
+            RecordError: its hyperparameters are outside the study's space.
+        """
         self._study.add_trial(told(record, self._sampling.space))
         self._stopping.commit(record.result)
 

@@ -17,7 +17,11 @@ from netcore.workers.trial import run_trial
 
 
 class Objective:
-    """A function of an Optuna trial: the best validation metric of a net trained with the suggested hyperparameters."""
+    """A function of an Optuna trial: the best validation metric of a net trained with the suggested hyperparameters.
+
+    Raises:
+        InputError: the data do not fit the study.
+    """
 
     def __init__(self, spec: StudySpec) -> None:
         self._spec = spec
