@@ -112,7 +112,7 @@ def test_what_is_logged_holds_no_pickle_and_no_place(shipped: Path, study: str) 
         *("MLmodel", "conda.yaml", "python_env.yaml", "requirements.txt", "served.py"),
         *("artifacts/model.npz", "input_example.json", "serving_input_example.json"),
     }
-    code = (".py", "py.typed", ".jinja", ".css", ".js")
+    code = (".py", "py.typed", ".jinja", ".css", ".js", ".mplstyle")
     assert all(name.endswith(code) for name in names if name.startswith("code/"))
     ours = (shipped / "results" / study / MODEL).read_bytes()
     assert (files / "artifacts" / MODEL).read_bytes() == ours
