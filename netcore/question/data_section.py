@@ -17,8 +17,7 @@ def _form_of_part(value: object) -> str:
 
 
 Part = Annotated[
-    Annotated[int, Ge(1), Tag("rows")] | Annotated[float, Gt(0), Lt(1), Tag("share")],
-    Discriminator(_form_of_part),
+    Annotated[int, Ge(1), Tag("rows")] | Annotated[float, Gt(0), Lt(1), Tag("share")], Discriminator(_form_of_part)
 ]
 """A share of the rows (below 1), or a number of rows (a whole number)."""
 Text = Annotated[str, Field(min_length=1)]

@@ -147,8 +147,7 @@ class StudyFolder:
 
     def drop_weights(self, number: int) -> None:
         """Delete a trial's weights."""
-        with suppress(FileNotFoundError):
-            self.weights_file(number).unlink()
+        self.weights_file(number).unlink(missing_ok=True)
 
     def weights_file(self, number: int) -> Path:
         """Return the path of a trial's weights, whether they are kept or not."""

@@ -15,7 +15,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing import resource_tracker
 from pathlib import Path
-from threading import get_ident
 from typing import Self
 
 from netcore.data import Dataset
@@ -107,7 +106,7 @@ class LocalEngine:
             WorkError: no worker can be started.
             LostError: the engine was closed meanwhile.
         """
-        worker = self._workers.get(get_ident())
+        worker = self._workers.get(threading.get_ident())
         if worker and not worker.is_dead():
             return worker
         for _ in range(_STARTS):
@@ -115,7 +114,7 @@ class LocalEngine:
             with self._lock:
                 if self._closed:
                     raise LostError("worker died", "the engine was closed")
-                worker = self._workers[get_ident()] = Worker(self._dtype)
+                worker = self._workers[threading.get_ident()] = Worker(self._dtype)
             with suppress(LostError):
                 worker.wait_until_ready()
                 return worker
@@ -127,7 +126,7 @@ class LocalEngine:
 
     def _end(self) -> None:
         """End this thread's worker, if it has one."""
-        if worker := self._workers.pop(get_ident(), None):
+        if worker := self._workers.pop(threading.get_ident(), None):
             worker.end()
 
 
