@@ -59,7 +59,9 @@ def test_a_request_and_a_complaint_would_be_seen(page: Browser, tmp_path: Path) 
 
 
 def test_the_policy_keeps_other_scripts_and_addresses_out(opened: Browser) -> None:
-    """If markup got into the page, the browser would neither run nor fetch it."""
+    """If markup got into the page, the browser would neither run nor fetch it; the policy allows nothing by default."""
+    policy = opened.ask("document.querySelector('meta[http-equiv=Content-Security-Policy]').content")
+    assert policy.startswith("default-src 'none'; img-src data:; ")
     opened.ask("document.body.insertAdjacentHTML('beforeend', `<img src='http://127.0.0.1:9/x.png' onerror='evil=1'>`)")
     opened.ask("document.body.append(Object.assign(document.createElement('script'), {textContent: 'evil = 1'}))")
     assert opened.ask("new Promise(done => setTimeout(() => done(typeof evil), 200))") == "undefined"
