@@ -45,7 +45,7 @@ class Area(NamedTuple):
 
 
 FILES = "bits or once or types or damaged or still or cannot"
-LOOP = "mixed_study or any_number or another_seed or extended or stops_the_run or history_keep or grid or kept"
+LOOP = "mixed_study or any_number or extended or stops_the_run or history_keep or grid or kept"
 FOLDS = "folds and not (workers or interrupted or mlflow or official)"
 AREAS = {
     "core": Area(46, ("core/*.py",), "core_net core_params core_training core_gradcheck", "core_softmax trial"),
@@ -71,7 +71,7 @@ AREAS = {
     "confirm": Area(24, ("confirm/*.py", "search/kept_weights.py"), "confirm"),
     "statistics": Area(36, ("results/intervals.py", "results/winner.py"), "results_intervals results_winner"),
     "sync": Area(
-        28, ("tracking/sync.py", "tracking/plan.py", "tracking/projection.py", "tracking/writer.py"), "tracking"
+        28, tuple(f"tracking/{name}.py" for name in ("sync", "plan", "projection", "writer", "registry")), "tracking"
     ),
     "archive": Area(18, ("archive.py",), "record", "damage folder"),
     "seeds": Area(8, ("seeds.py",), "seeds", "confirm '-k not (audit or last or cost)'"),
