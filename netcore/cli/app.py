@@ -17,6 +17,8 @@ from netcore.errors import NetcoreError, Problem, nearest
 from netcore.files import WRONG_PLACE
 
 INTERRUPTED = 130
+_MOMENT = 0.05
+"""Seconds until an interrupt that was dropped is repeated."""
 
 COMMANDS = {
     "run": ("train", "Run a study, or continue it."),
@@ -68,6 +70,8 @@ def main() -> NoReturn:
     signal.signal(signal.SIGTERM, _interrupt)
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # a shell ignores SIGINT for background jobs
         signal.signal(signal.SIGINT, _interrupt)
+    signal.signal(signal.SIGALRM, _interrupt)  # the alarm is our own
+    sys.unraisablehook = _repeat_interrupt
     try:
         code = commands(standalone_mode=False)
     except NetcoreError as error:
@@ -98,3 +102,14 @@ def _interrupt(*_: object) -> NoReturn:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
+
+
+def _repeat_interrupt(lost: "sys.UnraisableHookArgs") -> None:
+    """Interrupt again, a moment later, if Python dropped the exception; print any other dropped exception.
+
+    Python drops an exception that is raised in a weak reference's callback or in `__del__`.
+    """
+    if isinstance(lost.exc_value, KeyboardInterrupt):
+        signal.setitimer(signal.ITIMER_REAL, _MOMENT)
+    else:
+        sys.__unraisablehook__(lost)

@@ -1,0 +1,56 @@
+"""Every interrupt ends a run, once, wherever Python is at that moment."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from studies import write_study
+
+DROPS = """
+import os, signal, sys, weakref
+from netcore.cli.app import main
+
+class Target:
+    def __del__(self):
+        os.kill(os.getpid(), NUMBER)
+
+def drop(*_):
+    HOW
+
+def callback(_):
+    os.kill(os.getpid(), NUMBER)
+    for _ in range(10):
+        pass  # the handler runs here, and its exception is dropped
+
+signal.signal(signal.SIGUSR1, drop)
+main()
+"""
+HOW = {
+    "weakref": "target = type('T', (), {})(); watch = weakref.ref(target, callback); del target",
+    "__del__": "Target()",
+}
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_that_python_drops_ends_the_run(tmp_path: Path, how: str, number: signal.Signals) -> None:
+    """In a weak reference's callback and in `__del__`, Python drops the exception; the run ends with 130 anyway."""
+    write_study(tmp_path / "long.toml", study="trials = 100000")
+    program = DROPS.replace("NUMBER", str(int(number))).replace("HOW", HOW[how])
+    command = [sys.executable, "-c", program, "run", "long.toml", "--workers", "1"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as run:
+        try:
+            while not list(tmp_path.glob("results/long/trials/*.npz")):
+                assert run.poll() is None
+                time.sleep(0.05)
+            run.send_signal(signal.SIGUSR1)
+            _, said = run.communicate(timeout=60)
+        finally:
+            run.kill()
+    assert run.returncode == 130
+    assert said.splitlines()[-1].startswith("interrupted after ")
+    assert "Exception ignored" not in said
