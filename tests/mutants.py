@@ -436,11 +436,11 @@ def kept_step(folder: Path) -> ModuleType:
     @pytest.fixture(autouse=True, scope="session")
     def compiled_step(plain_environment: None) -> Iterator[None]:
         del plain_environment  # it has set the cache
-        cache = Path(os.environ["NETCORE_CACHE"])
-        shutil.copytree(folder, cache, dirs_exist_ok=True)
+        from netcore.training.step import code_folder  # noqa: PLC0415  # of the tree under test
+
+        shutil.copytree(folder, code_folder(), dirs_exist_ok=True)
         yield
-        for file in cache.glob("step-*"):
-            shutil.copy2(file, folder)
+        shutil.copytree(code_folder(), folder, dirs_exist_ok=True)
 
     plugin = ModuleType("kept_step")  # pytest looks for fixtures in modules
     vars(plugin).update(compiled_step=compiled_step)

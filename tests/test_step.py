@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import warnings
@@ -14,7 +15,7 @@ import pytest
 import scipy.special
 from filelock import FileLock
 
-from netcore.archive import unpack
+from netcore.archive import pack, unpack
 from netcore.core import Epoch, Params, TrainConfig, epochs, init_params
 from netcore.core.net import IntArray
 from netcore.core.params import FloatArray
@@ -85,16 +86,17 @@ def trains(cache: Path, *dtypes: str, **environment: str) -> str:
     return done[0]
 
 
-def start(cache: Path, *dtypes: str, **environment: str) -> "subprocess.Popen[str]":
+def start(cache: Path, *dtypes: str, umask: int = -1, **environment: str) -> "subprocess.Popen[str]":
     """Start training in a new process."""
     surroundings = {**os.environ, "NETCORE_CACHE": str(cache), **environment}
     command = [sys.executable, "-c", TRAIN, *(dtypes or ("float32",))]
-    return subprocess.Popen(command, env=surroundings, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, env=surroundings, text=True, umask=umask, **pipes)
 
 
 def kernels(cache: Path) -> list[Path]:
     """Return the files of machine code in a cache."""
-    return sorted(cache.glob("step-*.npz"))
+    return sorted(cache.glob("code-*/step-*.npz"))
 
 
 @pytest.fixture(scope="module")
@@ -264,7 +266,8 @@ def test_a_compiler_that_hangs_is_not_waited_for(tmp_path: Path, monkeypatch: py
     """After waiting too long for the lock, a process compiles the step itself."""
     monkeypatch.setattr(step, "_PATIENCE", 0.1)
     monkeypatch.setenv("NETCORE_CACHE", str(tmp_path))
-    with FileLock(tmp_path / "step.lock"):
+    step.code_folder().mkdir()
+    with FileLock(step.code_folder() / "step.lock"):
         code = step._machine_code("float32", "a target that was not seen before")
     (kept,) = kernels(tmp_path)
     assert unpack(kept.read_bytes(), kept)["epoch.o"] == code
@@ -280,14 +283,47 @@ def test_two_types_are_two_files(trained: tuple[Path, str], tmp_path: Path) -> N
 
 
 def test_a_damaged_file_is_replaced(trained: tuple[Path, str], tmp_path: Path) -> None:
-    """Where one byte of the cached file is wrong, the step is compiled again and the file is whole."""
-    cache, first = trained
-    (whole,) = kernels(cache)
-    content = bytearray(whole.read_bytes())
+    """Where one byte of the cached file is wrong, the step is compiled again and the file is complete."""
+    shutil.copytree(trained[0], tmp_path, dirs_exist_ok=True)
+    (file,) = kernels(tmp_path)
+    content = bytearray(before := file.read_bytes())
     content[len(content) // 2] ^= 1
-    (tmp_path / whole.name).write_bytes(content)
-    assert trains(tmp_path) == first
-    assert unpack((tmp_path / whole.name).read_bytes(), whole).keys() == unpack(whole.read_bytes(), whole).keys()
+    file.write_bytes(content)
+    assert trains(tmp_path) == trained[1]
+    assert unpack(file.read_bytes(), file).keys() == unpack(before, file).keys()
+
+
+def others_may_write(place: Path) -> None:
+    """Let everybody write to a file or folder."""
+    place.chmod(0o777)
+
+
+def another_owns(place: Path) -> None:
+    """Let another user own a file or folder, which only root can do."""
+    if os.geteuid():
+        pytest.skip("only root can give a file away")
+    os.chown(place, 12345, -1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change", [others_may_write, another_owns])
+@pytest.mark.parametrize("folder", [False, True])
+def test_code_of_others_is_not_run(
+    trained: tuple[Path, str], tmp_path: Path, change: Callable[[Path], None], *, folder: bool
+) -> None:
+    """Machine code that another user could have written is compiled again, whatever its checksum says."""
+    shutil.copytree(trained[0], tmp_path, dirs_exist_ok=True)
+    (file,) = kernels(tmp_path)
+    file.write_bytes(pack({"epoch.o": b"planted"}))
+    change(file.parent if folder else file)
+    assert trains(tmp_path) == trained[1]
+
+
+def test_no_umask_opens_the_cache(tmp_path: Path) -> None:
+    """Folder and file are this user's alone, even if the umask lets everybody write."""
+    assert not start(tmp_path / "cache", umask=0).communicate(timeout=200)[1]
+    (file,) = kernels(tmp_path / "cache")
+    assert [place.stat().st_mode & 0o777 for place in (file.parent, file)] == [0o700, 0o600]
 
 
 @pytest.mark.slow

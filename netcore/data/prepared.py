@@ -32,6 +32,8 @@ _FACTS = "dataset.npz"
 _FIELDS = ("name", "class_names", "feature_names", "image_shape", "digest")
 _ARRAYS = tuple(f"{letter}_{part}" for part in ("train", "val", "test") for letter in "Xy")
 _RUN = "run-"
+_PRIVATE = 0o700
+"""The mode of new folders: for this user alone."""
 
 
 def cache_folder() -> Path:
@@ -82,7 +84,7 @@ def spill(blocks: Iterable[bytes]) -> Iterator[IO[bytes]]:
     """
     root = cache_folder()
     with _room_in(root):
-        root.mkdir(parents=True, exist_ok=True)
+        root.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=root) as file:
             file.writelines(blocks)
             file.flush()
@@ -95,7 +97,7 @@ def _own_folder(root: Path) -> Iterator[Path]:
     folder = root / f"{_RUN}{uuid.uuid4().hex}"
     lock = FileLock(f"{folder}.lock")
     with _room_in(root):
-        root.mkdir(parents=True, exist_ok=True)
+        root.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
         _sweep(root)
         lock.acquire(timeout=0)  # before the folder exists: a folder without a holder is a leftover
         folder.mkdir()

@@ -8,6 +8,7 @@ The matrix products are those of SciPy's BLAS.
 import ctypes
 import hashlib
 import os
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -168,25 +169,46 @@ def load(dtype: str) -> Callable[..., None]:
     return run
 
 
+def code_folder() -> Path:
+    """Return this user's folder of machine code. Users may share the cache folder around it."""
+    return cache_folder() / f"code-{os.geteuid()}"
+
+
 def _machine_code(dtype: str, target: str) -> bytes:
     """Return the object file from the cache; if it is missing or damaged, compile it.
 
-    If several processes miss it at once, one compiles it and the others wait.
+    If several processes miss it at once, one compiles it and the others wait. Code that another user could have
+    written is not used: then each process compiles it.
     """
     versions = [version(package) for package in ("llvmlite", "numba")]
     name = hashlib.sha256("\n".join((dtype, target, *versions, _KERNEL.read_text("utf-8"))).encode()).hexdigest()
-    path = cache_folder() / f"step-{name}.npz"
+    path = code_folder() / f"step-{name}.npz"
     with suppress(OSError, RecordError, KeyError):
-        return unpack(path.read_bytes(), path)[_CODE]
+        return _cached(path)
     with suppress(OSError):  # without the cache, each process compiles it
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _one_at_a_time(path.parent / "step.lock"):
         with suppress(OSError, RecordError, KeyError):
-            return unpack(path.read_bytes(), path)[_CODE]
+            return _cached(path)
         code = _compile(dtype)
         with suppress(OSError, NetcoreError):
             write_atomically(path, pack({_CODE: code}))
+            path.chmod(0o600)  # the umask may let others write
     return code
+
+
+def _cached(path: Path) -> bytes:
+    """Return the machine code in a file that only this user can have written.
+
+    Raises:
+        OSError: the file is missing, or another user owns it or its folder or may write there.
+        RecordError, KeyError: the file is damaged.
+    """
+    with path.open("rb") as file:
+        for place in (os.fstat(file.fileno()), path.parent.stat()):
+            if place.st_uid != os.geteuid() or place.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                raise PermissionError
+        return unpack(file.read(), path)[_CODE]
 
 
 @contextmanager
