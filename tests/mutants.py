@@ -436,7 +436,7 @@ def kept_step(folder: Path) -> ModuleType:
     @pytest.fixture(autouse=True, scope="session")
     def compiled_step(plain_environment: None) -> Iterator[None]:
         del plain_environment  # it has set the cache
-        from netcore.training.step import code_folder  # noqa: PLC0415  # of the tree under test
+        from netcore.training.step import code_folder  # of the tree under test
 
         shutil.copytree(folder, code_folder(), dirs_exist_ok=True)
         yield

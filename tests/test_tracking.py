@@ -293,10 +293,23 @@ def test_an_mlflow_that_refuses_loses_nothing(copied: Path) -> None:
     assert parent.data.metrics["trials"] == 45
 
 
+def test_the_next_process_removes_what_a_killed_one_left_of_a_database(tmp_path: Path) -> None:
+    """MLflow's database is made in a folder beside it; a process that is killed meanwhile leaves that folder."""
+    command = [sys.executable, "-c", "from netcore.tracking.client import connect; connect()"]
+    with subprocess.Popen(command, cwd=tmp_path) as process:
+        while not list(tmp_path.glob(".mlflow-*/*")):
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.kill()
+    assert list(tmp_path.glob(".mlflow-*/*"))
+    subprocess.run(command, cwd=tmp_path, check=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("signal", "moments"), [("terminate", (2.5, 4, 5.5)), ("kill", (1.5, 3))])
 def test_a_run_after_one_that_was_ended_is_tracked(tmp_path: Path, signal: str, moments: tuple[float, ...]) -> None:
-    """A database is created whole or not at all, and a follower waits for that of a killed run."""
+    """A database is created whole or not at all; the folder in which a killed follower made one is removed."""
     write_mixed(tmp_path, 60)
     for seconds in moments:
         command = [sys.executable, "-m", "netcore", "run", "mixed.toml"]

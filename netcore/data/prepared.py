@@ -7,11 +7,9 @@ such holder; the next run that prepares data removes it.
 
 import json
 import os
-import shutil
 import tempfile
-import uuid
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +17,6 @@ from typing import IO, Any
 
 import numpy as np
 import platformdirs
-from filelock import FileLock, Timeout
 from numpy.lib import format as npy
 from numpy.typing import DTypeLike, NDArray
 
@@ -27,6 +24,7 @@ from netcore.archive import pack, unpack
 from netcore.data.dataset import Dataset, Put
 from netcore.data.preprocessing import from_members, to_members
 from netcore.errors import DataError, WorkError
+from netcore.temporary import temporary_folder
 
 _FACTS = "dataset.npz"
 _FIELDS = ("name", "class_names", "feature_names", "image_shape", "digest")
@@ -53,7 +51,11 @@ def prepared(prepare: Callable[[Put], Dataset]) -> Iterator[Dataset]:
     Raises:
         DataError: the cache folder cannot be written, or an error of `prepare`.
     """
-    with _own_folder(cache_folder()) as folder:
+    root = cache_folder()
+    with ExitStack() as stack:
+        with _room_in(root):
+            root.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+            folder = stack.enter_context(temporary_folder(root, _RUN))
         dataset = prepare(_put_into(folder))
         with _room_in(folder.parent):
             _describe(dataset, folder)
@@ -89,39 +91,6 @@ def spill(blocks: Iterable[bytes]) -> Iterator[IO[bytes]]:
             file.writelines(blocks)
             file.flush()
             yield file
-
-
-@contextmanager
-def _own_folder(root: Path) -> Iterator[Path]:
-    """Yield a new folder that no other process removes, and remove it afterwards."""
-    folder = root / f"{_RUN}{uuid.uuid4().hex}"
-    lock = FileLock(f"{folder}.lock")
-    with _room_in(root):
-        root.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
-        _sweep(root)
-        lock.acquire(timeout=0)  # before the folder exists: a folder without a holder is a leftover
-        folder.mkdir()
-    try:
-        yield folder
-    finally:
-        _remove(folder, lock)
-
-
-def _sweep(root: Path) -> None:
-    """Remove the folders of killed runs: nobody holds their locks."""
-    for folder in root.glob(f"{_RUN}*/"):
-        lock = FileLock(f"{folder}.lock")
-        with suppress(OSError, Timeout):
-            lock.acquire(timeout=0)
-            _remove(folder, lock)
-
-
-def _remove(folder: Path, lock: FileLock) -> None:
-    """Remove a folder and its lock, which this process holds."""
-    shutil.rmtree(folder, ignore_errors=True)
-    lock.release()
-    with suppress(OSError):
-        Path(lock.lock_file).unlink()
 
 
 def _put_into(folder: Path) -> Put:

@@ -7,7 +7,6 @@ whatever MLflow, a driver or the network raises into one line without passwords.
 import logging
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
 
 from netcore.errors import NetcoreError, WorkError
+from netcore.temporary import temporary_folder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -109,8 +109,8 @@ def _make_database(path: Path) -> None:
     """
     from mlflow import MlflowClient  # noqa: PLC0415
 
-    with tempfile.TemporaryDirectory(prefix=".mlflow-", dir=path.parent) as folder:
-        made = Path(folder) / path.name
+    with temporary_folder(path.parent, ".mlflow-") as folder:
+        made = folder / path.name
         MlflowClient(f"sqlite:///{made}").search_experiments()
         if missing_database():  # otherwise another process was faster, and its database is as good
             # SQLite would write the pages that a deleted database has left into the new one.
