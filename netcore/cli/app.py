@@ -6,9 +6,11 @@ what `netcore --help` shows for it, so that neither needs the commands' modules,
 
 import errno
 import gc
+import os
 import signal
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import NoReturn
 
 import click
@@ -67,6 +69,7 @@ def commands() -> None:
 
 def main() -> NoReturn:
     """Run a command and exit; whatever a user can cause ends in one clear line and an exit code."""
+    _open_standard_files()
     signal.signal(signal.SIGTERM, _interrupt)
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # a shell ignores SIGINT for background jobs
         signal.signal(signal.SIGINT, _interrupt)
@@ -81,6 +84,8 @@ def main() -> NoReturn:
         place = str(error.filename or "the system")
         wrong = error.errno in WRONG_PLACE | {errno.ENOENT}
         code = _failed(2 if wrong else 1, Problem(place, str(error.strerror or error), remedy=remedy))
+    except MemoryError:
+        code = _failed(1, Problem("the system", "no memory is left", remedy="free some memory"))
     except click.ClickException as error:
         error.show()
         code = error.exit_code
@@ -95,6 +100,15 @@ def _failed(code: int, *problems: Problem) -> int:
     for problem in problems:
         click.echo(f"error: {problem}", err=True)
     return code
+
+
+def _open_standard_files() -> None:
+    """Open the null device in place of closed standard files; the next file opened would take their numbers."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            file = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115  # open until the process ends
+            os.set_inheritable(file.fileno(), True)  # noqa: FBT003  # its only form
+            setattr(sys, name, file)
 
 
 def _interrupt(*_: object) -> NoReturn:

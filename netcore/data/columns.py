@@ -110,7 +110,7 @@ def whole_numbers(values: NDArray[Any], place: str) -> NDArray[Any]:
     """
     if values.dtype.kind != "f":
         return values
-    wrong = ~np.isfinite(values) | (np.trunc(values) != values) | (np.abs(values) > 2.0**53)
+    wrong = ~np.isfinite(values) | (np.trunc(values) != values) | (np.abs(values.astype(float)) > 2.0**53)
     if wrong.any():
         found = f"{values[np.argmax(wrong)]} in row {int(np.argmax(wrong)) + 1}"
         rule = "classes must be whole numbers or texts"

@@ -133,7 +133,7 @@ class Follower:
         self._folder = folder
         self._output = tempfile.NamedTemporaryFile()  # noqa: SIM115  # `__exit__` closes it
         self._process = subprocess.Popen(  # noqa: S603  # our own command
-            [sys.executable, "-P", "-m", "netcore", "sync", "--follow", str(folder.path)],
+            [sys.executable, "-P", "-m", "netcore", "sync", "--follow", "--", str(folder.path)],
             stdin=subprocess.PIPE,
             stdout=self._output,
             stderr=subprocess.STDOUT,
