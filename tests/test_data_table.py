@@ -256,6 +256,14 @@ def test_bad_columns(tmp_path: Path, keys: dict[str, Any], said: str) -> None:
     assert refusal(write(tmp_path, frame()), **keys) == f"trees.csv: {said}"
 
 
+def test_a_target_of_half_precision(tmp_path: Path) -> None:
+    """Classes may be floats of any size; the bounds of whole numbers do not overflow (a warning would be an error)."""
+    path = write(tmp_path, frame().assign(kind=np.arange(90) % 3), ".parquet")
+    digest = load(path).digest
+    pd.read_parquet(path).astype({"kind": np.float16}).to_parquet(path)
+    assert load(path).digest == digest
+
+
 def test_bad_parquet(tmp_path: Path) -> None:
     """Empty, truncated or another format: one line; a column of dates or lists: its name."""
     path = write(tmp_path, frame(), ".parquet")

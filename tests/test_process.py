@@ -1,4 +1,4 @@
-"""Every interrupt ends a run, once, wherever Python is at that moment."""
+"""A process as a shell may start or end it: interrupts that arrive at any moment, standard files that are closed."""
 
 import signal
 import subprocess
@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
+from synced import runs_in
 
 from studies import write_study
 
@@ -54,3 +56,15 @@ def test_an_interrupt_that_python_drops_ends_the_run(tmp_path: Path, how: str, n
     assert run.returncode == 130
     assert said.splitlines()[-1].startswith("interrupted after ")
     assert "Exception ignored" not in said
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+@pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_files_harm_nothing(tmp_path: Path, closed: str) -> None:
+    """Without standard output or error, and with a results folder whose name begins with a dash, a study runs."""
+    write_study(tmp_path / "x.toml")
+    line = [sys.executable, "-m", "netcore", "run", "x.toml", "--workers", "1", "--no-confirm", "--results=-x"]
+    done = subprocess.run(["/bin/sh", "-c", f'exec "$@" {closed}', "sh", *line], cwd=tmp_path, check=False)
+    assert done.returncode == 0
+    assert len(list((tmp_path / "-x" / "x" / "trials").glob("*.npz"))) == 3
+    assert len(runs_in(MlflowClient(f"sqlite:///{tmp_path}/mlflow.db"), "x", "tags.`netcore.trial` LIKE '%'")) == 3
