@@ -58,6 +58,25 @@ def test_an_interrupt_that_python_drops_ends_the_run(tmp_path: Path, how: str, n
     assert "Exception ignored" not in said
 
 
+@pytest.mark.parametrize(
+    ("first", "reason"),
+    [
+        ("mkdir gone; cd gone; rmdir ../gone", "the current folder was deleted: change to another one"),
+        ("ulimit -n 20", "Too many open files"),
+    ],
+)
+def test_a_worker_that_cannot_be_started_ends_the_run(tmp_path: Path, first: str, reason: str) -> None:
+    """Whatever the system refuses a new worker ends the run, soon, with one line and exit code 1."""
+    study = write_study(tmp_path / "x.toml")
+    line = [sys.executable, "-m", "netcore", "run", str(study), "--workers", "1", f"--results={tmp_path}/results"]
+    script = ["/bin/sh", "-c", f'{first}; exec "$@"', "sh", *line]
+    done = subprocess.run(script, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert reason in done.stderr
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 @pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-"])
 def test_closed_standard_files_harm_nothing(tmp_path: Path, closed: str) -> None:

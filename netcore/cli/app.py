@@ -81,8 +81,9 @@ def main() -> NoReturn:
         code = _failed(error.exit_code, *error.problems)
     except OSError as error:  # a place that the system refuses: no module can name every one
         remedy = "change its permissions" if isinstance(error, PermissionError) else ""
-        place = str(error.filename or "the system")
-        wrong = error.errno in WRONG_PLACE | {errno.ENOENT}
+        place, wrong = str(error.filename or "the system"), error.errno in WRONG_PLACE | {errno.ENOENT}
+        if error.errno == errno.ENOENT and error.filename is None:  # only the current folder has no name
+            place, remedy = "the current folder", "it was deleted: change to another one"
         code = _failed(2 if wrong else 1, Problem(place, str(error.strerror or error), remedy=remedy))
     except MemoryError:
         code = _failed(1, Problem("the system", "no memory is left", remedy="free some memory"))

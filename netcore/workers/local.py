@@ -114,7 +114,7 @@ class LocalEngine:
             with self._lock:
                 if self._closed:
                     raise LostError("worker died", "the engine was closed")
-                worker = self._workers[threading.get_ident()] = Worker(self._dtype)
+                worker = self._workers[threading.get_ident()] = _start(self._dtype)
             with suppress(LostError):
                 worker.wait_until_ready()
                 return worker
@@ -128,6 +128,22 @@ class LocalEngine:
         """End this thread's worker, if it has one."""
         if worker := self._workers.pop(threading.get_ident(), None):
             worker.end()
+
+
+def _start(dtype: str) -> Worker:
+    """Start a worker.
+
+    Raises:
+        WorkError: the system refuses.
+    """
+    try:
+        return Worker(dtype)
+    except OSError as error:
+        what = f"a worker process cannot be started ({error.strerror or error})"
+        remedy = "free memory, or raise the limits that `ulimit -a` shows"
+        if isinstance(error, FileNotFoundError):
+            remedy = "the current folder was deleted: change to another one"
+        raise WorkError.at("worker", what, remedy=f"{remedy}; then run the same command again to continue") from error
 
 
 def _block_interrupts() -> None:
