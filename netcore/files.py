@@ -1,7 +1,11 @@
-"""Writing files: completely or not at all.
+"""Reading and writing the files of a study.
 
-The bytes go to a temporary file beside the target, which is flushed to the disk (fsync) and then renamed to the target;
-at the end the folder is flushed too. A reader sees the old file or the new one, never a part of either.
+A file is written completely or not at all: the bytes go to a temporary file beside the target, which is flushed to the
+disk (fsync) and then renamed to the target; at the end the folder is flushed too. A reader sees the old file or the new
+one, never a part of either.
+
+A folder of results may come from elsewhere, so only regular files are read: a pipe could block the reader for ever, and
+a device has no end.
 """
 
 import errno
@@ -13,7 +17,7 @@ from itertools import count
 from pathlib import Path
 from typing import BinaryIO
 
-from netcore.errors import InputError, NetcoreError, WorkError
+from netcore.errors import InputError, NetcoreError, RecordError, WorkError
 
 WRONG_PLACE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG}
 """The system's errors by which another place would do; after any other error, such as a full disk, the work failed."""
@@ -25,6 +29,36 @@ ELSEWHERE = "choose another folder with --results, or change its permissions"
 
 TEMPORARY = ".partial"
 """Suffix of a file that is being written; a file with it that is found later is left from an interrupted write."""
+
+
+LARGEST = 2**32
+"""Bytes of the largest file of a study that is read."""
+
+
+def read_file(path: Path) -> bytes:
+    """Return the content of a regular file of at most `LARGEST` bytes.
+
+    Raises:
+        OSError: the file is missing, larger, or not regular, or the system refuses.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # opening a pipe would wait for its writer
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+        if status.st_size > LARGEST:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+        return file.read()
+
+
+def cannot_read(path: Path, error: OSError) -> InputError:
+    """Return the error for a file that cannot be read; without permission, it is not known to be damaged."""
+    what = f"cannot be read ({error.strerror or error})"
+    if isinstance(error, PermissionError):
+        return InputError.at(path, what, remedy="change its permissions")
+    return RecordError.at(path, what)
 
 
 def write_atomically(path: Path, data: bytes, elsewhere: str = ELSEWHERE) -> None:

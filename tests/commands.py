@@ -32,8 +32,11 @@ LEAVE = """
 """
 """How a forked process ends: it runs the command, and gives its exit code."""
 
+LONG = 120
+"""Seconds after which a forked command is interrupted: it hangs."""
+
 SERVER = f"""
-import json, os, sys, tempfile, traceback
+import json, os, signal, sys, tempfile, traceback
 import pandas, pyarrow.parquet, sklearn.datasets, sklearn.impute, sklearn.model_selection
 import netcore.cli.studies, netcore.cli.train, netcore.cli.rows
 for line in sys.stdin:
@@ -45,6 +48,7 @@ for line in sys.stdin:
         os.chdir(job["cwd"])
         os.environ.clear()
         os.environ.update(job["environment"])
+        signal.alarm({LONG})
         sys.argv = ["netcore", *job["arguments"]]
 {LEAVE}    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     for output in outputs:

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -214,8 +214,12 @@ def test_resolved_settings_that_are_not_whole(folder: StudyFolder, content: byte
     assert str(caught.value) == f"{folder.resolved}: is missing or damaged; `netcore run` writes it again"
 
 
-def test_a_record_that_is_a_pipe_is_not_waited_for(folder: StudyFolder) -> None:
-    """A named pipe, which would block its reader, is refused."""
-    os.mkfifo(folder.trials / "000003.npz")
-    with pytest.raises(RecordError, match=r"000003\.npz: must be a file, got a pipe"):
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), lambda path: path.touch()])
+def test_only_regular_files_are_read(folder: StudyFolder, make: Callable[[Path], None]) -> None:
+    """A pipe would block its reader, a device has no end, and a file may be larger than the memory."""
+    path = folder.trials / "000003.npz"
+    make(path)
+    if path.is_file():
+        os.truncate(path, 2**40)
+    with pytest.raises(RecordError, match=r"000003\.npz: cannot be read \((it is not a regular file|File too large)\)"):
         folder.read(3)

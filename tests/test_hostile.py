@@ -139,6 +139,35 @@ def test_a_hostile_file_of_a_study_runs_nothing(own: Path, tmp_path: Path, targe
         assert not canary.exists()
 
 
+COMMANDS = (
+    "list",
+    "show x 0",
+    "report x",
+    "verify x --quick",
+    "replay x",
+    "predict x rows.npz",
+    "sync x",
+    "run x.toml",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["a pipe", "/dev/zero"])
+@pytest.mark.parametrize("name", ["study.toml", *{place: "" for place, _, _ in FILES.values()}])
+def test_no_command_waits_for_a_file_of_a_study(own: Path, name: str, kind: str) -> None:
+    """A pipe that nobody writes to, and a device without an end, in the place of any file: every command ends."""
+    place = own / "results" / "x" / name
+    for command in COMMANDS:
+        place.unlink(missing_ok=True)
+        if kind == "a pipe":
+            os.mkfifo(place)
+        else:
+            place.symlink_to(kind)
+        done = quick(*command.split(), cwd=own)
+        assert done.returncode in {0, 1, 2}, (command, done.stderr)
+        assert "Traceback" not in done.stderr, (command, done.stderr)
+
+
 @pytest.mark.parametrize("suffix", ["npy", "npz", "csv"])
 def test_predict_refuses_hostile_rows(own: Path, tmp_path: Path, suffix: str) -> None:
     """New rows that are a pickle are refused in one line, and nothing is written."""

@@ -30,6 +30,7 @@ def list_command(results: Path) -> None:
     problems: list[Problem] = []
     for folder in folders:
         try:
+            folder.refuse_links()
             click.echo(_line(folder))
         except InputError as error:
             problems += error.problems

@@ -25,6 +25,7 @@ from netcore.data.columns import as_numbers, refuse
 from netcore.data.dataset import Rows
 from netcore.data.preprocessing import Preprocessing, from_members, to_members
 from netcore.errors import DataError, Problem, RecordError, nearest
+from netcore.files import cannot_read, read_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -189,16 +190,17 @@ def read_model(path: Path) -> Model:
     """Return the model in a file.
 
     Raises:
-        RecordError: the file is missing, damaged, or cannot be read.
+        RecordError: the file is missing or damaged.
+        InputError: the file may not be read.
     """
     try:
-        return Model.from_bytes(path.read_bytes(), path)
+        return Model.from_bytes(read_file(path), path)
     except FileNotFoundError as error:
         study = path.parent.name
         remedy = f"`netcore run {study}` or `netcore confirm {study}` makes it"
         raise RecordError.at(path, "there is no model yet", remedy=remedy) from error
     except OSError as error:
-        raise RecordError.at(path, f"cannot be read ({error.strerror or error})") from error
+        raise cannot_read(path, error) from error
 
 
 def _check_columns(names: Sequence[str], frame: "pd.DataFrame") -> None:

@@ -19,7 +19,16 @@ from filelock import FileLock, Timeout
 
 from netcore.core.params import Params
 from netcore.errors import InputError, RecordError, nearest
-from netcore.files import TEMPORARY, cannot_write, flush_folder, is_file, make_folder, write_atomically
+from netcore.files import (
+    TEMPORARY,
+    cannot_read,
+    cannot_write,
+    flush_folder,
+    is_file,
+    make_folder,
+    read_file,
+    write_atomically,
+)
 from netcore.question.spec import StudySpec
 from netcore.records.record import Record, pack_weights, unpack_weights
 from netcore.records.study_json import Resolved, TestReading, Times, read_json
@@ -185,7 +194,7 @@ class StudyFolder:
             InputError: resolved.json is missing or damaged.
         """
         resolved = self.resolved_settings()
-        text = self.study_file.read_bytes() if is_file(self.study_file) else b""
+        text = read_file(self.study_file) if is_file(self.study_file) else b""
         folder = os.path.normpath(os.path.join(os.path.realpath(self.path), resolved.get("folder", "")))  # noqa: PTH118
         return StudySpec.model_validate(resolved["settings"]).located(text, Path(folder))
 
@@ -250,23 +259,13 @@ def _numbered(folder: Path) -> set[int]:
     except (FileNotFoundError, NotADirectoryError):
         return set()
     except OSError as error:  # an unreadable folder must not be taken for an empty one
-        raise _unread(folder, error) from error
+        raise cannot_read(folder, error) from error
     stems = (name.removesuffix(".npz") for name in names)
     return {int(stem) for stem in stems if stem.isascii() and stem.isdecimal() and _file_name(int(stem)) in names}
 
 
 def _read(path: Path) -> bytes:
     try:
-        if path.is_fifo():  # reading it would block
-            raise RecordError.at(path, "must be a file", "a pipe")
-        return path.read_bytes()
+        return read_file(path)
     except OSError as error:
-        raise _unread(path, error) from error
-
-
-def _unread(path: Path, error: OSError) -> InputError:
-    """Return the error for a file that cannot be read; without permission, it is not known to be damaged."""
-    what = f"cannot be read ({error.strerror or error})"
-    if isinstance(error, PermissionError):
-        return InputError.at(path, what, remedy="change its permissions")
-    return RecordError.at(path, what)
+        raise cannot_read(path, error) from error

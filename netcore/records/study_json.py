@@ -12,6 +12,7 @@ from typing import Annotated, Any, Self
 from annotated_types import Ge, Le, Len, Lt
 from pydantic import BaseModel, ConfigDict, TypeAdapter, model_validator
 
+from netcore.files import read_file
 from netcore.question.spec import StudySpec
 
 Times = dict[str, Annotated[float, Ge(0), Lt(1e12)]]
@@ -87,7 +88,7 @@ def read_json(path: Path, kind: Any) -> dict[str, Any] | None:  # noqa: ANN401  
     """
     try:
         adapter = TypeAdapter(kind)
-        return adapter.dump_python(adapter.validate_json(path.read_bytes(), strict=True), mode="json")  # type: ignore[no-any-return]
+        return adapter.dump_python(adapter.validate_json(read_file(path), strict=True), mode="json")  # type: ignore[no-any-return]
     except PermissionError:
         raise
     except (OSError, ValueError):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from netcore.errors import Problem
-from netcore.files import is_file
+from netcore.files import is_file, read_file
 from netcore.progress import Finding, Notice
 from netcore.records.folder import StudyFolder
 from netcore.records.record import Record
@@ -43,7 +43,7 @@ def table_findings(records: list[Record], folder: StudyFolder, *, complete: bool
             yield missing if complete else Notice(f"{path} does not exist yet; `netcore report` writes it")
             continue
         try:
-            found = pd.read_parquet(path)
+            found = pd.read_parquet(io.BytesIO(read_file(path)))
         except (OSError, ValueError) as error:  # PyArrow's errors are subclasses
             yield Problem(str(path), f"is not a Parquet file ({' '.join(str(error).split())[:100]})", remedy=_AGAIN)
             continue

@@ -14,7 +14,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from netcore.files import write_atomically
+from netcore.files import read_file, write_atomically
 from netcore.question.hyperparameters import HYPERPARAMETERS
 from netcore.question.spec import question
 from netcore.records.folder import StudyFolder
@@ -59,7 +59,7 @@ def _facts(tables: StudyTables, folder: StudyFolder, plots: Mapping[str, Path]) 
     resolved = folder.resolved_settings()
     settings, data = resolved["settings"], resolved["data"]
     trials = tables.ranked().to_dict("records")
-    study_file = folder.study_file.read_text(encoding="utf-8", errors="replace")
+    study_file = read_file(folder.study_file).decode(errors="replace")
     test = folder.test_result()
     found, reading = summarised(tables), reading_of(tables, test, data["class_names"])
     answer = answer_of(tables)

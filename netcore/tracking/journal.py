@@ -15,7 +15,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
 
 from netcore.errors import Problem
-from netcore.files import is_file, write_atomically
+from netcore.files import is_file, read_file, write_atomically
 from netcore.progress import Finding, Notice
 from netcore.records.folder import StudyFolder
 from netcore.records.record import Record
@@ -58,8 +58,8 @@ def journal_findings(records: list[Record], folder: StudyFolder, *, complete: bo
         yield missing if complete else Notice(f"{path} does not exist yet; `netcore report` writes it")
         return
     try:
-        found = [json.loads(line) for line in path.read_text().splitlines()]
-    except (RecursionError, ValueError) as error:
+        found = [json.loads(line) for line in read_file(path).splitlines()]
+    except (OSError, RecursionError, ValueError) as error:
         yield Problem(str(path), f"is not a journal of Optuna ({error})"[:200], remedy=_AGAIN)
         return
     asked = [json.loads(line) for line in _lines(records, folder)]

@@ -10,6 +10,7 @@ import re
 from typing import NamedTuple
 
 from netcore.confirm.candidates import Candidate
+from netcore.files import read_file
 from netcore.question.hyperparameters import HYPERPARAMETERS
 from netcore.question.metrics import Metric
 from netcore.question.spec import question
@@ -54,7 +55,7 @@ def trials_page(address: str, experiment_id: str) -> str:
 
 def question_of(folder: StudyFolder) -> str:
     """Return a study's question as Markdown, with a capital letter; empty if the study file has none."""
-    text = question(folder.study_file.read_text(encoding="utf-8", errors="replace"))
+    text = question(read_file(folder.study_file).decode(errors="replace"))
     return markdown_escaped(text[:1].upper() + text[1:])
 
 

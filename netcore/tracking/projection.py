@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric
 
 from netcore.confirm.confirmation import Confirmed, winner_of
-from netcore.files import is_file
+from netcore.files import is_file, read_file
 from netcore.question.metrics import METRICS
 from netcore.question.metrics import Metric as StudyMetric
 from netcore.question.spec import StudySpec
@@ -186,7 +186,7 @@ def file_digests(folder: StudyFolder) -> dict[str, str]:
 
 def sha256_of(file: Path) -> str:
     """Return the SHA-256 of a file's content."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    return hashlib.sha256(read_file(file)).hexdigest()
 
 
 def finite(value: float) -> float:

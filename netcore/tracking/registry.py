@@ -20,6 +20,7 @@ from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 
 from netcore.errors import WorkError
+from netcore.files import read_file
 from netcore.final.model import MODEL, Model
 from netcore.question.metrics import Metric as StudyMetric
 from netcore.tracking.client import shown_uri
@@ -47,7 +48,7 @@ class Shelf:
     def __init__(self, client: MlflowClient, projection: Projection, run_id: str, experiment_id: str) -> None:
         self._client, self._projection, self._run_id, self._experiment_id = client, projection, run_id, experiment_id
         self._name, self._path = projection.name, projection.folder.path / MODEL
-        self._data = self._path.read_bytes()
+        self._data = read_file(self._path)
         self.digest = hashlib.sha256(self._data).hexdigest()
         """SHA-256 of model.npz."""
         found = client.search_logged_models([experiment_id], f"tags.`{_MODEL}` = '{self.digest}'")
