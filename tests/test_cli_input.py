@@ -175,6 +175,10 @@ def test_a_study_that_has_not_run(ran: Path, tmp_path: Path, name: str) -> None:
     assert names(tmp_path) == set()
 
 
+AS_A_USER = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
+"""What begins a command that must not read every file; root may."""
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="permissions are others there")
 @pytest.mark.parametrize(
@@ -184,11 +188,10 @@ def test_what_must_not_be_read_is_not_taken_for_missing(own: Path, name: str, co
     """A command that reads a study names the folder or file that it may not read; nothing is changed."""
     there = own / "results" / "x" / name
     mode = there.stat().st_mode
-    as_a_user = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []  # root reads all
     before = {path: path.read_bytes() for path in (own / "results").rglob("*") if path.is_file()}
     there.chmod(0)
     try:
-        words = [*as_a_user, sys.executable, "-m", "netcore", *command.split()]
+        words = [*AS_A_USER, sys.executable, "-m", "netcore", *command.split()]
         done = subprocess.run(words, cwd=own, capture_output=True, text=True, check=False, timeout=120)
     finally:
         there.chmod(mode)
@@ -196,6 +199,21 @@ def test_what_must_not_be_read_is_not_taken_for_missing(own: Path, name: str, co
     assert said.startswith(str(Path("results", "x", name)))
     assert said.endswith(" change its permissions")
     assert {path: path.read_bytes() for path in (own / "results").rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.slow
+def test_a_model_that_must_not_be_read_is_not_written_over(own: Path) -> None:
+    """The test set is not read for another model either; the search's results are written, then the run ends with 2."""
+    study = own / "results" / "x"
+    before = [(study / name).read_bytes() for name in ("model.npz", "test.json")]
+    (study / "model.npz").chmod(0)
+    line = [*AS_A_USER, sys.executable, "-m", "netcore", "run", "x.toml"]
+    done = subprocess.run(line, cwd=own, capture_output=True, text=True, check=False, timeout=120)
+    (study / "model.npz").chmod(0o600)
+    assert done.returncode == 2
+    error = "error: results/x/model.npz: cannot be read (Permission denied); change its permissions"
+    assert done.stderr.splitlines()[-1] == error
+    assert [(study / name).read_bytes() for name in ("model.npz", "test.json")] == before
 
 
 @pytest.mark.parametrize(("command", "damage"), [("report x", "truncated"), ("show x 1", "altered")])
