@@ -21,6 +21,8 @@ from netcore.files import WRONG_PLACE
 INTERRUPTED = 130
 _MOMENT = 0.05
 """Seconds until an interrupt that was dropped is repeated."""
+_print_dropped = sys.unraisablehook
+"""Python's own way to report an exception that it drops."""
 
 COMMANDS = {
     "run": ("train", "Run a study, or continue it."),
@@ -127,4 +129,4 @@ def _repeat_interrupt(lost: "sys.UnraisableHookArgs") -> None:
     if isinstance(lost.exc_value, KeyboardInterrupt):
         signal.setitimer(signal.ITIMER_REAL, _MOMENT)
     else:
-        sys.__unraisablehook__(lost)
+        _print_dropped(lost)
