@@ -1,6 +1,7 @@
 """Claims about netcore.confirm: fresh seeds, fresh splits, equal to the last bit."""
 
 import json
+import resource
 import shutil
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from netcore.results.tables import StudyTables
 from netcore.results.winner import summarised
 from netcore.run import Run
 from netcore.seeds import Purpose, seed_sequence
+from studies import write_study
 
 STUDY = synced.STUDY.replace("high = 1e4", "high = 1.0").replace(", 1_000_000_000_000_000", "")
 """A study file: all trials but those that are pruned finish."""
@@ -270,7 +272,21 @@ def test_prepared_data_do_not_remain(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("NETCORE_CACHE", str(tmp_path / "cache"))
     (tmp_path / "small.toml").write_text(STUDY, encoding="utf-8")
     netcore.run_study(tmp_path / "small.toml", results=tmp_path / "results", workers=1)
-    assert {path.name[:4] for path in cache_folder().iterdir()} == {"step"}
+    assert {path.name[:4] for path in cache_folder().iterdir()} == {"code"}
+
+
+@pytest.mark.slow
+def test_descriptors_do_not_grow_with_the_seeds(tmp_path: Path) -> None:
+    """At most two splits are open at a time: 200 seeds need no more than the descriptors of a few."""
+    file = write_study(tmp_path / "x.toml", confirm="finalists = 1, seeds = 200")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    opened = len(list(Path("/proc/self/fd").iterdir()))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (opened + 60, hard))
+    try:
+        tables = netcore.run_study(file, results=tmp_path / "results", workers=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert len(tables.confirmation) >= 600
 
 
 def test_an_audited_trial_is_the_same_trial_trained_on(copied: Path) -> None:

@@ -79,5 +79,6 @@ class Batch:
         self.close()
 
     def close(self) -> None:
-        """Release the data."""
+        """Release the data; a mapped array would hold a descriptor, and its deleted file its space."""
+        self._dataset = None
         self._stack.close()

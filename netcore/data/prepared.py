@@ -5,6 +5,7 @@ and removes the folder at its end. A lock file beside the folder is held until t
 such holder; the next run that prepares data removes it.
 """
 
+import errno
 import json
 import os
 import tempfile
@@ -30,6 +31,8 @@ _FACTS = "dataset.npz"
 _FIELDS = ("name", "class_names", "feature_names", "image_shape", "digest")
 _ARRAYS = tuple(f"{letter}_{part}" for part in ("train", "val", "test") for letter in "Xy")
 _RUN = "run-"
+_LIMITS = (errno.EMFILE, errno.ENFILE)
+"""The system's errors if too many files are open."""
 _PRIVATE = 0o700
 """The mode of new folders: for this user alone."""
 
@@ -73,7 +76,10 @@ def open_dataset(path: Path) -> Dataset:
         first, *others = [_read_fold(path, number) for number in range(len(list(path.glob(f"*.{_FACTS}"))) or 1)]
     except Exception as error:  # a damaged file may raise anything
         remedy = "run the same command again: it prepares them again and continues"
-        raise WorkError.at(path, "the prepared data are missing or damaged", remedy=remedy) from error
+        rule = "the prepared data are missing or damaged"
+        if isinstance(error, OSError) and error.errno in _LIMITS:
+            rule, remedy = f"the prepared data cannot be opened ({error.strerror})", "raise the limit `ulimit -n`"
+        raise WorkError.at(path, rule, remedy=remedy) from error
     return replace(first, others=tuple(others), path=path)
 
 
