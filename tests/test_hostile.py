@@ -139,25 +139,24 @@ def test_a_hostile_file_of_a_study_runs_nothing(own: Path, tmp_path: Path, targe
         assert not canary.exists()
 
 
-COMMANDS = (
-    "list",
-    "show x 0",
-    "report x",
-    "verify x --quick",
-    "replay x",
-    "predict x rows.npz",
-    "sync x",
-    "run x.toml",
-)
+READERS = ("list", "show x 0", "report x", "verify x --quick", "predict x rows.npz")
+PLACES = ["study.toml", *{place: "" for place, _, _ in FILES.values()}]
+"""Every file of a study."""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["a pipe", "/dev/zero"])
-@pytest.mark.parametrize("name", ["study.toml", *{place: "" for place, _, _ in FILES.values()}])
-def test_no_command_waits_for_a_file_of_a_study(own: Path, name: str, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "kind", "commands"),
+    [
+        *((place, "a pipe", READERS) for place in PLACES),
+        *((place, "/dev/zero", READERS) for place in ("resolved.json", "trials/000001.npz")),
+        *((place, "a pipe", ("sync x", "run x.toml")) for place in ("resolved.json", "trials/000001.npz", "model.npz")),
+    ],
+)
+def test_no_command_waits_for_a_file_of_a_study(own: Path, name: str, kind: str, commands: tuple[str, ...]) -> None:
     """A pipe that nobody writes to, and a device without an end, in the place of any file: every command ends."""
     place = own / "results" / "x" / name
-    for command in COMMANDS:
+    for command in commands:
         place.unlink(missing_ok=True)
         if kind == "a pipe":
             os.mkfifo(place)
