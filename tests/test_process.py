@@ -37,8 +37,14 @@ HOW = {
 }
 
 
-@pytest.mark.parametrize("how", HOW)
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("how", "number"),
+    [
+        ("weakref", signal.SIGINT),
+        pytest.param("weakref", signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param("__del__", signal.SIGINT, marks=pytest.mark.slow),
+    ],
+)
 def test_an_interrupt_that_python_drops_ends_the_run(tmp_path: Path, how: str, number: signal.Signals) -> None:
     """In a weak reference's callback and in `__del__`, Python drops the exception; the run ends with 130 anyway."""
     write_study(tmp_path / "long.toml", study="trials = 100000")
@@ -77,6 +83,7 @@ def test_a_worker_that_cannot_be_started_ends_the_run(tmp_path: Path, first: str
     assert reason in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 @pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-"])
 def test_closed_standard_files_harm_nothing(tmp_path: Path, closed: str) -> None:

@@ -47,9 +47,8 @@ def table_findings(records: list[Record], folder: StudyFolder, *, complete: bool
         except (OSError, ValueError) as error:  # PyArrow's errors are subclasses
             yield Problem(str(path), f"is not a Parquet file ({' '.join(str(error).split())[:100]})", remedy=_AGAIN)
             continue
-        asked = pd.read_parquet(
-            io.BytesIO(getattr(expected, name).to_parquet(index=False))
-        )  # as it is read from a file
+        written: bytes = getattr(expected, name).to_parquet(index=False)
+        asked = pd.read_parquet(io.BytesIO(written))  # types as a file keeps them
         for ours, theirs in zip_longest(*([f"{k} ({v})" for k, v in each.dtypes.items()] for each in (found, asked))):
             if ours != theirs:
                 yield Problem(str(path), f"must have the column {theirs}", str(ours), _AGAIN)

@@ -204,11 +204,16 @@ def _cached(path: Path) -> bytes:
         OSError: the file is missing, or another user owns it or its folder or may write there.
         RecordError, KeyError: the file is damaged.
     """
+    _refuse_others(path.parent.stat())  # first: what others put there could block its reader
     with path.open("rb") as file:
-        for place in (os.fstat(file.fileno()), path.parent.stat()):
-            if place.st_uid != os.geteuid() or place.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-                raise PermissionError
+        _refuse_others(os.fstat(file.fileno()))
         return unpack(file.read(), path)[_CODE]
+
+
+def _refuse_others(place: os.stat_result) -> None:
+    """Raise PermissionError for a file or folder that another user owns or may write to."""
+    if place.st_uid != os.geteuid() or place.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise PermissionError
 
 
 @contextmanager
